@@ -1,0 +1,1 @@
+"""syncd moves W&B artifact payloads into Oxen repositories and leaves references behind."""
