@@ -1,0 +1,1 @@
+"""The edges: the only importers of third-party clients, behind two protocols."""

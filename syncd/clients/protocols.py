@@ -1,0 +1,227 @@
+"""The two seams of syncd: where versions come from, and where their bytes go.
+
+Everything in the stages is written against these. An implementation raises only the errors of
+`syncd.errors`; each says whether the call may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from syncd.manifest import Entry, Manifest
+from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
+
+# --- W&B
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A COMMITTED version of a W&B artifact collection.
+
+    Args:
+        id: GraphQL id, the identity that survives renames.
+        ref: `entity/project/collection:vN`.
+        type: the artifact type, e.g. `dataset`.
+        digest: the version's digest, hex.
+        size: bytes of all entries.
+        file_count: number of entries.
+        created_at: ISO 8601, UTC.
+        aliases: the collection's aliases on it, without `vN`.
+        run: the run that logged it first; None when a user made it without a run.
+        author: W&B user name of who logged it; empty when unknown.
+        ttl_seconds: as W&B stores it: positive seconds, -1 inherit, -2 off.
+        history_step: the run's step it was logged at, None when unknown.
+    """
+
+    id: str
+    ref: ArtifactRef
+    type: str
+    digest: str
+    size: int
+    file_count: int
+    created_at: str
+    aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    description: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    run: RunRef | None = None
+    author: str = ""
+    ttl_seconds: int = -1
+    history_step: int | None = None
+
+    @property
+    def index(self) -> int:
+        """The number in `vN`."""
+        index = self.ref.index
+        assert index is not None, f"{self.ref} is not a version"
+        return index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A W&B run, as far as lineage needs it.
+
+    Args:
+        config: plain `key -> value`, W&B's own `_wandb` left out.
+        inputs: versions the run used.
+        outputs: versions the run logged.
+    """
+
+    id: str
+    ref: RunRef
+    name: str
+    state: str
+    url: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Version, ...] = ()
+    outputs: tuple[Version, ...] = ()
+
+
+class ArtifactSource(Protocol):
+    """Where versions come from, and where their replacements go: W&B."""
+
+    def versions(self, target: Target) -> Iterator[Version]:
+        """Committed versions of a target, in version order within each collection."""
+        ...
+
+    def manifest(self, version: Version) -> Manifest:
+        """The version's manifest."""
+        ...
+
+    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
+        """The bytes of one entry that W&B holds, in chunks; ends early only by raising."""
+        ...
+
+    def consumers(self, version: Version) -> Sequence[RunRef]:
+        """The runs that used the version."""
+        ...
+
+    def run(self, ref: RunRef) -> Run:
+        """A run with its config, inputs and outputs."""
+        ...
+
+    def log_replacement(
+        self, version: Version, manifest: Manifest, metadata: Mapping[str, Any]
+    ) -> Version:
+        """Log a version with this manifest in the same collection, as output of the same run.
+
+        Description, tags, TTL and history step are the source's. No alias is given. When the
+        collection holds a committed version with the same digest already, that one is returned.
+        """
+        ...
+
+    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
+        """Give these aliases of the collection to the version, taking them from any other."""
+        ...
+
+    def record_use(self, run: RunRef, version: Version) -> None:
+        """Make the run a consumer of the version; nothing happens when it is one."""
+        ...
+
+    def update_config(self, run: Run, config: Mapping[str, Any]) -> None:
+        """Replace the run's config, leaving everything else of the run untouched."""
+        ...
+
+
+# --- Oxen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeEntry:
+    """One file of a commit's tree.
+
+    Args:
+        path: `/` between folders, safe by `refs.check_path`.
+        hash: xxh3-128, lower-case hex without zero padding, as Oxen writes it.
+        size: bytes.
+    """
+
+    path: str
+    hash: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContent:
+    """Bytes that a store holds: their xxh3-128 (Oxen's spelling) and their number."""
+
+    hash: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who a commit says it is by."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit as its repository describes it; the message includes the trailers."""
+
+    ref: CommitRef
+    message: str
+    author: Author
+    parents: tuple[str, ...]
+
+
+class VersionStore(Protocol):
+    """Where bytes go: Oxen repositories.
+
+    One writer per repository at a time; the caller sees to that. Contents come before the commit
+    that names them: `put` makes bytes durable and visible to nobody, `commit` names them.
+    """
+
+    def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
+        """Store bytes in the repository (made on demand); hashing them while they pass.
+
+        When `chunks` raises, nothing is kept and the exception passes through.
+        """
+        ...
+
+    def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
+        """Which of these contents the repository does not hold (all, when it does not exist)."""
+        ...
+
+    def commit(
+        self, repo: RepoRef, *, branch: str, tree: Sequence[TreeEntry], message: str, author: Author
+    ) -> CommitRef:
+        """Make ONE commit whose complete tree is `tree` on top of `branch` (made on demand).
+
+        All contents must be there (`missing` is empty). When the branch's tree equals `tree`
+        already, a commit is still made: a version is a commit.
+        """
+        ...
+
+    def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
+        """The commit a branch or commit id names, or None (also when the repository is missing)."""
+        ...
+
+    def tree(self, commit: CommitRef) -> Iterator[TreeEntry]:
+        """The commit's tree, sorted by path."""
+        ...
+
+    def verify(self, commit: CommitRef, paths: Iterable[str] | None = None) -> Iterator[str]:
+        """Re-read the commit from the store and yield one sentence per problem; none is proof.
+
+        Bytes are re-hashed as stored, and the paths of the commit's tree are proved to name them.
+        `paths` limits the re-hashing, never the check of the tree.
+        """
+        ...
+
+    def read(self, commit: CommitRef, path: str) -> Iterator[bytes]:
+        """The bytes of one file of a commit, in chunks."""
+        ...
+
+    def set_branch(self, commit: CommitRef, name: str) -> None:
+        """Point a branch at the commit, making or moving it; its tree and history stay."""
+        ...
+
+    def branches(self, repo: RepoRef) -> Mapping[str, str]:
+        """All branches with the commit each points at; empty when the repository is missing."""
+        ...

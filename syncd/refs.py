@@ -1,0 +1,271 @@
+"""Names and URLs of both worlds: the only place that parses and formats them.
+
+W&B names a version `entity/project/collection:v3` (or by alias), a run `entity/project/runs/ID`.
+Oxen content is named `oxen://namespace/repo@revision/path`. A reference URL is what a replacement
+version's manifest holds: `{base}/api/repos/{namespace}/{repo}/file/{commit}/{path}`, every path
+segment percent-encoded so that the `requests` library sends it unchanged (it would cut a raw `#`
+off as a fragment; requests 2.34.2, `PreparedRequest.prepare_url`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from syncd.errors import InvalidNameError, UsageError
+
+_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
+_COMMIT = re.compile(r"[0-9a-f]{1,64}")
+_REPO_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_BRANCH_UNSAFE = re.compile(r"[^A-Za-z0-9._/-]|\.\.|\.(?=/|$)|(?<![^/])[./]|/$|@\{")
+MAX_PATH_BYTES = 4096
+MAX_SEGMENT_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRef:
+    """`entity/project/collection:alias`, where alias may be a version such as `v3`."""
+
+    entity: str
+    project: str
+    collection: str
+    alias: str
+
+    @classmethod
+    def parse(cls, text: str) -> ArtifactRef:
+        """Parse `entity/project/collection:alias`; without an alias, `latest` is meant.
+
+        Raises:
+            UsageError: when the text is not such a name.
+        """
+        path, _, alias = text.partition(":")
+        parts = path.split("/")
+        if len(parts) != 3 or not all(parts):  # noqa: PLR2004 entity, project, collection
+            raise UsageError(
+                f"{text!r} is not a W&B version", hint="Write entity/project/collection:v3."
+            )
+        return cls(entity=parts[0], project=parts[1], collection=parts[2], alias=alias or "latest")
+
+    @property
+    def index(self) -> int | None:
+        """The number in `vN`, or None when the alias is not a version."""
+        return int(self.alias[1:]) if _VERSION.fullmatch(self.alias) else None
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/{self.collection}:{self.alias}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef:
+    """`entity/project/runs/RUNID`."""
+
+    entity: str
+    project: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/runs/{self.run_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a command works on: a project, all projects of an entity, a collection or one version."""
+
+    entity: str
+    project: str | None = None
+    collection: str | None = None
+    alias: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Parse `entity/project`, `entity/*`, `entity/project/collection[:alias]`.
+
+        Raises:
+            UsageError: when the text is none of these.
+        """
+        path, colon, alias = text.partition(":")
+        parts = path.split("/")
+        shapes = {2: not colon, 3: not colon or bool(alias)}
+        if not shapes.get(len(parts), False) or not all(parts):
+            raise UsageError(
+                f"{text!r} is not a target",
+                hint="Write entity/project, entity/*, entity/project/collection or a full "
+                "entity/project/collection:v3.",
+            )
+        project = None if parts[1] == "*" else parts[1]
+        if project is None and len(parts) > 2:  # noqa: PLR2004 a collection needs its project
+            raise UsageError(f"{text!r} names a collection without its project")
+        return cls(
+            entity=parts[0],
+            project=project,
+            collection=parts[2] if len(parts) > 2 else None,  # noqa: PLR2004
+            alias=alias or None,
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.entity}/{self.project or '*'}"
+        if self.collection:
+            text += f"/{self.collection}"
+        return f"{text}:{self.alias}" if self.alias else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class RepoRef:
+    """An Oxen repository, `oxen://namespace/repo`."""
+
+    namespace: str
+    repo: str
+
+    def __str__(self) -> str:
+        return f"oxen://{self.namespace}/{self.repo}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRef:
+    """A commit of an Oxen repository, `oxen://namespace/repo@commit`."""
+
+    repo: RepoRef
+    commit: str
+
+    @classmethod
+    def parse(cls, text: str) -> CommitRef:
+        """Parse `oxen://namespace/repo@commit`; a path behind it is refused.
+
+        Raises:
+            UsageError: when the text is not such a name.
+        """
+        url = OxenURL.parse(text)
+        if url.path:
+            raise UsageError(f"{text!r} names a file, not a commit")
+        return cls(repo=url.repo, commit=url.revision)
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.commit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OxenURL:
+    """`oxen://namespace/repo@revision[/path]`; the revision is a commit or a branch.
+
+    A branch name may hold slashes, so that `@wandb/v3/data/a.bin` is ambiguous: the text behind
+    `@` up to the first slash is the revision unless it is percent-encoded (`wandb%2Fv3`).
+    """
+
+    repo: RepoRef
+    revision: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> OxenURL:
+        """Parse an oxen:// name.
+
+        Raises:
+            UsageError: when the text is not such a name.
+        """
+        match = re.fullmatch(r"oxen://([^/@]+)/([^/@]+)@([^/]+)(?:/(.*))?", text)
+        if match is None:
+            raise UsageError(
+                f"{text!r} is not an Oxen name", hint="Write oxen://namespace/repo@rev."
+            )
+        namespace, repo, revision, path = match.groups()
+        return cls(
+            repo=RepoRef(namespace=namespace, repo=repo),
+            revision=unquote(revision),
+            path=path or "",
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.repo}@{quote(self.revision, safe='')}"
+        return f"{text}/{self.path}" if self.path else text
+
+
+def check_path(path: str) -> str:
+    """Return an artifact path that is safe to use in a tree and in a URL.
+
+    Raises:
+        InvalidNameError: for an absolute or empty path, `.`, `..` or empty segments, NUL or other
+            control characters, lone surrogates, and segments over 255 or paths over 4096 bytes.
+    """
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidNameError(f"path {path!r} is not valid unicode") from error
+    segments = path.split("/")
+    if any(segment in {"", ".", ".."} for segment in segments):
+        raise InvalidNameError(
+            f"path {path!r} is empty, absolute, or has an empty, . or .. segment"
+        )
+    if any(ord(character) < 32 or ord(character) == 127 for character in path):  # noqa: PLR2004
+        raise InvalidNameError(f"path {path!r} holds a control character")
+    longest = max(len(segment.encode()) for segment in segments)
+    if len(encoded) > MAX_PATH_BYTES or longest > MAX_SEGMENT_BYTES:
+        raise InvalidNameError(f"path {path[:80]!r}... is too long for a file system")
+    return path
+
+
+def reference_url(base: str, commit: CommitRef, path: str) -> str:
+    """The URL under which a file of a commit is served, for ever the same bytes.
+
+    Args:
+        base: the Oxen server's or the gateway's URL, without `/api`.
+        commit: the commit that holds the file.
+        path: the file's path in the commit's tree, not encoded.
+
+    Raises:
+        InvalidNameError: when the path is not safe (see `check_path`).
+    """
+    segments = [quote(segment, safe="-._~") for segment in check_path(path).split("/")]
+    repo = commit.repo
+    return (
+        f"{base.rstrip('/')}/api/repos/{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
+        f"/file/{commit.commit}/{'/'.join(segments)}"
+    )
+
+
+def parse_reference_url(url: str) -> tuple[CommitRef, str] | None:
+    """The commit and path that a reference URL names, or None when it is another URL."""
+    parts = urlsplit(url)
+    match = re.search(r"/api/repos/([^/]+)/([^/]+)/file/([0-9a-f]+)/(.+)$", parts.path)
+    if match is None or parts.query or parts.fragment or not _COMMIT.fullmatch(match[3]):
+        return None
+    namespace, repo, commit, path = match.groups()
+    return (
+        CommitRef(repo=RepoRef(namespace=unquote(namespace), repo=unquote(repo)), commit=commit),
+        unquote(path),
+    )
+
+
+def repo_name(text: str) -> str:
+    """A repository or namespace name that Oxen and any file system accept.
+
+    What must be replaced is followed by a short hash of the original, so that two names that
+    differ stay two repositories.
+    """
+    safe = _REPO_UNSAFE.sub("-", text).strip(".-")[:100]
+    if safe == text and safe:
+        return safe
+    return f"{safe or 'x'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def version_branch(index: int, prefix: str = "") -> str:
+    """The branch that stands for a version, `wandb/v3`; `prefix` is the version's folder."""
+    return "/".join(part for part in (prefix, "wandb", f"v{index}") if part)
+
+
+def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:
+    """The branch that stands for a W&B alias: its own name where Oxen can carry it.
+
+    Characters that Oxen refuses in a branch name (liboxen 0.65.2, `ref_manager.rs`) become `-xx`
+    hex escapes behind a leading `wandb/alias/`, and so does an alias that would hide the main
+    branch or a version's branch.
+    """
+    if _BRANCH_UNSAFE.search(alias) or "/" in alias or alias in {main, "HEAD", ""}:
+        escaped = re.sub(
+            r"[^A-Za-z0-9_]",
+            lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
+            alias,
+        )
+        alias = f"wandb/alias/{escaped}"
+    return f"{prefix}/{alias}" if prefix else alias
