@@ -75,7 +75,6 @@ class Run:
     state: str
     url: str
     config: Mapping[str, Any]
-    summary: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Version, ...] = ()
     outputs: tuple[Version, ...] = ()
 
@@ -121,8 +120,16 @@ class ArtifactSource(Protocol):
         """Make the run a consumer of the version; nothing happens when it is one."""
         ...
 
-    def update_config(self, run: Run, config: Mapping[str, Any]) -> None:
-        """Replace the run's config, leaving everything else of the run untouched."""
+    def update_config(self, run: RunRef, values: Mapping[str, Any], unset: Sequence[str]) -> bool:
+        """Set and unset keys of a run's config, nothing else of the run; whether it changed."""
+        ...
+
+    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
+        """Replace a version's metadata; everything else of it stays."""
+        ...
+
+    def version(self, artifact_id: str) -> Version:
+        """One version by its GraphQL id, as it is now."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""What syncd remembers between runs; a cache that W&B and Oxen can fill again."""

@@ -1,0 +1,300 @@
+"""The catalog: the only place that talks SQL.
+
+Nothing in it is needed to keep a promise; it saves work. Every method is one short transaction and
+safe from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from syncd.catalog import schema
+from syncd.clients.protocols import StoredContent, Version
+from syncd.plans import Digest
+from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
+
+BUSY_TIMEOUT = 30.0  # seconds a writer waits for SQLite's lock
+BATCH = 500  # values in one IN list; SQLite takes 32,766 variables, PostgreSQL more
+
+
+class State(StrEnum):
+    """Where a version stands; a stage's name means that it is in it."""
+
+    WAITING = "waiting"
+    TRANSFER = "transfer"
+    COMMIT = "commit"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    REPLACED = "replaced"
+    SKIPPED = "skipped"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the catalog knows of one version; sizes in bytes, times ISO 8601 in UTC."""
+
+    artifact_id: str
+    entity: str
+    project: str
+    collection: str
+    version_index: int
+    type: str
+    state: State
+    attempts: int
+    workflow_id: str
+    created_at: str
+    updated_at: str
+    size: int
+    namespace: str
+    repo: str
+    commit_id: str
+    replacement_id: str
+    replacement: str
+    moved_files: int
+    moved_bytes: int
+    kept_bytes: int
+    downloaded: int
+    uploaded: int
+    deduplicated: int
+    failed_stage: str
+    reason: str
+    hint: str
+
+    @property
+    def ref(self) -> ArtifactRef:
+        """The version's name."""
+        return ArtifactRef(
+            entity=self.entity,
+            project=self.project,
+            collection=self.collection,
+            alias=f"v{self.version_index}",
+        )
+
+    @property
+    def commit(self) -> CommitRef | None:
+        """The version's commit, None before there is one."""
+        if not self.commit_id:
+            return None
+        return CommitRef(
+            repo=RepoRef(namespace=self.namespace, repo=self.repo), commit=self.commit_id
+        )
+
+
+class Catalog:
+    """The state of one syncd installation.
+
+    Args:
+        url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = sa.create_engine(
+            parsed, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {}
+        )
+        self._insert = sqlite.insert if is_sqlite else postgresql.insert
+        if is_sqlite:
+            sa.event.listen(self._engine, "connect", _use_wal)
+        schema.metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # --- versions
+
+    def note(self, version: Version, state: State, **values: Any) -> None:
+        """Write where a version stands; columns not named keep their value."""
+        ref = version.ref
+        named = {
+            "artifact_id": version.id,
+            "entity": ref.entity,
+            "project": ref.project,
+            "collection": ref.collection,
+            "version_index": version.index,
+            "type": version.type,
+            "size": version.size,
+            "created_at": version.created_at,
+            "updated_at": _now(),
+            "state": state,
+            **values,
+        }
+        self._upsert(schema.versions, [named], ("artifact_id",))
+
+    def get(self, artifact_id: str) -> Record | None:
+        """What is known of a version, or None."""
+        table = schema.versions
+        rows = self._rows(sa.select(table).where(table.c.artifact_id == artifact_id))
+        return next((_record(row) for row in rows), None)
+
+    def find(self, ref: ArtifactRef) -> Record | None:
+        """What is known of a version by its name with `vN`, or None."""
+        if ref.index is None:
+            return None
+        target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
+        return next(
+            (item for item in self.records(target) if item.version_index == ref.index), None
+        )
+
+    def records(self, target: Target | None = None) -> Iterator[Record]:
+        """All versions of a target (all when None), by collection and version."""
+        table = schema.versions
+        query = sa.select(table).order_by(
+            table.c.entity, table.c.project, table.c.collection, table.c.version_index
+        )
+        if target is not None:
+            query = query.where(table.c.entity == target.entity)
+            if target.project:
+                query = query.where(table.c.project == target.project)
+            if target.collection:
+                query = query.where(table.c.collection == target.collection)
+        for row in self._rows(query):
+            yield _record(row)
+
+    def by_commit(self, commit: CommitRef) -> Record | None:
+        """The version that a commit holds, or None."""
+        table = schema.versions
+        rows = self._rows(
+            sa.select(table).where(
+                table.c.namespace == commit.repo.namespace,
+                table.c.repo == commit.repo.repo,
+                table.c.commit_id == commit.commit,
+            )
+        )
+        return next((_record(row) for row in rows), None)
+
+    # --- contents
+
+    def known(self, digests: Collection[Digest]) -> dict[Digest, StoredContent]:
+        """What Oxen calls contents that W&B names by these digests, as far as it was learned."""
+        table = schema.contents
+        found: dict[Digest, StoredContent] = {}
+        for algorithm in {digest[0] for digest in digests}:
+            names = [digest[1] for digest in digests if digest[0] == algorithm]
+            for batch in _batches(names):
+                query = sa.select(table).where(
+                    table.c.algorithm == algorithm, table.c.digest.in_(batch)
+                )
+                for row in self._rows(query):
+                    found[algorithm, row["digest"]] = StoredContent(
+                        hash=row["hash"], size=row["size"]
+                    )
+        return found
+
+    def learn(self, contents: Mapping[Digest, StoredContent]) -> None:
+        """Remember what Oxen calls these contents; only after their bytes were hashed both ways."""
+        rows = [
+            {"algorithm": algorithm, "digest": digest, "hash": stored.hash, "size": stored.size}
+            for (algorithm, digest), stored in contents.items()
+        ]
+        self._upsert(schema.contents, rows, ("algorithm", "digest"))
+
+    def verified(self, repo: RepoRef, hashes: Collection[str]) -> set[str]:
+        """Which of these contents were read back from this repository and found right."""
+        table = schema.verified
+        found: set[str] = set()
+        for batch in _batches(sorted(hashes)):
+            query = sa.select(table.c.hash).where(
+                table.c.namespace == repo.namespace,
+                table.c.repo == repo.repo,
+                table.c.hash.in_(batch),
+            )
+            found.update(row["hash"] for row in self._rows(query))
+        return found
+
+    def mark_verified(self, repo: RepoRef, hashes: Collection[str]) -> None:
+        """Remember that these contents were read back from this repository and found right."""
+        now = _now()
+        rows = [
+            {"namespace": repo.namespace, "repo": repo.repo, "hash": item, "verified_at": now}
+            for item in hashes
+        ]
+        self._upsert(schema.verified, rows, ("namespace", "repo", "hash"))
+
+    def forget_verified(self, repo: RepoRef, hashes: Collection[str]) -> None:
+        """Take these contents for unproved again."""
+        table = schema.verified
+        with self._engine.begin() as connection:
+            for batch in _batches(sorted(hashes)):
+                connection.execute(
+                    sa.delete(table).where(
+                        table.c.namespace == repo.namespace,
+                        table.c.repo == repo.repo,
+                        table.c.hash.in_(batch),
+                    )
+                )
+
+    # --- runs that wait for their end
+
+    def add_run_due(self, run: RunRef) -> None:
+        """Remember that a run's config is still to be written."""
+        row = {"entity": run.entity, "project": run.project, "run_id": run.run_id}
+        self._upsert(schema.runs_due, [row], ("entity", "project", "run_id"))
+
+    def remove_run_due(self, run: RunRef) -> None:
+        """Forget a run whose config has been written."""
+        table = schema.runs_due
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.delete(table).where(
+                    table.c.entity == run.entity,
+                    table.c.project == run.project,
+                    table.c.run_id == run.run_id,
+                )
+            )
+
+    def runs_due(self) -> list[RunRef]:
+        """Runs whose config is still to be written."""
+        return [
+            RunRef(entity=row["entity"], project=row["project"], run_id=row["run_id"])
+            for row in self._rows(sa.select(schema.runs_due))
+        ]
+
+    # --- SQL
+
+    def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _upsert(
+        self, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]
+    ) -> None:
+        if not rows:
+            return
+        statement = self._insert(table)
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+        if changed:
+            upsert = statement.on_conflict_do_update(index_elements=key, set_=changed)
+        else:
+            upsert = statement.on_conflict_do_nothing(index_elements=key)
+        with self._engine.begin() as connection:
+            connection.execute(upsert, list(rows))
+
+
+def _use_wal(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    return Record(**{**row, "state": State(row["state"])})
+
+
+def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,70 @@
+"""The catalog's tables (SQLAlchemy Core), the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# One row per version of W&B that syncd has looked at; `state` is where it stands.
+versions = Table(
+    "syncd_versions",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("entity", String(255), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("collection", String(255), nullable=False),
+    Column("version_index", Integer, nullable=False),
+    Column("type", String(255), nullable=False, default=""),
+    Column("state", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("workflow_id", String(128), nullable=False, default=""),
+    Column("created_at", String(40), nullable=False, default=""),
+    Column("updated_at", String(40), nullable=False, default=""),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("namespace", String(255), nullable=False, default=""),
+    Column("repo", String(255), nullable=False, default=""),
+    Column("commit_id", String(64), nullable=False, default=""),
+    Column("replacement_id", String(64), nullable=False, default=""),
+    Column("replacement", Text, nullable=False, default=""),
+    Column("moved_files", Integer, nullable=False, default=0),
+    Column("moved_bytes", BigInteger, nullable=False, default=0),
+    Column("kept_bytes", BigInteger, nullable=False, default=0),
+    Column("downloaded", BigInteger, nullable=False, default=0),
+    Column("uploaded", BigInteger, nullable=False, default=0),
+    Column("deduplicated", BigInteger, nullable=False, default=0),
+    Column("failed_stage", String(32), nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("hint", Text, nullable=False, default=""),
+    Index("syncd_versions_by_name", "entity", "project", "collection", "version_index"),
+    Index("syncd_versions_by_state", "state"),
+)
+
+# Which content of Oxen a digest of W&B stands for, learned while the bytes passed.
+contents = Table(
+    "syncd_contents",
+    metadata,
+    Column("algorithm", String(8), primary_key=True),
+    Column("digest", String(32), primary_key=True),
+    Column("hash", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+
+# Contents of a repository that were read back and found right.
+verified = Table(
+    "syncd_verified",
+    metadata,
+    Column("namespace", String(255), primary_key=True),
+    Column("repo", String(255), primary_key=True),
+    Column("hash", String(32), primary_key=True),
+    Column("verified_at", String(40), nullable=False),
+)
+
+# Runs whose config could not be written yet, because they were still running.
+runs_due = Table(
+    "syncd_runs_due",
+    metadata,
+    Column("entity", String(255), primary_key=True),
+    Column("project", String(255), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
+)

@@ -1,0 +1,88 @@
+"""Results to standard output, text for people to standard error, and nothing else on the former.
+
+oxenai prints from Rust and wandb prints from Python, both to standard output. While a verb runs,
+file descriptor 1 therefore leads to standard error, and only `Output` holds the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+
+
+class Output:
+    """The one result of a command.
+
+    Args:
+        as_json: whether `--json` was given.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.written = False
+        self._descriptor = STANDARD_OUTPUT
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Keep standard output for the result: what else is printed there goes to standard error."""
+        sys.stdout.flush()
+        self._descriptor = os.dup(STANDARD_OUTPUT)
+        os.dup2(STANDARD_ERROR, STANDARD_OUTPUT)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            os.dup2(self._descriptor, STANDARD_OUTPUT)
+            os.close(self._descriptor)
+            self._descriptor = STANDARD_OUTPUT
+
+    def result(self, document: Mapping[str, Any], human: Callable[[Console], None]) -> None:
+        """Write the result, once: the document on one line with `--json`, else what `human` prints.
+
+        Args:
+            document: plain JSON values.
+            human: prints the same for people.
+
+        Raises:
+            RuntimeError: when the command has written a result before.
+        """
+        if self.written:
+            raise RuntimeError("a command writes one result")
+        if self.as_json:
+            self.line(document)
+            return
+        from rich.console import Console  # noqa: PLC0415 not needed with --json
+
+        self.written = True
+        with self._stream() as stream:
+            human(Console(file=stream, highlight=False, soft_wrap=True))
+
+    def line(self, document: Mapping[str, Any]) -> None:
+        """Write the document as one line of JSON, whether or not `--json` was given."""
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        self.written = True
+        with self._stream() as stream:
+            stream.write(f"{text}\n")
+
+    def _stream(self) -> contextlib.AbstractContextManager[Any]:
+        if self._descriptor == STANDARD_OUTPUT:
+            sys.stdout.flush()
+        return os.fdopen(
+            self._descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+
+
+def console() -> Console:
+    """The console for people: progress, questions, warnings; on standard error."""
+    from rich.console import Console  # noqa: PLC0415 only verbs that talk need it
+
+    return Console(stderr=True, highlight=False)

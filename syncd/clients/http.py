@@ -1,0 +1,108 @@
+"""HTTP as both ends need it: one keep-alive session, and one place that reads answers as errors.
+
+httpx exceptions and status codes become the errors of `syncd.errors` here and nowhere else. No
+message ever holds a header or a query string: signed URLs and keys are secrets.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+
+from syncd.errors import (
+    AuthenticationError,
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+)
+
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 60.0  # seconds; above the 15 s heartbeats of long Oxen answers
+MAX_CONNECTIONS = 64
+CHUNK_BYTES = 1 << 20
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def session() -> httpx.Client:
+    """A session with kept-alive connections, shared by all threads of a client.
+
+    Redirects are followed, as the wandb client does (`requests` defaults); environment proxies
+    are honoured, ~/.netrc is not: each client says itself what it sends to whom.
+    """
+    return httpx.Client(
+        timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+        limits=httpx.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+        ),
+        follow_redirects=True,
+        verify=ssl.create_default_context(),
+    )
+
+
+def place(url: str) -> str:
+    """A URL as an error may show it: without user, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def check_url(url: str) -> str:
+    """Return an http(s) URL with a host.
+
+    Raises:
+        PermanentError: for any other URL; what W&B names must not make us read local files.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise PermanentError(f"{place(url) if parts.hostname else 'a URL'} is not an http(s) URL")
+    return url
+
+
+@contextmanager
+def translated(what: str, url: str) -> Iterator[None]:
+    """Turn httpx exceptions into ours.
+
+    Args:
+        what: what was being done, for the message.
+        url: where; shown without its query.
+    """
+    try:
+        yield
+    except httpx.RemoteProtocolError as error:
+        raise IntegrityError(f"{what}: the answer of {place(url)} was cut short") from error
+    except httpx.TransportError as error:
+        raise ServiceUnavailableError(
+            f"{what}: {place(url)} did not answer ({type(error).__name__})"
+        ) from error
+    except httpx.InvalidURL as error:
+        raise PermanentError(f"{what}: {place(url)} is not a usable URL") from error
+
+
+def check_status(what: str, response: httpx.Response, *, detail: str = "") -> None:
+    """Raise the error that a status code means; nothing for 2xx.
+
+    Args:
+        what: what was being done, for the message.
+        response: the answer.
+        detail: what the service said about it, if it said something a person can read.
+    """
+    status = response.status_code
+    if response.is_success:
+        return
+    text = f"{what}: {place(str(response.url))} answered {status}{f': {detail}' if detail else ''}"
+    if status in _RETRYABLE:
+        raise ServiceUnavailableError(text, retry_after=_retry_after(response.headers))
+    if status in {401, 403}:
+        raise AuthenticationError(text, hint="Check the API key or token and what it may access.")
+    if status in {404, 410}:
+        raise NotFoundError(text)
+    raise PermanentError(text)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "")
+    return float(value) if value.isdecimal() else None

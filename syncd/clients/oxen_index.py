@@ -1,0 +1,356 @@
+"""What lies beside an embedded Oxen repository, so that readers need not open it.
+
+liboxen locks a repository for the process that uses it. So each commit leaves one immutable file
+with its tree, from which the gateway finds the stored bytes without liboxen:
+
+    {root}/{namespace}/{repo}/.oxen/            the repository, liboxen's own format
+    {root}/{namespace}/.syncd/{repo}/
+        commits/{commit}.index                  one per commit, see below
+        pending.index                           the tree of a commit under way
+        branches.json                           branch -> commit, and moves under way
+        tmp/                                    contents on their way in
+
+An index file is one line of JSON (message, author, parents), then one line per file, sorted by
+path: path, xxh3-128, bytes and modification time (nanoseconds), tab between them. Paths hold no
+control characters (`refs.check_path`) and a tab sorts before every other character that may
+occur, so lines are in path order and a lookup is a binary search in a mapped file. A last line
+carries the xxh3-128 of all before it. Every file appears by an atomic rename, after an fsync.
+
+This module reads and writes files only; it never imports oxen.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import xxhash
+
+from syncd.clients.protocols import Author, Commit, TreeEntry
+from syncd.errors import InvalidNameError, PermanentError, SyncdError
+from syncd.refs import CommitRef, RepoRef, check_path
+
+MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
+MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
+INDEX_DIR = ".syncd"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_HASH = re.compile(r"[0-9a-f]{3,32}")
+_COMMIT = re.compile(r"[0-9a-f]{1,64}")
+_HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
+_SUM = b"\x00"  # begins the last line of an index; no path can
+
+
+def unsupported_path(path: str) -> str | None:
+    r"""Why a path cannot be part of an Oxen tree, or None when it can.
+
+    From liboxen 0.65.2 (`util/fs.rs` `is_oxen_hidden_dir_name`, `core/oxenignore.rs`) and from
+    trying: a folder with a backslash in its name is committed but cannot be found again, and a
+    `.oxenignore` at the root changes what is staged.
+    """
+    try:
+        check_path(path)
+    except InvalidNameError as error:
+        return str(error)
+    segments = path.split("/")
+    if any(_HIDDEN.fullmatch(segment) for segment in segments):
+        return f"path {path!r} goes through Oxen's own folder .oxen"
+    if path == ".oxenignore":
+        return "path '.oxenignore' would make Oxen leave out other files"
+    if "\\" in path:
+        return f"path {path!r} holds a backslash, which Oxen reads as a folder separator"
+    if len(path.encode()) > MAX_TREE_PATH_BYTES:
+        return f"path {path[:80]!r}... is longer than {MAX_TREE_PATH_BYTES} bytes"
+    if max(len(segment.encode()) for segment in segments) > MAX_TREE_SEGMENT_BYTES:
+        return f"path {path[:80]!r}... has a name longer than {MAX_TREE_SEGMENT_BYTES} bytes"
+    return None
+
+
+def checked_tree(tree: Iterable[TreeEntry]) -> list[TreeEntry]:
+    """The entries of a tree that Oxen can hold, sorted by path.
+
+    Raises:
+        InvalidNameError: for a path that Oxen cannot hold (see `unsupported_path`) or a malformed
+            hash or size.
+        PermanentError: when a path occurs twice, or is a file and a folder at once.
+    """
+    entries = sorted(tree, key=lambda entry: entry.path)
+    folders: set[str] = set()
+    previous = None
+    for entry in entries:
+        if reason := unsupported_path(entry.path):
+            raise InvalidNameError(
+                reason, hint="Keep this file in W&B: exclude it from what is moved."
+            )
+        if not _HASH.fullmatch(entry.hash) or entry.hash[0] == "0" or entry.size < 0:
+            raise InvalidNameError(f"path {entry.path!r} has no valid hash and size")
+        if entry.path == previous:
+            raise PermanentError(f"path {entry.path!r} occurs twice in one tree")
+        previous = entry.path
+        folders.update(parents(entry.path))
+    for entry in entries:
+        if entry.path in folders:
+            raise PermanentError(f"path {entry.path!r} is a file and a folder in one tree")
+    return entries
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders a path lies in, innermost first, without the root."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """A file of a commit, with the modification time (ns) liboxen saw when it was staged."""
+
+    path: str
+    hash: str
+    size: int
+    mtime: int = 0
+
+    def tree_entry(self) -> TreeEntry:
+        """What the rest of syncd sees of it."""
+        return TreeEntry(path=self.path, hash=self.hash, size=self.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """The branches of a repository; `moving` are those whose move may not have ended."""
+
+    heads: Mapping[str, str] = field(default_factory=dict)
+    moving: Mapping[str, str] = field(default_factory=dict)
+
+
+class CommitIndex:
+    """An open index file; safe to read while its repository is written.
+
+    Args:
+        path: the index file.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        PermanentError: when the file is damaged at its ends (`check` reads all of it).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            try:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise self._damaged() from error
+        self._start = self._map.find(b"\n") + 1
+        self._end = self._map.rfind(b"\n" + _SUM) + 1
+        if not 0 < self._start <= self._end or self._map[-1:] != b"\n":
+            self._map.close()
+            raise self._damaged()
+        self.header: dict[str, Any] = json.loads(self._map[: self._start])
+
+    def _damaged(self) -> PermanentError:
+        return PermanentError(
+            f"the index {self._path.name} is damaged",
+            hint=f"Delete {self._path}; it is rebuilt from the repository.",
+        )
+
+    def commit(self, ref: CommitRef) -> Commit:
+        """The commit as the index describes it."""
+        header = self.header
+        return Commit(
+            ref=ref,
+            message=header["message"],
+            author=Author(name=header["author"], email=header["email"]),
+            parents=tuple(header["parents"]),
+        )
+
+    def find(self, path: str) -> IndexEntry | None:
+        """The file at a path, or None; constant memory, logarithmic time."""
+        key = path.encode(errors="surrogatepass") + b"\t"
+        low, high = self._start, self._end
+        while low < high:
+            middle = (low + high) // 2
+            begin = self._map.rfind(b"\n", self._start - 1, middle) + 1
+            end = self._map.find(b"\n", middle)
+            line = self._map[begin:end]
+            if line.startswith(key):
+                return _entry(line)
+            if line < key:
+                low = end + 1
+            else:
+                high = begin
+        return None
+
+    def __iter__(self) -> Iterator[IndexEntry]:
+        position = self._start
+        while position < self._end:
+            end = self._map.find(b"\n", position)
+            yield _entry(self._map[position:end])
+            position = end + 1
+
+    def check(self) -> None:
+        """Read all of it.
+
+        Raises:
+            PermanentError: when it is not what was written.
+        """
+        digest = xxhash.xxh3_128()
+        for begin in range(0, self._end, 1 << 20):
+            digest.update(self._map[begin : min(begin + (1 << 20), self._end)])
+        if self._map[self._end + 1 : -1] != digest.hexdigest().encode():
+            raise self._damaged()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._map.close()
+
+
+def _entry(line: bytes) -> IndexEntry:
+    path, content, size, mtime = line.split(b"\t")
+    return IndexEntry(path=path.decode(), hash=content.decode(), size=int(size), mtime=int(mtime))
+
+
+class RepoIndex:
+    """The files beside one repository.
+
+    Args:
+        root: the directory of all repositories.
+        repo: the repository.
+
+    Raises:
+        InvalidNameError: when namespace or repository is not a plain name.
+    """
+
+    def __init__(self, root: Path, repo: RepoRef) -> None:
+        for name in (repo.namespace, repo.repo):
+            if not _NAME.fullmatch(name):
+                raise InvalidNameError(
+                    f"{name!r} cannot be an Oxen namespace or repository",
+                    hint="Letters, digits, '_', '-' and '.' (not first), at most 200.",
+                )
+        self.repo = repo
+        self.worktree = root / repo.namespace / repo.repo
+        self.oxen = self.worktree / ".oxen"
+        self.directory = root / repo.namespace / INDEX_DIR / repo.repo
+        self.lock = self.directory / "lock"
+        self.tmp = self.directory / "tmp"
+        self.pending = self.directory / "pending.index"
+        self._commits = self.directory / "commits"
+        self._branches = self.directory / "branches.json"
+
+    def exists(self) -> bool:
+        """Whether the repository has been made."""
+        return self.oxen.is_dir()
+
+    def content(self, content: str) -> Path:
+        """Where liboxen keeps the bytes with this hash (storage/local.rs, `version_path`).
+
+        Raises:
+            InvalidNameError: when it is not a hash.
+        """
+        if not _HASH.fullmatch(content):
+            raise InvalidNameError(f"{content!r} is not an xxh3-128 hash")
+        return self.oxen / "versions" / "files" / content[:2] / content[2:] / "data"
+
+    def holds(self, commit: str) -> bool:
+        """Whether the repository itself has the commit: liboxen keeps a folder for each."""
+        return bool(_COMMIT.fullmatch(commit)) and (self.oxen / "history" / commit).is_dir()
+
+    def index_path(self, commit: str) -> Path:
+        """Where a commit's index is."""
+        return self._commits / f"{commit}.index"
+
+    def open(self, commit: str) -> CommitIndex | None:
+        """A commit's index, or None when there is none."""
+        if not _COMMIT.fullmatch(commit):
+            return None
+        try:
+            return CommitIndex(self.index_path(commit))
+        except FileNotFoundError:
+            return None
+
+    def write_pending(self, header: Mapping[str, Any], entries: Iterable[IndexEntry]) -> None:
+        """Write, durably, the index of a commit that is about to be made."""
+        with replaced(self.pending) as path, path.open("wb") as file:
+            digest = xxhash.xxh3_128()
+
+            def write(text: str) -> None:
+                data = text.encode()
+                digest.update(data)
+                file.write(data)
+
+            write(json.dumps(header, sort_keys=True) + "\n")
+            for entry in entries:
+                write(f"{entry.path}\t{entry.hash}\t{entry.size}\t{entry.mtime}\n")
+            file.write(_SUM + digest.hexdigest().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def adopt_pending(self, commit: str) -> None:
+        """Make the pending index the commit's."""
+        self._commits.mkdir(parents=True, exist_ok=True)
+        self.pending.rename(self.index_path(commit))
+        sync_directory(self._commits)
+
+    def branches(self) -> Branches | None:
+        """The branches as last written, or None when nothing was."""
+        try:
+            data = json.loads(self._branches.read_bytes())
+            return Branches(heads=data["branches"], moving=data["moving"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError):
+            return None  # damaged: the repository itself knows them
+
+    def write_branches(self, branches: Branches) -> None:
+        """Replace the branches file, durably."""
+        data = {"branches": dict(branches.heads), "moving": dict(branches.moving)}
+        with replaced(self._branches) as path, path.open("w") as file:
+            json.dump(data, file, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` at the end, and vanishes on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        yield fresh
+        fresh.rename(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def translated(error: OSError, what: str) -> SyncdError:
+    """An operating system's failure as one of ours; the one place of the embedded store's I/O."""
+    return PermanentError(
+        f"{what}: {error.strerror or error}",
+        hint="Check free space, permissions and the disk under the store, then run again.",
+    )

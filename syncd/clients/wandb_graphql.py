@@ -1,0 +1,214 @@
+"""The GraphQL operations syncd sends to W&B, and the fields it reads.
+
+Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK serves syncd:
+`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases),
+`apis/public/runs.py` (runs, UpsertBucket by id), `sdk/artifacts/_gqlutils.py` (UseArtifact), and the
+text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences:
+`createdBy` is read beside a version's other fields, and a run's inputs and outputs in one request.
+"""
+
+from __future__ import annotations
+
+_VERSION = """
+fragment VersionFields on Artifact {
+  id
+  artifactSequence { name project { name entity { name } } }
+  versionIndex
+  artifactType { name }
+  description
+  metadata
+  ttlDurationSeconds
+  ttlIsInherited
+  tags { name }
+  historyStep
+  state
+  size
+  digest
+  fileCount
+  createdAt
+  aliases { alias artifactCollection { name project { name entity { name } } } }
+  createdBy {
+    __typename
+    ... on Run { name project { name entity { name } } user { username } }
+    ... on User { username }
+  }
+}
+"""
+
+PROJECTS = """
+query GetProjects($entity: String, $cursor: String, $perPage: Int = 50) {
+  models(entityName: $entity, after: $cursor, first: $perPage) {
+    edges { node { name } }
+    pageInfo { endCursor hasNextPage }
+  }
+}
+"""
+
+COLLECTIONS = """
+query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int) {
+  project(entityName: $entity, name: $project) {
+    artifactCollections(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges { node { __typename name type: defaultArtifactType { name } } }
+    }
+  }
+}
+"""
+
+VERSIONS = (
+    """
+query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $collection: String!,
+    $cursor: String, $perPage: Int = 50, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactType(name: $type) {
+      artifactCollection(name: $collection) {
+        __typename
+        artifacts(after: $cursor, first: $perPage, order: $order, filters: $filters) {
+          pageInfo { endCursor hasNextPage }
+          edges { node { ...VersionFields } }
+        }
+      }
+    }
+  }
+}
+"""
+    + _VERSION
+)
+
+VERSION_BY_ID = (
+    """
+query ArtifactByID($id: ID!) {
+  artifact(id: $id) { ...VersionFields }
+}
+"""
+    + _VERSION
+)
+
+VERSION_BY_NAME = (
+    """
+query ArtifactMembershipByName($entity: String!, $project: String!, $name: String!) {
+  project(name: $project, entityName: $entity) {
+    artifactCollectionMembership(name: $name) {
+      artifact { ...VersionFields }
+    }
+  }
+}
+"""
+    + _VERSION
+)
+
+MANIFEST = """
+query FetchArtifactManifest($id: ID!) {
+  artifact(id: $id) { currentManifest { file { directUrl } } }
+}
+"""
+
+FILE_URLS = """
+query GetArtifactMembershipFileUrls($entity: String!, $project: String!, $collection: String!,
+    $alias: String!, $cursor: String, $perPage: Int) {
+  project(name: $project, entityName: $entity) {
+    artifactCollection(name: $collection) {
+      __typename
+      artifactMembership(aliasName: $alias) {
+        files(after: $cursor, first: $perPage) {
+          pageInfo { endCursor hasNextPage }
+          edges { node { name directUrl } }
+        }
+      }
+    }
+  }
+}
+"""
+
+CONSUMERS = """
+query ArtifactUsedBy($id: ID!) {
+  artifact(id: $id) {
+    usedBy { edges { node { name project { name entity { name } } } } }
+  }
+}
+"""
+
+RUN = (
+    """
+query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage: Int,
+    $inputsCursor: String, $outputsCursor: String) {
+  project(entityName: $entity, name: $project) {
+    run(name: $run) {
+      id
+      name
+      displayName
+      state
+      config
+      inputArtifacts(after: $inputsCursor, first: $perPage) {
+        pageInfo { endCursor hasNextPage }
+        edges { node { ...VersionFields } }
+      }
+      outputArtifacts(after: $outputsCursor, first: $perPage) {
+        pageInfo { endCursor hasNextPage }
+        edges { node { ...VersionFields } }
+      }
+    }
+  }
+}
+"""
+    + _VERSION
+)
+
+RUN_CONFIG = """
+query Run($project: String!, $entity: String!, $name: String!) {
+  project(name: $project, entityName: $entity) { run(name: $name) { id config } }
+}
+"""
+
+UPDATE_RUN_CONFIG = """
+mutation UpsertBucket($id: String!, $config: JSONString!) {
+  upsertBucket(input: {id: $id, config: $config}) { bucket { id } }
+}
+"""
+
+CREATE_VERSION = """
+mutation CreateArtifact($input: CreateArtifactInput!) {
+  createArtifact(input: $input) { artifact { id state } }
+}
+"""
+
+CREATE_MANIFEST = """
+mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: String!,
+    $digest: String!, $entityName: String!, $projectName: String!, $runName: String!,
+    $manifestType: ArtifactManifestType!, $includeUpload: Boolean!) {
+  createArtifactManifest(input: {artifactID: $artifactID, baseArtifactID: $baseArtifactID,
+      name: $name, digest: $digest, entityName: $entityName, projectName: $projectName,
+      runName: $runName, type: $manifestType}) {
+    artifactManifest {
+      file {
+        uploadUrl @include(if: $includeUpload)
+        uploadHeaders @include(if: $includeUpload)
+      }
+    }
+  }
+}
+"""
+
+COMMIT_VERSION = """
+mutation CommitArtifact($artifactID: ID!) {
+  commitArtifact(input: {artifactID: $artifactID}) { artifact { id digest } }
+}
+"""
+
+UPDATE_VERSION = """
+mutation UpdateArtifact($input: UpdateArtifactInput!) {
+  result: updateArtifact(input: $input) { artifact { id } }
+}
+"""
+
+ADD_ALIASES = """
+mutation AddAliases($input: AddAliasesInput!) {
+  result: addAliases(input: $input) { success }
+}
+"""
+
+USE_VERSION = """
+mutation UseArtifact($input: UseArtifactInput!) {
+  useArtifact(input: $input) { artifact { id } }
+}
+"""

@@ -1,0 +1,270 @@
+"""Telling what happens: one event per line, from a closed vocabulary, with no secret in it.
+
+An event is `stage.outcome` or one of `Life`; what it is about are bound keys (`artifact`, `commit`,
+`attempt`). Lines go to standard error, for people or as JSON. What libraries log through the
+standard library comes out the same way, from WARNING up.
+
+    log.get().info(log.Stage.TRANSFER.done, artifact=str(version.ref), bytes=result.size)
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any, Literal, cast, get_args
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from syncd import errors
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "console"]
+REDACTED = "[redacted]"
+SHORTEST_SECRET = 6  # characters; a shorter one would blot out ordinary words
+
+
+class Stage(StrEnum):
+    """The steps of the path; each has the same five outcomes."""
+
+    DISCOVER = "discover"
+    PLAN = "plan"
+    TRANSFER = "transfer"
+    COMMIT = "commit"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    RECLAIM = "reclaim"
+    RESTORE = "restore"
+
+    @property
+    def started(self) -> str:
+        """The stage began."""
+        return f"{self}.started"
+
+    @property
+    def done(self) -> str:
+        """The stage had its effect."""
+        return f"{self}.done"
+
+    @property
+    def skipped(self) -> str:
+        """There was nothing to do; the key `reason` says why."""
+        return f"{self}.skipped"
+
+    @property
+    def failed(self) -> str:
+        """The stage gave up; the key `error` says why."""
+        return f"{self}.failed"
+
+    @property
+    def retried(self) -> str:
+        """An attempt failed and another follows."""
+        return f"{self}.retried"
+
+
+class Life(StrEnum):
+    """Events outside the path."""
+
+    CALL_RETRIED = "call.retried"
+    DAEMON_STARTED = "daemon.started"
+    DAEMON_STOPPING = "daemon.stopping"
+    DAEMON_STOPPED = "daemon.stopped"
+    GATEWAY_STARTED = "gateway.started"
+    GATEWAY_STOPPED = "gateway.stopped"
+    REFERENCE_REFUSED = "reference.refused"
+    SCHEDULE_FIRED = "schedule.fired"
+    WEBHOOK_ACCEPTED = "webhook.accepted"
+    WEBHOOK_REFUSED = "webhook.refused"
+    WORKER_STARTED = "worker.started"
+    WORKER_LOST = "worker.lost"
+    COMMAND_FAILED = "command.failed"
+
+
+VOCABULARY = frozenset(
+    {getattr(stage, outcome) for stage in Stage
+     for outcome in ("started", "done", "skipped", "failed", "retried")} | set(Life)
+)  # fmt: skip
+
+_secrets: set[str] = set()
+_CREDENTIALS = (
+    re.compile(r"(?i)(\b(?:basic|bearer)\s+)(?=\S*[0-9=])[A-Za-z0-9+/=._~-]{6,}"),
+    re.compile(r"(?i)(\b(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?)[^\s'\",}]{6,}"),
+    re.compile(r"(?i)([?&](?:x-(?:amz|goog)-signature|signature|sig|token)=)[^&\s'\"]+"),
+    re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"),
+)
+_HIDDEN_KEYS = frozenset({"authorization", "proxy-authorization", "api_key", "token", "password"})
+
+
+def get(**bound: object) -> FilteringBoundLogger:
+    """A logger; `bound` is in each of its events."""
+    return cast("FilteringBoundLogger", structlog.get_logger(**bound))
+
+
+@contextmanager
+def about(stage: Stage | None = None, **bound: object) -> Iterator[None]:
+    """Put keys into every event of this thread within the block, whoever logs it."""
+    keys = bound | ({"stage": str(stage)} if stage else {})
+    with structlog.contextvars.bound_contextvars(**keys):
+        yield
+
+
+def retried() -> str:
+    """The event of a repeated attempt in the stage that is running, if one is."""
+    stage = structlog.contextvars.get_contextvars().get("stage")
+    return Stage(stage).retried if stage else Life.CALL_RETRIED
+
+
+def redact(secret: str) -> None:
+    """Never print this text again, wherever it turns up."""
+    if len(secret) >= SHORTEST_SECRET:
+        _secrets.add(secret)
+
+
+def clean(text: str) -> str:
+    """The text without known secrets and without what looks like a credential."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(rf"\1{REDACTED}", text)
+    return text
+
+
+def configure(level: str = "info", style: str = "auto", *, strict: bool = False) -> None:
+    """Set up logging for this process; a later call replaces an earlier one.
+
+    Args:
+        level: the least severe event of ours that is told, a `Level`.
+        style: how lines look, a `Format`.
+        strict: refuse events outside the vocabulary, as the tests do.
+
+    Raises:
+        syncd.errors.UsageError: for a level or style that is none.
+    """
+    for word, known in ((level, get_args(Level)), (style, get_args(Format))):
+        if word not in known:
+            raise errors.UsageError(f"logging knows no {word!r}; say {', '.join(known)}")
+    as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    own = _shared(as_json=as_json)
+    if strict:
+        own.insert(0, refuse_unknown_events)
+    renderer = _renderer(as_json=as_json)
+    structlog.configure(
+        processors=[*own, _redact_event, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_StandardError,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(logging.DEBUG if level == "debug" else logging.WARNING)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_shared(as_json=as_json)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _redact_event,
+                renderer,
+            ],
+        )
+    )
+    _route_libraries(handler)
+
+
+def refuse_unknown_events(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A processor that raises for an event that the vocabulary does not know.
+
+    Raises:
+        ValueError: for such an event.
+    """
+    if event["event"] not in VOCABULARY:
+        raise ValueError(f"{event['event']!r} is not in the vocabulary of syncd.log")
+    return event
+
+
+class _StandardError:
+    """Writes lines to whatever standard error is now, so that a progress bar may stand below."""
+
+    def __init__(self, *_arguments: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
+class _Handler(logging.Handler):
+    """Like `_StandardError`, for the standard library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _StandardError().msg(self.format(record))
+        except Exception:  # noqa: BLE001 a handler reports its own failures this way
+            self.handleError(record)
+
+
+def _shared(*, as_json: bool) -> list[Processor]:
+    clock = structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json)
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        clock,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+
+
+def _renderer(*, as_json: bool) -> Processor:
+    if as_json:
+        return structlog.processors.JSONRenderer(default=str)
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+
+def _route_libraries(handler: logging.Handler) -> None:
+    """Make the root logger's only handler ours; loggers that brought their own lose them."""
+    root = logging.getLogger()
+    for other in list(root.handlers):
+        if isinstance(other, _Handler) or type(other) is logging.StreamHandler:
+            root.removeHandler(other)
+    root.addHandler(handler)
+    root.setLevel(handler.level)
+    for name in (
+        "dbos",
+        "uvicorn",
+        "uvicorn.error",
+        "uvicorn.access",
+        "httpx",
+        "httpcore",
+        "wandb",
+    ):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(handler.level)
+    # DBOS adds its own handler unless it finds one.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
+
+
+def _redact_event(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        event[key] = _cleaned(key, value)
+    return event
+
+
+def _cleaned(key: str, value: object) -> object:
+    if str(key).lower() in _HIDDEN_KEYS:
+        return REDACTED
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {name: _cleaned(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned("", inner) for inner in value]
+    return value if isinstance(value, (int, float, bool, type(None))) else clean(str(value))

@@ -1,0 +1,91 @@
+"""What a replacement version says about itself: the metadata key `oxen`, written and read here.
+
+A version counts as a replacement only when the key names its own digest: metadata is copied with
+drafts (`artifact.new_draft()`), and a draft with new files must be moved, not taken for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.errors import SyncdError
+from syncd.refs import CommitRef, OxenURL
+
+KEY = "oxen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """The link from a replacement version to its commit and to the version it replaces.
+
+    Args:
+        commit: the Oxen commit that holds the complete version.
+        url: where its lineage file is served.
+        source_version: `entity/project/collection:vN` of the replaced version.
+        source_artifact_id: its GraphQL id.
+        source_digest: its digest, hex.
+        source_created_at: ISO 8601, UTC.
+        moved_files: entries that became references.
+        moved_bytes: their bytes.
+        digest: the digest of the replacement itself, hex.
+        receipt: what verification proved, see `stages.verify`.
+        complete: whether aliases, consumers and run configs have followed.
+    """
+
+    commit: CommitRef
+    url: str
+    source_version: str
+    source_artifact_id: str
+    source_digest: str
+    source_created_at: str
+    moved_files: int
+    moved_bytes: int
+    digest: str
+    receipt: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = False
+
+    def into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata with the key `oxen` set."""
+        return {
+            **metadata,
+            KEY: {
+                "repo": str(self.commit.repo),
+                "commit": self.commit.commit,
+                "url": self.url,
+                "source_version": self.source_version,
+                "source_artifact_id": self.source_artifact_id,
+                "source_digest": self.source_digest,
+                "source_created_at": self.source_created_at,
+                "moved_files": self.moved_files,
+                "moved_bytes": self.moved_bytes,
+                "digest": self.digest,
+                "receipt": dict(self.receipt),
+                "complete": self.complete,
+            },
+        }
+
+
+def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | None:
+    """Read the key `oxen` of a version with this digest; None when it is not a replacement."""
+    item = metadata.get(KEY)
+    if not isinstance(item, Mapping) or item.get("digest") != digest:
+        return None
+    try:
+        repo = OxenURL.parse(f"{item['repo']}@{item['commit']}").repo
+        return Replacement(
+            commit=CommitRef(repo=repo, commit=str(item["commit"])),
+            url=str(item["url"]),
+            source_version=str(item["source_version"]),
+            source_artifact_id=str(item["source_artifact_id"]),
+            source_digest=str(item["source_digest"]),
+            source_created_at=str(item["source_created_at"]),
+            moved_files=int(item["moved_files"]),
+            moved_bytes=int(item["moved_bytes"]),
+            digest=digest,
+            receipt=item.get("receipt") or {},
+            complete=item.get("complete") is True,
+        )
+    except (KeyError, TypeError, ValueError, SyncdError):
+        return None  # somebody else's key of the same name

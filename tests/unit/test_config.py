@@ -1,0 +1,390 @@
+"""The configuration: what it takes, what it refuses, and what it prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from syncd import config, errors
+from syncd.config import units
+
+ROOT = Path(__file__).parents[2]
+NAMELESS = {"HOME": "/home/nobody"}
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "given.toml"
+    file.write_text(text)
+    return file
+
+
+def problems(path: Path | None, environ: Mapping[str, str] = NAMELESS) -> list[str]:
+    with pytest.raises(errors.ConfigurationError) as caught:
+        config.load(path, environ)
+    return caught.value.problems
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (0, 0),
+        (17, 17),
+        ("17", 17),
+        ("1MiB", 1024**2),
+        ("1mib", 1024**2),
+        ("500 kB", 500_000),
+        ("1.5GiB", 3 * 1024**3 // 2),
+        ("2TB", 2 * 10**12),
+    ],
+)
+def test_a_size_may_have_a_unit(text: object, size: int) -> None:
+    assert size == units.parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1 XB", "-1", -1, True, "1MiB2", 1.5j, None, "1e6"])
+def test_a_size_that_is_none_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a size is written like"):
+        units.parse_size(text)
+
+
+@given(st.integers(min_value=0, max_value=2**60))
+def test_a_size_is_written_so_that_it_reads_back_the_same(size: int) -> None:
+    assert size == units.parse_size(units.format_size(size))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("5m", 300), ("1h30m", 5400), ("14d", 1_209_600), ("2w", 1_209_600), ("0s", 0)],
+)
+def test_a_duration_has_a_unit(text: str, seconds: int) -> None:
+    assert timedelta(seconds=seconds) == units.parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "5", 5, "m", "5 m", "-5m", "5x", "5mm", None])
+def test_a_duration_without_a_unit_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a duration is written like"):
+        units.parse_duration(text)
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> None:
+    duration = timedelta(seconds=seconds)
+
+    assert duration == units.parse_duration(units.format_duration(duration))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("wandb.base_url", "api.wandb.ai", "must be an http:// or https:// URL"),
+        ("wandb.base_url", "https://me:pw@host", "must not hold a user or password"),
+        ("wandb.base_url", "https://host?x=1", "must not hold ? or #"),
+        ("wandb.base_url", "https://host:99999", "port out of range"),
+        ("wandb.projects", ["vision"], "'vision' is not a target"),
+        ("wandb.projects", ["e/p/c"], "names a collection"),
+        ("wandb.projects", "e/p", "must be a list"),
+        ("oxen.url", "ftp://host", "must be https://host"),
+        ("oxen.url", "file://relative/folder", "a file URL names an absolute folder"),
+        ("oxen.url", "file:///", "a file URL names an absolute folder"),
+        ("oxen.namespace", "a/b", "letters, digits, dot, dash and underscore"),
+        ("oxen.repo", "", "a repository name holds"),
+        ("oxen.repo", "{project}/{collection}", "a repository name holds"),
+        ("oxen.repo", "{projekt}", "{projekt} is not a field"),
+        ("oxen.repo", "{project.x}", "is not a field"),
+        ("oxen.repo", "{project!r}", "is not a field"),
+        ("oxen.repo", "{project", "is not a template"),
+        ("oxen.path", "/{collection}", "empty, absolute"),
+        ("oxen.path", "a/../b", "empty, absolute"),
+        ("oxen.branch", "", "is not a branch name"),
+        ("oxen.branch", "a b", "is not a branch name"),
+        ("select.keep", [""], "a pattern must not be empty"),
+        ("select.keep", ["/media/**"], "begins with /"),
+        ("select.exclude.types", "job", "must be a list"),
+        ("references.base_url", "file:///x", "must be an http:// or https:// URL"),
+        ("reclaim.policy", "all", "'none', 'ttl' or 'delete'"),
+        ("reclaim.max_per_day", -1, "greater than or equal to 0"),
+        ("schedule.poll", "0s", "longer than zero"),
+        ("transfer.concurrency", 0, "greater than or equal to 1"),
+        ("transfer.concurrency", "many", "integer"),
+        ("engine.database", "mysql://host/db", "must be sqlite:///file or postgresql://"),
+        ("engine.database", "sqlite://file", "three slashes"),
+        ("engine.database", "postgresql://host", "must be sqlite:///file or postgresql://"),
+        ("web.bind", "8337", "must be host:port"),
+        ("web.bind", "::1:8337", "stands in brackets"),
+        ("web.bind", "localhost:65536", "at most 65535"),
+        ("log.level", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_a_mistaken_value_is_told_with_its_key_path(
+    key: str, value: object, complaint: str, tmp_path: Path
+) -> None:
+    section, _, name = key.rpartition(".")
+    text = str(value).replace("'", '"') if isinstance(value, list) else repr(value)
+    [problem] = problems(write(tmp_path, f"[{section}]\n{name} = {text}\n"))
+
+    assert problem.startswith(key)
+    assert complaint in problem
+
+
+# --- mistakes
+
+
+def test_all_mistakes_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        '[oxen]\nurl = "ftp://x"\n[wandb]\nbase_urll = "x"\nproject = []\n[log]\nlevel = 3\n',
+    )
+    found = problems(file, NAMELESS | {"SYNCD_TRANSFER__CONCURRENCY": "0", "SYNCD_WEBB__BIND": "x"})
+
+    assert {
+        "oxen.url",
+        "wandb.base_urll",
+        "wandb.project",
+        "log.level",
+        "transfer.concurrency (from SYNCD_TRANSFER__CONCURRENCY)",
+        "webb (from SYNCD_WEBB__BIND)",
+    } == {problem.partition(":")[0] for problem in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("[wandb]\nbase_urll = 1", "wandb.base_urll: unknown key; did you mean wandb.base_url?"),
+        ("[wandbb]\nx = 1", "wandbb: unknown key; did you mean wandb?"),
+        ("[select.exclud]\ntypes = []", "did you mean select.exclude?"),
+        ("[select.exclude]\ntype = []", "did you mean select.exclude.types?"),
+        ("[engine]\nconcurrency = 1", "did you mean transfer.concurrency?"),
+        ("[web]\nzzzzzz = 1", "web.zzzzzz: unknown key"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_one(text: str, suggestion: str, tmp_path: Path) -> None:
+    [problem] = problems(write(tmp_path, text))
+
+    assert problem.endswith(suggestion)
+
+
+def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
+    file = write(tmp_path, '[wandb]\nbase_url = "https://x"\nprojects = [\n')
+    [problem] = problems(file)
+
+    assert problem.startswith(f"{file}: is not TOML: ")
+    assert re.search(r"line \d", problem) or "end of document" in problem
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.toml"
+
+    assert [f"{absent}: cannot be read: No such file or directory"] == problems(absent)
+    assert problems(absent) == problems(None, NAMELESS | {"SYNCD_CONFIG": str(absent)})
+
+
+def test_a_value_where_a_table_belongs_is_told(tmp_path: Path) -> None:
+    assert ["wandb: must be a table"] == problems(write(tmp_path, "wandb = 3\n"))
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", b"\xff\xfe"])
+def test_a_secret_file_that_cannot_serve_is_told_before_any_work(
+    content: str | bytes | None, tmp_path: Path
+) -> None:
+    secret = tmp_path / "key"
+    if content is not None:
+        secret.write_bytes(content if isinstance(content, bytes) else content.encode())
+    [problem] = problems(None, NAMELESS | {"SYNCD_WANDB__API_KEY_FILE": str(secret)})
+
+    assert problem.startswith("wandb.api_key_file (from SYNCD_WANDB__API_KEY_FILE): ")
+    assert str(secret) in problem
+
+
+def test_a_mistaken_list_in_the_environment_is_told() -> None:
+    [problem] = problems(None, NAMELESS | {"SYNCD_SELECT__KEEP": '["open'})
+
+    assert problem.startswith("select.keep (from SYNCD_SELECT__KEEP): is not a JSON list")
+
+
+# --- sources
+
+
+def test_the_environment_is_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = write(tmp_path, '[transfer]\nconcurrency = 7\nspool_limit = "2GiB"\n')
+    loaded = config.read(file, NAMELESS | {"SYNCD_TRANSFER__CONCURRENCY": "9"})
+
+    transfer = loaded.config.transfer
+    assert (9, 2 * 1024**3, None) == (
+        transfer.concurrency,
+        transfer.spool_limit,
+        transfer.bandwidth_limit,
+    )
+    assert "SYNCD_TRANSFER__CONCURRENCY" == loaded.origins["transfer.concurrency"]
+    assert str(file) == loaded.origins["transfer.spool_limit"]
+
+
+def test_the_file_is_the_first_of_four_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = [
+        tmp_path / "argument.toml",
+        tmp_path / "variable.toml",
+        Path("config.toml"),
+        tmp_path / "home" / ".config" / "syncd" / "config.toml",
+    ]
+    environ = {"HOME": str(tmp_path / "home"), "SYNCD_CONFIG": str(places[1])}
+    calls = [(places[0], environ), (None, environ), (None, {"HOME": environ["HOME"]})]
+    for number, place in enumerate(places, start=1):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"[transfer]\nconcurrency = {number}\n")
+
+    assert [1, 2, 3] == [config.load(*call).transfer.concurrency for call in calls]
+    places[2].unlink()
+    assert 4 == config.load(*calls[2]).transfer.concurrency
+    places[3].unlink()
+    assert config.read(*calls[2]).file is None
+
+
+@pytest.mark.parametrize("text", ["e/p,f/*", "e/p, f/*", '["e/p", "f/*"]'])
+def test_a_list_in_the_environment_is_written_with_commas_or_as_json(text: str) -> None:
+    found = config.load(None, NAMELESS | {"SYNCD_WANDB__PROJECTS": text})
+
+    assert ("e/p", "f/*") == found.wandb.projects
+
+
+def test_a_key_in_a_nested_table_can_be_set_in_the_environment() -> None:
+    found = config.load(None, NAMELESS | {"SYNCD_SELECT__EXCLUDE__TAGS": "scratch"})
+
+    assert ("scratch",) == found.select.exclude.tags
+    assert "job" in found.select.exclude.types
+
+
+def test_the_wandb_clients_own_address_is_the_default_one() -> None:
+    environ = NAMELESS | {"WANDB_BASE_URL": "http://wandb.internal:8080/"}
+
+    assert "http://wandb.internal:8080" == config.load(None, environ).wandb.base_url
+    environ["SYNCD_WANDB__BASE_URL"] = "https://other"
+    assert "https://other" == config.load(None, environ).wandb.base_url
+    assert problems(None, NAMELESS | {"WANDB_BASE_URL": "x"})[0].startswith(
+        "wandb.base_url (from WANDB_BASE_URL): "
+    )
+
+
+# --- defaults
+
+
+def test_nothing_needs_to_be_configured() -> None:
+    found = config.load(None, NAMELESS)
+
+    assert Path("/home/nobody/.local/state/syncd") == found.engine.state_dir
+    assert "sqlite:////home/nobody/.local/state/syncd/syncd.db" == found.engine.database
+    assert Path("/home/nobody/.local/state/syncd/spool") == found.transfer.spool_dir
+    assert Path("/home/nobody/.local/share/syncd/oxen") == found.oxen.directory
+    assert "http://127.0.0.1:8337" == found.references.base_url
+    assert ("127.0.0.1", 8337) == found.web.address
+    assert "none" == found.reclaim.policy
+    assert ("*.table.json", "media/**") == found.select.keep
+    assert ("wandb-*", "run_table", "job", "code") == found.select.exclude.types
+
+
+def test_deleting_the_state_folder_leaves_the_store() -> None:
+    for environ in (NAMELESS, NAMELESS | {"XDG_STATE_HOME": "/a", "XDG_DATA_HOME": "/b"}):
+        found = config.load(None, environ)
+        assert found.oxen.directory is not None
+        assert not found.oxen.directory.is_relative_to(found.engine.state_dir)
+
+
+def test_database_and_spool_follow_the_state_folder() -> None:
+    found = config.load(None, NAMELESS | {"SYNCD_ENGINE__STATE_DIR": "/srv/syncd"})
+
+    assert "sqlite:////srv/syncd/syncd.db" == found.engine.database
+    assert Path("/srv/syncd/spool") == found.transfer.spool_dir
+
+
+@pytest.mark.parametrize(
+    ("environ", "base_url"),
+    [
+        ({}, "http://127.0.0.1:8337"),
+        ({"SYNCD_WEB__BIND": "0.0.0.0:80"}, "http://0.0.0.0:80"),
+        ({"SYNCD_WEB__PUBLIC_URL": "https://d.example.com"}, "https://d.example.com"),
+        ({"SYNCD_OXEN__URL": "https://hub.oxen.ai"}, "https://hub.oxen.ai"),
+        (
+            {"SYNCD_OXEN__URL": "https://hub.oxen.ai", "SYNCD_REFERENCES__BASE_URL": "http://g/"},
+            "http://g",
+        ),
+    ],
+)
+def test_references_lead_to_whoever_serves_the_files(
+    environ: dict[str, str], base_url: str
+) -> None:
+    assert base_url == config.load(None, NAMELESS | environ).references.base_url
+
+
+def test_an_escaped_folder_url_names_the_real_folder() -> None:
+    found = config.load(None, NAMELESS | {"SYNCD_OXEN__URL": "file:///data/my%20oxen"})
+
+    assert Path("/data/my oxen") == found.oxen.directory
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    found = config.load(None, NAMELESS)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        found.transfer.concurrency = 9  # type: ignore[misc]
+
+
+# --- what it prints
+
+
+def test_the_committed_sample_is_the_generated_one() -> None:
+    """Regenerate with `make config.example.toml`."""
+    assert config.example() == (ROOT / "config.example.toml").read_text()
+
+
+def test_the_sample_changes_nothing(tmp_path: Path) -> None:
+    assert config.load(None, NAMELESS) == config.load(write(tmp_path, config.example()), NAMELESS)
+
+
+def test_every_line_of_the_sample_may_be_uncommented(tmp_path: Path) -> None:
+    text = re.sub(r"^# (\w+ = )", r"\1", config.example(), flags=re.MULTILINE)
+    found = problems(write(tmp_path, text))
+
+    assert text.count(" = ") > 30
+    assert all("_file: cannot read" in problem for problem in found)
+
+
+@pytest.mark.parametrize("text", [config.example(), config.reference()])
+def test_every_key_is_documented_and_no_machine_is_named(text: str) -> None:
+    for section in config.document(config.load(None, NAMELESS)).values():
+        assert all(key in text for key in section)
+    assert str(Path.home()) not in text
+
+
+def test_the_values_in_force_read_back_as_the_same_configuration(tmp_path: Path) -> None:
+    loaded = config.read(None, NAMELESS | {"SYNCD_OXEN__NAMESPACE": "acme"})
+    text = config.show(loaded)
+
+    assert 'namespace = "acme"  # SYNCD_OXEN__NAMESPACE\n' in text
+    assert loaded.config == config.load(write(tmp_path, text), NAMELESS)
+
+
+def test_the_password_of_a_database_is_never_shown() -> None:
+    url = "postgresql://syncd:hunter22@db/syncd"
+    loaded = config.read(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url})
+
+    assert url == loaded.config.engine.database
+    for text in (config.show(loaded), str(config.document(loaded.config)), repr(loaded.config)):
+        assert "hunter22" not in text
+    assert "postgresql://syncd:***@db/syncd" in config.show(loaded)
+
+
+def test_a_mistake_does_not_quote_the_value() -> None:
+    url = "postgresql://syncd:hunter22@db"
+
+    assert "hunter22" not in str(problems(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url}))

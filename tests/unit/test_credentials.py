@@ -1,0 +1,160 @@
+"""Secrets: where they are found, and that they are shown nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd import config, errors, log
+
+NETRC = "machine api.wandb.ai\n  login user\n  password from-netrc\n"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """A user with a key in every place."""
+    (tmp_path / ".netrc").write_text(NETRC)
+    (tmp_path / "credentials").mkdir()
+    for name in ("wandb_api_key", "oxen_token", "webhook_secret", "read_token"):
+        (tmp_path / "credentials" / name).write_text(f"{name}-from-systemd\n")
+    (tmp_path / "file").write_text("from-file\n")
+    return {
+        "HOME": str(tmp_path),
+        "SYNCD_WANDB__API_KEY_FILE": str(tmp_path / "file"),
+        "SYNCD_OXEN__TOKEN_FILE": str(tmp_path / "file"),
+        "SYNCD_WEB__WEBHOOK_SECRET_FILE": str(tmp_path / "file"),
+        "WANDB_API_KEY": "from-environment",
+        "OXEN_TOKEN": "from-environment",
+        "SYNCD_WEBHOOK_SECRET": "from-environment",
+        "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+    }
+
+
+def test_the_wandb_key_comes_from_the_first_of_four_places(environ: dict[str, str]) -> None:
+    found = []
+    for gone in (
+        "SYNCD_WANDB__API_KEY_FILE",
+        "WANDB_API_KEY",
+        "CREDENTIALS_DIRECTORY",
+        "nothing more",
+    ):
+        key = config.wandb_api_key(config.load(None, environ), environ)
+        found.append(key.get_secret_value())
+        environ.pop(gone, None)
+
+    assert ["from-file", "from-environment", "wandb_api_key-from-systemd", "from-netrc"] == found
+
+
+@pytest.mark.parametrize(
+    ("function", "key", "variable", "credential"),
+    [
+        (config.oxen_token, "SYNCD_OXEN__TOKEN_FILE", "OXEN_TOKEN", "oxen_token"),
+        (
+            config.webhook_secret,
+            "SYNCD_WEB__WEBHOOK_SECRET_FILE",
+            "SYNCD_WEBHOOK_SECRET",
+            "webhook_secret",
+        ),
+    ],
+)
+def test_other_secrets_come_from_the_first_of_three_places_or_are_none(
+    function: type[config.oxen_token],  # type: ignore[valid-type]
+    key: str,
+    variable: str,
+    credential: str,
+    environ: dict[str, str],
+) -> None:
+    found = []
+    for gone in (key, variable, "CREDENTIALS_DIRECTORY"):
+        found.append(function(config.load(None, environ), environ).get_secret_value())
+        environ.pop(gone)
+
+    assert ["from-file", "from-environment", f"{credential}-from-systemd"] == found
+    assert function(config.load(None, environ), environ) is None
+
+
+def test_without_a_wandb_key_the_message_says_what_to_do(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+
+    with pytest.raises(errors.ConfigurationError, match="set WANDB_API_KEY, or run `wandb login`"):
+        config.wandb_api_key(config.load(None, environ), environ)
+
+
+def test_the_netrc_entry_is_the_servers_own(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(NETRC)
+    environ = {"HOME": str(tmp_path), "SYNCD_WANDB__BASE_URL": "https://wandb.internal"}
+
+    with pytest.raises(errors.ConfigurationError, match="no API key for https://wandb.internal"):
+        config.wandb_api_key(config.load(None, environ), environ)
+
+
+def test_a_broken_netrc_is_told_by_line_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine x\n  pass word hunter22\n")
+    environ = {"HOME": str(tmp_path)}
+
+    with pytest.raises(
+        errors.ConfigurationError, match=r"\.netrc: is not a netrc file: line 2"
+    ) as it:
+        config.wandb_api_key(config.load(None, environ), environ)
+    assert "hunter22" not in str(it.value)
+
+
+def test_read_tokens_stand_one_on_a_line(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("first-token\n\n  second-token\n")
+    environ = {"HOME": str(tmp_path), "SYNCD_WEB__READ_TOKEN_FILE": str(tmp_path / "tokens")}
+    found = config.gateway_tokens(config.load(None, environ), environ)
+
+    assert ["first-token", "second-token"] == [token.get_secret_value() for token in found]
+
+
+def test_without_read_tokens_there_are_none(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+
+    assert () == config.gateway_tokens(config.load(None, environ), environ)
+
+
+def test_a_secret_is_in_no_text_about_the_configuration(environ: dict[str, str]) -> None:
+    loaded = config.read(None, environ)
+    key = config.wandb_api_key(loaded.config, environ)
+    texts = (config.show(loaded), repr(loaded), str(key), repr(key), log.clean("key=from-file!"))
+
+    assert not [text for text in texts if "from-file" in text]
+
+
+def test_what_is_unwise_is_told_and_allowed(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("0123456789")
+    secret.chmod(0o644)
+    environ = {
+        "HOME": str(tmp_path),
+        "SYNCD_WANDB__API_KEY_FILE": str(secret),
+        "SYNCD_WEB__BIND": "0.0.0.0:8337",
+        "SYNCD_OXEN__REPO": "{project}",
+        "SYNCD_RECLAIM__POLICY": "delete",
+        "SYNCD_RECLAIM__GRACE": "1h",
+    }
+    found = config.warnings(config.load(None, environ), environ)
+
+    assert {
+        "wandb.api_key_file",
+        "wandb.projects",
+        "web.read_token_file",
+        "oxen.path",
+        "reclaim.grace",
+    } == {text.partition(":")[0] for text in found}
+
+
+def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("0123456789")
+    secret.chmod(0o600)
+    environ = {
+        "HOME": str(tmp_path),
+        "SYNCD_WANDB__API_KEY_FILE": str(secret),
+        "SYNCD_WANDB__PROJECTS": "e/p",
+        "SYNCD_WEB__BIND": "0.0.0.0:8337",
+        "SYNCD_WEB__READ_TOKEN_FILE": str(secret),
+    }
+
+    assert [] == config.warnings(config.load(None, environ), environ)

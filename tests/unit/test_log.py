@@ -1,0 +1,170 @@
+"""The log: a closed vocabulary, lines that machines can read, and no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from syncd import errors, log
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    return [json.loads(line) for line in captured.err.splitlines()]
+
+
+def test_an_event_is_one_json_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    log.get(artifact="e/p/ds:v0").info(log.Stage.TRANSFER.done, bytes=12)
+    [line] = lines(capsys)
+
+    assert line.pop("timestamp").endswith("Z")
+    assert {
+        "event": "transfer.done",
+        "level": "info",
+        "artifact": "e/p/ds:v0",
+        "bytes": 12,
+    } == line
+
+
+def test_people_read_words(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("info", "console")
+    log.get().info(log.Stage.PLAN.started, artifact="e/p/ds:v0")
+
+    captured = capsys.readouterr()
+    assert "plan.started" in captured.err
+    assert "artifact=e/p/ds:v0" in captured.err
+    assert "" == captured.out
+
+
+def test_without_a_terminal_the_automatic_format_is_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.configure("info", "auto")
+    log.get().info(log.Stage.PLAN.started)
+
+    assert ["plan.started"] == [line["event"] for line in lines(capsys)]
+
+
+def test_an_event_outside_the_vocabulary_is_refused_here() -> None:
+    with pytest.raises(ValueError, match=r"'transfer\.finished' is not in the vocabulary"):
+        log.get().info("transfer.finished")
+
+
+def test_an_event_outside_the_vocabulary_does_not_stop_production(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.configure("info", "json")
+    log.get().info("transfer.finished")
+
+    assert ["transfer.finished"] == [line["event"] for line in lines(capsys)]
+
+
+def test_every_stage_has_every_outcome() -> None:
+    outcomes = {"started", "done", "skipped", "failed", "retried"}
+
+    for stage in log.Stage:
+        assert {f"{stage}.{outcome}" for outcome in outcomes} <= log.VOCABULARY
+    assert len(log.Stage) * len(outcomes) + len(log.Life) == len(log.VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0)]
+)
+def test_less_severe_events_are_not_told(
+    level: str, told: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(level, "json", strict=True)
+    logger = log.get()
+    logger.debug(log.Stage.PLAN.started)
+    logger.info(log.Stage.PLAN.done)
+    logger.warning(log.Stage.PLAN.retried)
+
+    assert told == len(lines(capsys))
+
+
+@pytest.mark.parametrize("words", [("loud", "json"), ("info", "xml")])
+def test_an_unknown_level_or_format_is_a_usage_error(words: tuple[str, str]) -> None:
+    with pytest.raises(errors.UsageError, match="logging knows no"):
+        log.configure(*words)
+
+
+def test_keys_bound_around_a_block_are_in_its_events_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with log.about(log.Stage.COMMIT, artifact="e/p/ds:v1"):
+        log.get().info(log.Stage.COMMIT.started)
+    log.get().info(log.Stage.COMMIT.done)
+    inside, outside = lines(capsys)
+
+    assert ("commit", "e/p/ds:v1") == (inside["stage"], inside["artifact"])
+    assert not {"stage", "artifact"} & set(outside)
+
+
+@pytest.mark.parametrize("name", ["dbos", "uvicorn.error", "httpx", "some.library"])
+def test_libraries_are_heard_from_warning_up(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("info", "json")
+    logging.getLogger(name).info("chatter")
+    logging.getLogger(name).warning("disk %s", "full")
+    [line] = lines(capsys)
+
+    assert ("disk full", "warning", name) == (line["event"], line["level"], line["logger"])
+
+
+def test_setting_up_twice_does_not_tell_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("info", "json")
+    log.configure("info", "json")
+    logging.getLogger("dbos").warning("once")
+
+    assert 1 == len(lines(capsys))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("the key is s3cr3t-value!", "the key is [redacted]!"),
+        ("Authorization: Bearer abc123def456", "Authorization: Bearer [redacted]"),
+        ("{'authorization': 'Basic dXNlcjpwYXNzd29yZA=='}", "Basic [redacted]"),
+        ("https://bucket/x?X-Amz-Signature=abcdef&y=1", "X-Amz-Signature=[redacted]&y=1"),
+        ("postgresql://syncd:hunter22@db/syncd", "postgresql://syncd:[redacted]@db/syncd"),
+        ("basic authentication failed", "basic authentication failed"),
+    ],
+)
+def test_no_event_holds_a_credential(
+    text: str, kept: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.redact("s3cr3t-value")
+    log.get().warning(log.Stage.TRANSFER.failed, error=text, nested={"deep": [text]})
+    [line] = lines(capsys)
+
+    assert kept in line["error"]
+    assert kept in line["nested"]["deep"][0]
+
+
+def test_keys_that_name_a_credential_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    log.get().info(log.Stage.PLAN.done, headers={"Authorization": "anything", "Accept": "*/*"})
+    [line] = lines(capsys)
+
+    assert {"Authorization": "[redacted]", "Accept": "*/*"} == line["headers"]
+
+
+def test_a_traceback_and_a_library_hold_no_credential(capsys: pytest.CaptureFixture[str]) -> None:
+    log.redact("s3cr3t-value")
+    try:
+        raise ValueError("s3cr3t-value")
+    except ValueError:
+        log.get().exception(log.Stage.PLAN.failed)
+        logging.getLogger("httpx").exception("sent s3cr3t-value")
+
+    captured = capsys.readouterr().err
+    assert 2 == captured.count("ValueError: [redacted]")
+    assert "s3cr3t" not in captured
+
+
+def test_a_word_too_short_to_be_a_secret_is_not_blotted_out() -> None:
+    log.redact("a")
+
+    assert "a plan" == log.clean("a plan")
