@@ -1,7 +1,7 @@
 """The program `syncd`: finds the verb, runs it, and turns failures into exit codes.
 
-`VERBS` lists every verb with the module that holds it; the module is imported when its verb is
-called, and `syncd --help` imports none. Failures are turned into text and exit codes in `_report`
+`verbs.VERBS` lists every verb with the module that holds it; the module is imported when its verb
+is called, and `syncd --help` imports none. Failures are turned into text and exit codes in `_report`
 and nowhere else.
 """
 
@@ -14,9 +14,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -27,92 +26,9 @@ from typer.main import get_command
 
 from syncd import errors
 from syncd.cli import Context, ExitCode
+from syncd.cli.output import STANDARD_OUTPUT
+from syncd.cli.verbs import GROUPS, VERBS, Table, Verb
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verb:
-    """One row of the command list.
-
-    Args:
-        name: as typed; two words for a verb within a group.
-        target: `module:function`, imported when the verb is called.
-        summary: one line for the list of commands.
-    """
-
-    name: str
-    target: str
-    summary: str
-
-
-VERBS: dict[str, tuple[Verb, ...]] = {
-    "Start here": (
-        Verb(
-            name="demo",
-            target="syncd.cli.demo:demo",
-            summary="The whole job with nothing configured: log, move, download, compare.",
-        ),
-        Verb(
-            name="config check",
-            target="syncd.cli.config:check",
-            summary="Report all mistakes of the configuration at once.",
-        ),
-        Verb(
-            name="config show",
-            target="syncd.cli.config:show",
-            summary="Print the values in force and where each comes from.",
-        ),
-        Verb(
-            name="config example",
-            target="syncd.cli.config:example",
-            summary="Print a commented configuration file.",
-        ),
-    ),
-    "Move": (
-        Verb(
-            name="plan",
-            target="syncd.cli.plan:plan",
-            summary="Show what would move, what stays and why. Changes nothing.",
-        ),
-        Verb(
-            name="backfill",
-            target="syncd.cli.backfill:backfill",
-            summary="Move what is there now; run it again to resume.",
-        ),
-        Verb(
-            name="verify",
-            target="syncd.cli.verify:verify",
-            summary="Read everything moved again from Oxen and compare it.",
-        ),
-    ),
-    "Ask": (
-        Verb(
-            name="status",
-            target="syncd.cli.status:status",
-            summary="Show what was seen, moved, and is waiting, per collection.",
-        ),
-        Verb(
-            name="resolve",
-            target="syncd.cli.resolve:resolve",
-            summary="Give the other side's name of a version or a commit.",
-        ),
-    ),
-    "Serve": (
-        Verb(
-            name="gateway",
-            target="syncd.cli.serve:gateway",
-            summary="Serve moved files to training machines, and nothing else.",
-        ),
-        Verb(
-            name="sandbox serve",
-            target="syncd.cli.serve:sandbox",
-            summary="Start a W&B-compatible server for trials.",
-        ),
-    ),
-}
-GROUPS = {
-    "config": "Check, show or write the configuration.",
-    "sandbox": "A W&B-compatible server for trials.",
-}
 EXIT_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.ConfigurationError, ExitCode.USAGE),
     (errors.UsageError, ExitCode.USAGE),
@@ -140,30 +56,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     context = Context()
     context.output.as_json = "--json" in words
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
-    program = build()
-    try:
-        with program.make_context("syncd", words, obj=context) as parsed:
-            return int(program.invoke(parsed) or ExitCode.DONE)
-    except typer.Exit as end:
-        return end.exit_code
-    except BrokenPipeError:  # whoever read our output has gone; so does the result
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the one place that reports
-        return _report(error, context)
+    with _sigterm_interrupts():
+        try:
+            with build(VERBS).make_context("syncd", words, obj=context) as parsed:
+                return int(parsed.command.invoke(parsed) or ExitCode.DONE)
+        except typer.Exit as end:
+            return end.exit_code
+        except BrokenPipeError:  # whoever read our output has gone, and with them the result
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
+            return ExitCode.FAILED
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the one place that reports
+            return _report(error, context)
 
 
-def build(table: dict[str, tuple[Verb, ...]] | None = None) -> TyperGroup:
-    """The command tree of a table of verbs, by default of `VERBS`."""
+def build(table: Table) -> TyperGroup:
+    """The command tree of a table of verbs."""
     panels: dict[str, list[str]] = {}
     shell = typer.Typer(cls=Shell, add_completion=False, rich_markup_mode=None)
     shell.callback(invoke_without_command=True)(_syncd)
     root = get_command(shell)
     assert isinstance(root, Shell)
-    for panel, verbs in (table or VERBS).items():
+    for panel, verbs in table.items():
         for verb in verbs:
             group, _, name = verb.name.rpartition(" ")
             parent: TyperGroup = root
@@ -279,9 +192,21 @@ def _group(name: str) -> TyperGroup:
     return TyperGroup(name=name, help=GROUPS[name], rich_markup_mode=None)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Let SIGTERM end the program as Ctrl-C does: finally-blocks run, progress is kept."""
-    raise KeyboardInterrupt
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does: finally-blocks run, progress is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # --- failures
@@ -293,12 +218,18 @@ def _report(error: BaseException, context: Context) -> int:
     if context.output.as_json and not context.output.written:
         context.output.line({"error": failure})
     if context.log_level == "debug" and not isinstance(error, typer.TyperException):
-        traceback.print_exception(error)
-    sys.stderr.write(f"error: {failure['message']}\n")
+        _tell("".join(traceback.format_exception(error)))
+    _tell(f"error: {failure['message']}\n")
     for label in ("cause", "hint"):
         if failure[label]:
-            sys.stderr.write(f"{label}: {failure[label]}\n")
+            _tell(f"{label}: {failure[label]}\n")
     return int(failure["exit_code"])
+
+
+def _tell(text: str) -> None:
+    from syncd import log  # noqa: PLC0415 only failures need it
+
+    sys.stderr.write(log.clean(text))
 
 
 def describe(error: BaseException) -> dict[str, Any]:

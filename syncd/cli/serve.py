@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,8 @@ Port = Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.
 def gateway(context: Context) -> None:
     """Serve moved files to training machines, and nothing else.
 
-    Works while nothing else of syncd runs. Prints one JSON line when ready: {"url"}.
+    Works while nothing else of syncd runs. Prints one JSON line when ready: {"url"}. Ends on SIGINT
+    or SIGTERM.
     """
     from syncd import config  # noqa: PLC0415
     from syncd.web import gateway as server  # noqa: PLC0415
@@ -29,14 +31,17 @@ def gateway(context: Context) -> None:
             hint="The gateway serves a folder: set oxen.url to file:///folder.",
         )
     host, port = context.config.web.address
-    tokens = config.gateway_tokens(context.config, context.environ)
-    server.serve(
-        root,
-        host=host,
-        port=port,
-        tokens=[token.get_secret_value() for token in tokens],
-        ready=lambda url: context.output.line({"url": url}),
-    )
+    tokens = {
+        token.get_secret_value() for token in config.gateway_tokens(context.config, context.environ)
+    }
+    with suppress(KeyboardInterrupt):  # a signal is how a server is meant to end
+        server.serve(
+            root,
+            host,
+            port,
+            tokens=frozenset(tokens) or None,  # without any, everyone may read
+            ready=lambda url: context.output.line({"url": url}),
+        )
 
 
 def sandbox(

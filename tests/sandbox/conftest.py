@@ -12,7 +12,7 @@ from syncd.sandbox import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sandbox_client import Client  # noqa: E402  it needs the path set above
+from sandbox_client import Client
 
 
 @pytest.fixture
@@ -20,5 +20,8 @@ def client(tmp_path: Path) -> Iterator[Client]:
     """A client of a fresh server."""
     home = tmp_path / "clients"
     home.mkdir()
-    with Sandbox(tmp_path / "data") as sandbox:
-        yield Client(sandbox.base_url, sandbox.api_key, home)
+    with (
+        Sandbox(tmp_path / "data") as sandbox,
+        Client(sandbox.base_url, sandbox.api_key, home) as made,
+    ):
+        yield made

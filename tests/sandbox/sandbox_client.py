@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -28,15 +27,24 @@ def log(run, name, files, *, type="dataset", aliases=None, wait=True, **fields):
 """
 
 
-@dataclass(frozen=True, slots=True)
 class Client:
-    """What a test does to one server."""
+    """What a test does to one server. `http` carries the default user's key."""
 
-    base_url: str
-    api_key: str
-    home: Path
+    def __init__(self, base_url: str, api_key: str, home: Path) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self.home = home
+        self.http = httpx.Client(base_url=base_url, auth=("api", api_key), timeout=30)
 
-    def sdk(self, script: str, *, api_key: str | None = None, fails: bool = False) -> dict[str, Any]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def sdk(
+        self, script: str, *, api_key: str | None = None, fails: bool = False
+    ) -> dict[str, Any]:
         """Run a script with the SDK in a fresh process and an empty cache; what it emitted."""
         number = len(list(self.home.iterdir()))
         folder = self.home / f"home-{number}"
@@ -71,14 +79,9 @@ class Client:
                 values |= json.loads(line.removeprefix("=RESULT="))
         return values
 
-    def http(self) -> httpx.Client:
-        """A plain client with the default user's key."""
-        return httpx.Client(base_url=self.base_url, auth=("api", self.api_key), timeout=30)
-
     def post(self, path: str, body: Any) -> httpx.Response:
         """Post JSON to the server."""
-        with self.http() as http:
-            return http.post(path, json=body)
+        return self.http.post(path, json=body)
 
     def admin(self, path: str, body: Any) -> None:
         """Make an administrative call that has to succeed."""
@@ -103,6 +106,5 @@ class Client:
 
     def stats(self) -> dict[str, Any]:
         """The server's counters."""
-        with self.http() as http:
-            counters: dict[str, Any] = http.get("/sandbox/stats").json()
-            return counters
+        counters: dict[str, Any] = self.http.get("/sandbox/stats").json()
+        return counters

@@ -7,11 +7,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
     from sandbox_client import Client
+
+# Storage asks for no key, and the SDK sends none there.
+NOBODY = httpx.Auth()
 
 UPSERT_RUN = """
 mutation UpsertBucket($project: String, $name: String, $state: String) {
@@ -74,10 +78,20 @@ def md5(content: bytes) -> str:
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
+def manifest_of(contents: Mapping[str, Any]) -> bytes:
+    """A manifest as the SDK writes it."""
+    head = {"version": 1, "storagePolicy": "wandb-storage-policy-v1"}
+    config = {"storagePolicyConfig": {"storageLayout": "V2"}}
+    return json.dumps({**head, **config, "contents": contents}).encode()
+
+
 def upload(http: httpx.Client, node: Mapping[str, Any], content: bytes) -> int:
     """Put bytes where a file node says; the status."""
     headers = dict(header.split(":", 1) for header in node["uploadHeaders"])
-    return http.put(node["uploadUrl"], content=content, headers=headers, auth=None).status_code
+    status: int = http.put(
+        node["uploadUrl"], content=content, headers=headers, auth=NOBODY
+    ).status_code
+    return status
 
 
 def create(client: Client, files: Mapping[str, bytes], **fields: Any) -> dict[str, Any]:
@@ -106,24 +120,24 @@ def fill(client: Client, artifact: str, files: Mapping[str, bytes]) -> int:
         "type": "FULL",
     }
     sent = 0
-    with client.http() as http:
-        specs = [
-            {"artifactID": artifact, "name": path, "md5": md5(content)}
-            for path, content in files.items()
-        ]
-        edges = client.gql(FILES, input={"artifactFiles": specs})["createArtifactFiles"]["files"]
-        for edge, content in zip(edges["edges"], files.values(), strict=True):
-            if edge["node"]["uploadUrl"] is not None:
-                assert upload(http, edge["node"], content) == 200
-                sent += 1
-        contents = {
-            path: {"digest": md5(content), "size": len(content), "birthArtifactID": artifact}
-            for path, content in files.items()
-        }
-        manifest = json.dumps({"version": 1, "contents": contents}).encode()
-        made = client.gql(MANIFEST, input={**target, "digest": md5(manifest)})
-        node = made["createArtifactManifest"]["artifactManifest"]["file"]
-        assert upload(http, node, manifest) == 200
+    http = client.http
+    specs = [
+        {"artifactID": artifact, "name": path, "md5": md5(content)}
+        for path, content in files.items()
+    ]
+    edges = client.gql(FILES, input={"artifactFiles": specs})["createArtifactFiles"]["files"]
+    for edge, content in zip(edges["edges"], files.values(), strict=True):
+        if edge["node"]["uploadUrl"] is not None:
+            assert upload(http, edge["node"], content) == 200
+            sent += 1
+    contents = {
+        path: {"digest": md5(content), "size": len(content), "birthArtifactID": artifact}
+        for path, content in files.items()
+    }
+    manifest = manifest_of(contents)
+    made = client.gql(MANIFEST, input={**target, "digest": md5(manifest)})
+    node = made["createArtifactManifest"]["artifactManifest"]["file"]
+    assert upload(http, node, manifest) == 200
     return sent
 
 

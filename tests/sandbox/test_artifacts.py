@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def test_download_equals_what_was_logged_under_hostile_names(client: Client) -> None:
-    """Files, directories and references come back byte for byte; equal files travel once."""
+    """Files, directories and references come back byte for byte; known bytes are not sent again."""
     logged = client.sdk("""
 files = {
-    "plain.bin": bytes(range(256)) * 3, "same.bin": bytes(range(256)) * 3, "empty": b"",
+    "plain.bin": bytes(range(256)) * 3, "same.bin": bytes(range(256)) * 3, "ascii": bytes(range(128)), "empty": b"",
     "a b/c#d?e%20%f+g&h=i.txt": b"hostile", "ünï/日本語.txt": b"unicode", "d/" * 20 + "deep": b"deep",
     "it's \\"quoted\\"": b"quoted", "big": b"x" * 3_000_000,
 }
@@ -26,7 +26,8 @@ artifact.add_reference("file://" + os.path.abspath("outside"), name="refs/outsid
 artifact.add_reference(os.environ["WANDB_BASE_URL"] + "/healthz", checksum=False, name="refs/web")
 with wandb.init(project="p") as run:
     run.log_artifact(artifact).wait()
-emit(home=os.getcwd(), size=artifact.size, count=artifact.file_count, digest=artifact.digest)
+    log(run, "copy", {"again": bytes(range(128)).decode(), "empty too": ""})
+emit(size=artifact.size, count=artifact.file_count, digest=artifact.digest)
 """)
     stats = client.stats()
     read = client.sdk("""
@@ -44,8 +45,8 @@ emit(
 )
 """)
 
-    assert logged["count"] == 12
-    assert stats["uploads"] == 9
+    assert logged["count"] == 13
+    assert stats["uploads"] == 11
     assert read["paths"] == read["entries"] == read["listed"]
     assert (read["hostile"], read["unicode"], read["quoted"]) == ("hostile", "unicode", "quoted")
     assert (read["empty"], read["big"], read["same"]) == (0, True, True)
@@ -174,6 +175,12 @@ with wandb.init(project="q", id="trainer") as run:
 api = wandb.Api()
 trainer = api.run("sandbox/q/trainer")
 dataset = api.artifact("sandbox/p/ds:v0")
+api.create_run(run_id="late", project="p")
+late = api.run("sandbox/p/late")
+late.use_artifact(dataset)
+late.log_artifact(dataset, aliases=["late"])
+emit(late=[[a.name for a in late.used_artifacts()], [a.name for a in late.logged_artifacts()]],
+     aliases=sorted(api.artifact("sandbox/p/ds:v0").aliases))
 emit(used=[a.qualified_name for a in trainer.used_artifacts()],
      logged=[a.qualified_name for a in trainer.logged_artifacts()],
      users=[run.id for run in dataset.used_by()], maker=dataset.logged_by().id)
@@ -181,7 +188,9 @@ emit(used=[a.qualified_name for a in trainer.used_artifacts()],
 
     assert read["used"] == ["sandbox/p/ds:v0"]
     assert read["logged"] == ["sandbox/q/model:v0"]
-    assert (read["users"], read["maker"]) == (["trainer"], "maker")
+    assert (read["users"], read["maker"]) == (["trainer", "late"], "maker")
+    assert read["late"] == [["ds:v0"], ["ds:v0"]]
+    assert read["aliases"] == ["late", "latest"]
 
 
 def test_listings_come_in_pages_and_survive_writes_in_between(client: Client) -> None:
@@ -252,9 +261,9 @@ def test_bytes_of_deleted_versions_are_freed_unless_shared(client: Client) -> No
     )
 
     assert (before, client.stats()["stored_bytes"]) == (8, 3)
-    with client.http() as http:
-        assert http.get(own, auth=None).status_code == 404
-        assert http.get(graph.urls(client, "v1")["shared"], auth=None).content == b"123"
+    http = client.http
+    assert http.get(own, auth=graph.NOBODY).status_code == 404
+    assert http.get(graph.urls(client, "v1")["shared"], auth=graph.NOBODY).content == b"123"
 
 
 def test_collections_can_be_renamed_tagged_moved_and_deleted(client: Client) -> None:
@@ -294,15 +303,15 @@ def test_version_with_a_file_that_never_arrived_is_not_committed(client: Client)
     artifact = graph.create(client, {"f": b"1"})["id"]
     nothing = client.refused(graph.COMMIT, id=artifact)
     graph.fill(client, artifact, {})
-    content = b'{"contents": {"f": {"digest": "%s"}}}' % graph.md5(b"1").encode()
+    content = graph.manifest_of({"f": {"digest": graph.md5(b"1")}})
     target = {"artifactID": artifact, "entityName": "sandbox", "projectName": "p"}
     made = client.gql(
         graph.MANIFEST,
         input={**target, "name": "wandb_manifest.json", "digest": graph.md5(content)},
     )
     node = made["createArtifactManifest"]["artifactManifest"]["file"]
-    with client.http() as http:
-        graph.upload(http, node, content)
+    http = client.http
+    graph.upload(http, node, content)
 
     assert "manifest" in nothing
     assert "'f' has not been uploaded" in client.refused(graph.COMMIT, id=artifact)

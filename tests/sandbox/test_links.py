@@ -69,7 +69,11 @@ emit(link=link.qualified_name, found=[found.version, sorted(found.aliases), foun
      ttl=api.artifact("team/p/m:v0").ttl)
 """)
     personal = graph.log(client, {"f": b"1"})
-    wanted = {"artifactID": personal, "artifactPortfolioName": "best", "entityName": "Acme Labs-org"}
+    wanted = {
+        "artifactID": personal,
+        "artifactPortfolioName": "best",
+        "entityName": "Acme Labs-org",
+    }
     outside = client.refused(LINK, input={**wanted, "projectName": "wandb-registry-models"})
     missing = client.refused(LINK, input={**wanted, "projectName": "wandb-registry-none"})
 
@@ -103,9 +107,9 @@ def test_people_can_be_added_and_lose_access(client: Client) -> None:
         client.admin("teams", {"name": "t", "organization": "o", "username": "ann"})
     query = {"query": "{ viewer { username teams { edges { node { name } } } } }"}
     seen = httpx.post(f"{client.base_url}/graphql", json=query, auth=("api", "ann")).json()
-    with client.http() as http:
-        assert http.delete("/sandbox/users/ann").is_success
-        assert http.delete("/sandbox/organizations/o").is_success
+    http = client.http
+    assert http.delete("/sandbox/users/ann").is_success
+    assert http.delete("/sandbox/organizations/o").is_success
     after = httpx.post(f"{client.base_url}/graphql", json=query, auth=("api", "ann"))
 
     teams = [edge["node"]["name"] for edge in seen["data"]["viewer"]["teams"]["edges"]]

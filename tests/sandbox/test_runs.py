@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -169,9 +170,27 @@ api.run("sandbox/p/r2").delete(delete_artifacts=True)
 
 def test_a_key_nobody_has_is_refused(client: Client) -> None:
     """A wrong key is 401; no key at all is nobody."""
-    result = client.sdk('wandb.Api(timeout=9).viewer', api_key="x" * 40, fails=True)
-    with client.http() as http:
-        nobody = http.post("/graphql", json={"query": "{ viewer { id } }"}, auth=None)
+    result = client.sdk("wandb.Api(timeout=9).viewer", api_key="x" * 40, fails=True)
+    http = client.http
+    nobody = http.post("/graphql", json={"query": "{ viewer { id } }"}, auth=graph.NOBODY)
 
     assert "AuthenticationError" in result["stderr"] or "401" in result["stderr"]
     assert nobody.json() == {"data": {"viewer": None}}
+
+
+def test_broken_stream_is_refused_for_good_and_a_packed_one_is_read(client: Client) -> None:
+    """The file stream answers nonsense with a status that nobody retries, and takes gzip."""
+    client.gql(graph.UPSERT_RUN, project="p", name="r1", state="running")
+    path = "/files/sandbox/p/r1/file_stream"
+    history = {"wandb-history.jsonl": {"offset": 0, "content": ['{"_step": 4, "x": 1}']}}
+    packed = gzip.compress(json.dumps({"files": history, "complete": True, "exitcode": 0}).encode())
+    broken = {"wandb-history.jsonl": {"offset": 0, "content": ["{"]}}
+
+    assert client.http.post(path, content=b"{").status_code == 400
+    assert client.post(path, {"files": broken}).status_code == 400
+    assert client.post("/files/sandbox/p/none/file_stream", {}).status_code == 404
+    answer = client.http.post(path, content=packed, headers={"Content-Encoding": "gzip"})
+    assert answer.json()["exitcode"] == 0
+    run = _run(client, "r1")
+    assert (run["state"], run["historyLineCount"]) == ("finished", 1)
+    assert run["historyKeys"]["lastStep"] == 4

@@ -20,12 +20,14 @@ NAMELESS = {"HOME": "/home/nobody"}
 
 
 def write(folder: Path, text: str) -> Path:
+    """Make a configuration file."""
     file = folder / "given.toml"
     file.write_text(text)
     return file
 
 
 def problems(path: Path | None, environ: Mapping[str, str] = NAMELESS) -> list[str]:
+    """Load what is wrong and give the complaints."""
     with pytest.raises(errors.ConfigurationError) as caught:
         config.load(path, environ)
     return caught.value.problems
@@ -48,17 +50,20 @@ def problems(path: Path | None, environ: Mapping[str, str] = NAMELESS) -> list[s
     ],
 )
 def test_a_size_may_have_a_unit(text: object, size: int) -> None:
+    """Decimal and binary units, in any case, with or without a space; a bare number is bytes."""
     assert size == units.parse_size(text)
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "1 XB", "-1", -1, True, "1MiB2", 1.5j, None, "1e6"])
 def test_a_size_that_is_none_is_refused(text: object) -> None:
+    """The complaint shows how a size is written."""
     with pytest.raises(ValueError, match="a size is written like"):
         units.parse_size(text)
 
 
 @given(st.integers(min_value=0, max_value=2**60))
 def test_a_size_is_written_so_that_it_reads_back_the_same(size: int) -> None:
+    """Showing a configuration loses nothing."""
     assert size == units.parse_size(units.format_size(size))
 
 
@@ -67,17 +72,20 @@ def test_a_size_is_written_so_that_it_reads_back_the_same(size: int) -> None:
     [("30s", 30), ("5m", 300), ("1h30m", 5400), ("14d", 1_209_600), ("2w", 1_209_600), ("0s", 0)],
 )
 def test_a_duration_has_a_unit(text: str, seconds: int) -> None:
+    """Weeks to seconds, alone or one after another."""
     assert timedelta(seconds=seconds) == units.parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "5", 5, "m", "5 m", "-5m", "5x", "5mm", None])
 def test_a_duration_without_a_unit_is_refused(text: object) -> None:
+    """Nobody has to guess whether 5 means seconds or minutes."""
     with pytest.raises(ValueError, match="a duration is written like"):
         units.parse_duration(text)
 
 
 @given(st.integers(min_value=0, max_value=10**12))
 def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> None:
+    """Showing a configuration loses nothing."""
     duration = timedelta(seconds=seconds)
 
     assert duration == units.parse_duration(units.format_duration(duration))
@@ -128,6 +136,7 @@ def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> N
 def test_a_mistaken_value_is_told_with_its_key_path(
     key: str, value: object, complaint: str, tmp_path: Path
 ) -> None:
+    """One mistake, one sentence: which key, and what it wants."""
     section, _, name = key.rpartition(".")
     text = str(value).replace("'", '"') if isinstance(value, list) else repr(value)
     [problem] = problems(write(tmp_path, f"[{section}]\n{name} = {text}\n"))
@@ -140,6 +149,7 @@ def test_a_mistaken_value_is_told_with_its_key_path(
 
 
 def test_all_mistakes_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
+    """Nobody corrects a file mistake by mistake; a variable is named where it is to blame."""
     file = write(
         tmp_path,
         '[oxen]\nurl = "ftp://x"\n[wandb]\nbase_urll = "x"\nproject = []\n[log]\nlevel = 3\n',
@@ -168,12 +178,14 @@ def test_all_mistakes_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_key_names_the_nearest_one(text: str, suggestion: str, tmp_path: Path) -> None:
+    """In the same table first, then in the others."""
     [problem] = problems(write(tmp_path, text))
 
     assert problem.endswith(suggestion)
 
 
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
+    """A file that is no TOML is told with the place."""
     file = write(tmp_path, '[wandb]\nbase_url = "https://x"\nprojects = [\n')
     [problem] = problems(file)
 
@@ -182,6 +194,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    """By argument or by variable alike; only the usual places may be empty."""
     absent = tmp_path / "absent.toml"
 
     assert [f"{absent}: cannot be read: No such file or directory"] == problems(absent)
@@ -189,13 +202,15 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 
 def test_a_value_where_a_table_belongs_is_told(tmp_path: Path) -> None:
-    assert ["wandb: must be a table"] == problems(write(tmp_path, "wandb = 3\n"))
+    """A section is never a number."""
+    assert problems(write(tmp_path, "wandb = 3\n")) == ["wandb: must be a table"]
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", b"\xff\xfe"])
 def test_a_secret_file_that_cannot_serve_is_told_before_any_work(
     content: str | bytes | None, tmp_path: Path
 ) -> None:
+    """Missing, empty, blank, not text."""
     secret = tmp_path / "key"
     if content is not None:
         secret.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -206,6 +221,7 @@ def test_a_secret_file_that_cannot_serve_is_told_before_any_work(
 
 
 def test_a_mistaken_list_in_the_environment_is_told() -> None:
+    """A list that begins as JSON must be JSON."""
     [problem] = problems(None, NAMELESS | {"SYNCD_SELECT__KEEP": '["open'})
 
     assert problem.startswith("select.keep (from SYNCD_SELECT__KEEP): is not a JSON list")
@@ -215,22 +231,24 @@ def test_a_mistaken_list_in_the_environment_is_told() -> None:
 
 
 def test_the_environment_is_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    """And each key remembers who set it."""
     file = write(tmp_path, '[transfer]\nconcurrency = 7\nspool_limit = "2GiB"\n')
     loaded = config.read(file, NAMELESS | {"SYNCD_TRANSFER__CONCURRENCY": "9"})
 
     transfer = loaded.config.transfer
-    assert (9, 2 * 1024**3, None) == (
+    assert (
         transfer.concurrency,
         transfer.spool_limit,
         transfer.bandwidth_limit,
-    )
-    assert "SYNCD_TRANSFER__CONCURRENCY" == loaded.origins["transfer.concurrency"]
+    ) == (9, 2 * 1024**3, None)
+    assert loaded.origins["transfer.concurrency"] == "SYNCD_TRANSFER__CONCURRENCY"
     assert str(file) == loaded.origins["transfer.spool_limit"]
 
 
 def test_the_file_is_the_first_of_four_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Argument, variable, this folder, the user's own; else none."""
     monkeypatch.chdir(tmp_path)
     places = [
         tmp_path / "argument.toml",
@@ -244,33 +262,36 @@ def test_the_file_is_the_first_of_four_places(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(f"[transfer]\nconcurrency = {number}\n")
 
-    assert [1, 2, 3] == [config.load(*call).transfer.concurrency for call in calls]
+    assert [config.load(*call).transfer.concurrency for call in calls] == [1, 2, 3]
     places[2].unlink()
-    assert 4 == config.load(*calls[2]).transfer.concurrency
+    assert config.load(*calls[2]).transfer.concurrency == 4
     places[3].unlink()
     assert config.read(*calls[2]).file is None
 
 
 @pytest.mark.parametrize("text", ["e/p,f/*", "e/p, f/*", '["e/p", "f/*"]'])
 def test_a_list_in_the_environment_is_written_with_commas_or_as_json(text: str) -> None:
+    """All three spellings are the same list."""
     found = config.load(None, NAMELESS | {"SYNCD_WANDB__PROJECTS": text})
 
-    assert ("e/p", "f/*") == found.wandb.projects
+    assert found.wandb.projects == ("e/p", "f/*")
 
 
 def test_a_key_in_a_nested_table_can_be_set_in_the_environment() -> None:
+    """Each level is one more `__`; its neighbours keep their defaults."""
     found = config.load(None, NAMELESS | {"SYNCD_SELECT__EXCLUDE__TAGS": "scratch"})
 
-    assert ("scratch",) == found.select.exclude.tags
+    assert found.select.exclude.tags == ("scratch",)
     assert "job" in found.select.exclude.types
 
 
 def test_the_wandb_clients_own_address_is_the_default_one() -> None:
+    """WANDB_API_KEY is never sent to another server than the wandb client would send it to."""
     environ = NAMELESS | {"WANDB_BASE_URL": "http://wandb.internal:8080/"}
 
-    assert "http://wandb.internal:8080" == config.load(None, environ).wandb.base_url
+    assert config.load(None, environ).wandb.base_url == "http://wandb.internal:8080"
     environ["SYNCD_WANDB__BASE_URL"] = "https://other"
-    assert "https://other" == config.load(None, environ).wandb.base_url
+    assert config.load(None, environ).wandb.base_url == "https://other"
     assert problems(None, NAMELESS | {"WANDB_BASE_URL": "x"})[0].startswith(
         "wandb.base_url (from WANDB_BASE_URL): "
     )
@@ -280,20 +301,22 @@ def test_the_wandb_clients_own_address_is_the_default_one() -> None:
 
 
 def test_nothing_needs_to_be_configured() -> None:
+    """The defaults in full: an embedded store, nothing reclaimed."""
     found = config.load(None, NAMELESS)
 
     assert Path("/home/nobody/.local/state/syncd") == found.engine.state_dir
-    assert "sqlite:////home/nobody/.local/state/syncd/syncd.db" == found.engine.database
+    assert found.engine.database == "sqlite:////home/nobody/.local/state/syncd/syncd.db"
     assert Path("/home/nobody/.local/state/syncd/spool") == found.transfer.spool_dir
     assert Path("/home/nobody/.local/share/syncd/oxen") == found.oxen.directory
-    assert "http://127.0.0.1:8337" == found.references.base_url
-    assert ("127.0.0.1", 8337) == found.web.address
-    assert "none" == found.reclaim.policy
-    assert ("*.table.json", "media/**") == found.select.keep
-    assert ("wandb-*", "run_table", "job", "code") == found.select.exclude.types
+    assert found.references.base_url == "http://127.0.0.1:8337"
+    assert found.web.address == ("127.0.0.1", 8337)
+    assert found.reclaim.policy == "none"
+    assert found.select.keep == ("*.table.json", "media/**")
+    assert found.select.exclude.types == ("wandb-*", "run_table", "job", "code")
 
 
 def test_deleting_the_state_folder_leaves_the_store() -> None:
+    """State is a cache; the store is not."""
     for environ in (NAMELESS, NAMELESS | {"XDG_STATE_HOME": "/a", "XDG_DATA_HOME": "/b"}):
         found = config.load(None, environ)
         assert found.oxen.directory is not None
@@ -301,9 +324,10 @@ def test_deleting_the_state_folder_leaves_the_store() -> None:
 
 
 def test_database_and_spool_follow_the_state_folder() -> None:
+    """One key moves all of the state."""
     found = config.load(None, NAMELESS | {"SYNCD_ENGINE__STATE_DIR": "/srv/syncd"})
 
-    assert "sqlite:////srv/syncd/syncd.db" == found.engine.database
+    assert found.engine.database == "sqlite:////srv/syncd/syncd.db"
     assert Path("/srv/syncd/spool") == found.transfer.spool_dir
 
 
@@ -323,20 +347,23 @@ def test_database_and_spool_follow_the_state_folder() -> None:
 def test_references_lead_to_whoever_serves_the_files(
     environ: dict[str, str], base_url: str
 ) -> None:
+    """The gateway for a folder, the server otherwise, and what was said above all."""
     assert base_url == config.load(None, NAMELESS | environ).references.base_url
 
 
 def test_an_escaped_folder_url_names_the_real_folder() -> None:
+    """A folder may have a space in its name."""
     found = config.load(None, NAMELESS | {"SYNCD_OXEN__URL": "file:///data/my%20oxen"})
 
     assert Path("/data/my oxen") == found.oxen.directory
 
 
 def test_a_configuration_cannot_be_changed() -> None:
+    """Everyone sees the same values."""
     found = config.load(None, NAMELESS)
 
     with pytest.raises(ValidationError, match="frozen"):
-        found.transfer.concurrency = 9  # type: ignore[misc]
+        found.transfer.concurrency = 9
 
 
 # --- what it prints
@@ -348,10 +375,12 @@ def test_the_committed_sample_is_the_generated_one() -> None:
 
 
 def test_the_sample_changes_nothing(tmp_path: Path) -> None:
+    """Copying the sample is a safe first step."""
     assert config.load(None, NAMELESS) == config.load(write(tmp_path, config.example()), NAMELESS)
 
 
 def test_every_line_of_the_sample_may_be_uncommented(tmp_path: Path) -> None:
+    """Defaults and examples are all valid; only the named secret files are missing here."""
     text = re.sub(r"^# (\w+ = )", r"\1", config.example(), flags=re.MULTILINE)
     found = problems(write(tmp_path, text))
 
@@ -361,12 +390,14 @@ def test_every_line_of_the_sample_may_be_uncommented(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [config.example(), config.reference()])
 def test_every_key_is_documented_and_no_machine_is_named(text: str) -> None:
+    """The sample and the reference fit everyone."""
     for section in config.document(config.load(None, NAMELESS)).values():
         assert all(key in text for key in section)
     assert str(Path.home()) not in text
 
 
 def test_the_values_in_force_read_back_as_the_same_configuration(tmp_path: Path) -> None:
+    """`config show` is a configuration file."""
     loaded = config.read(None, NAMELESS | {"SYNCD_OXEN__NAMESPACE": "acme"})
     text = config.show(loaded)
 
@@ -375,6 +406,7 @@ def test_the_values_in_force_read_back_as_the_same_configuration(tmp_path: Path)
 
 
 def test_the_password_of_a_database_is_never_shown() -> None:
+    """Not as text, document or repr."""
     url = "postgresql://syncd:hunter22@db/syncd"
     loaded = config.read(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url})
 
@@ -385,6 +417,7 @@ def test_the_password_of_a_database_is_never_shown() -> None:
 
 
 def test_a_mistake_does_not_quote_the_value() -> None:
+    """It might be a secret in the wrong place."""
     url = "postgresql://syncd:hunter22@db"
 
     assert "hunter22" not in str(problems(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from syncd import config, errors, log
 
@@ -32,6 +34,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_wandb_key_comes_from_the_first_of_four_places(environ: dict[str, str]) -> None:
+    """File, variable, systemd credential, ~/.netrc."""
     found = []
     for gone in (
         "SYNCD_WANDB__API_KEY_FILE",
@@ -43,7 +46,7 @@ def test_the_wandb_key_comes_from_the_first_of_four_places(environ: dict[str, st
         found.append(key.get_secret_value())
         environ.pop(gone, None)
 
-    assert ["from-file", "from-environment", "wandb_api_key-from-systemd", "from-netrc"] == found
+    assert found == ["from-file", "from-environment", "wandb_api_key-from-systemd", "from-netrc"]
 
 
 @pytest.mark.parametrize(
@@ -59,15 +62,17 @@ def test_the_wandb_key_comes_from_the_first_of_four_places(environ: dict[str, st
     ],
 )
 def test_other_secrets_come_from_the_first_of_three_places_or_are_none(
-    function: type[config.oxen_token],  # type: ignore[valid-type]
+    function: Callable[[config.Config, Mapping[str, str]], SecretStr | None],
     key: str,
     variable: str,
     credential: str,
     environ: dict[str, str],
 ) -> None:
+    """File, variable, systemd credential; all of them are optional."""
     found = []
     for gone in (key, variable, "CREDENTIALS_DIRECTORY"):
-        found.append(function(config.load(None, environ), environ).get_secret_value())
+        secret = function(config.load(None, environ), environ)
+        found.append(secret and secret.get_secret_value())
         environ.pop(gone)
 
     assert ["from-file", "from-environment", f"{credential}-from-systemd"] == found
@@ -75,6 +80,7 @@ def test_other_secrets_come_from_the_first_of_three_places_or_are_none(
 
 
 def test_without_a_wandb_key_the_message_says_what_to_do(tmp_path: Path) -> None:
+    """Nothing can be done without the key, so this is a mistake of the configuration."""
     environ = {"HOME": str(tmp_path)}
 
     with pytest.raises(errors.ConfigurationError, match="set WANDB_API_KEY, or run `wandb login`"):
@@ -82,14 +88,16 @@ def test_without_a_wandb_key_the_message_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_the_netrc_entry_is_the_servers_own(tmp_path: Path) -> None:
+    """The key of one server is never sent to another."""
     (tmp_path / ".netrc").write_text(NETRC)
     environ = {"HOME": str(tmp_path), "SYNCD_WANDB__BASE_URL": "https://wandb.internal"}
 
-    with pytest.raises(errors.ConfigurationError, match="no API key for https://wandb.internal"):
+    with pytest.raises(errors.ConfigurationError, match=r"no API key for https://wandb\.internal"):
         config.wandb_api_key(config.load(None, environ), environ)
 
 
 def test_a_broken_netrc_is_told_by_line_without_its_content(tmp_path: Path) -> None:
+    """The parser quotes the line; we do not."""
     (tmp_path / ".netrc").write_text("machine x\n  pass word hunter22\n")
     environ = {"HOME": str(tmp_path)}
 
@@ -101,20 +109,23 @@ def test_a_broken_netrc_is_told_by_line_without_its_content(tmp_path: Path) -> N
 
 
 def test_read_tokens_stand_one_on_a_line(tmp_path: Path) -> None:
+    """Blank lines and margins do not count."""
     (tmp_path / "tokens").write_text("first-token\n\n  second-token\n")
     environ = {"HOME": str(tmp_path), "SYNCD_WEB__READ_TOKEN_FILE": str(tmp_path / "tokens")}
     found = config.gateway_tokens(config.load(None, environ), environ)
 
-    assert ["first-token", "second-token"] == [token.get_secret_value() for token in found]
+    assert [token.get_secret_value() for token in found] == ["first-token", "second-token"]
 
 
 def test_without_read_tokens_there_are_none(tmp_path: Path) -> None:
+    """Which leaves the gateway open."""
     environ = {"HOME": str(tmp_path)}
 
-    assert () == config.gateway_tokens(config.load(None, environ), environ)
+    assert config.gateway_tokens(config.load(None, environ), environ) == ()
 
 
 def test_a_secret_is_in_no_text_about_the_configuration(environ: dict[str, str]) -> None:
+    """Not shown, not in a repr, not in the log."""
     loaded = config.read(None, environ)
     key = config.wandb_api_key(loaded.config, environ)
     texts = (config.show(loaded), repr(loaded), str(key), repr(key), log.clean("key=from-file!"))
@@ -123,6 +134,7 @@ def test_a_secret_is_in_no_text_about_the_configuration(environ: dict[str, str])
 
 
 def test_what_is_unwise_is_told_and_allowed(tmp_path: Path) -> None:
+    """Each warning begins with the key to change."""
     secret = tmp_path / "key"
     secret.write_text("0123456789")
     secret.chmod(0o644)
@@ -146,6 +158,7 @@ def test_what_is_unwise_is_told_and_allowed(tmp_path: Path) -> None:
 
 
 def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
+    """Warnings mean something."""
     secret = tmp_path / "key"
     secret.write_text("0123456789")
     secret.chmod(0o600)
@@ -157,4 +170,4 @@ def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
         "SYNCD_WEB__READ_TOKEN_FILE": str(secret),
     }
 
-    assert [] == config.warnings(config.load(None, environ), environ)
+    assert config.warnings(config.load(None, environ), environ) == []

@@ -21,9 +21,11 @@ class Clock:
         self.slept: list[float] = []
 
     def __call__(self) -> float:
+        """Seconds since the clock was made."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
         self.slept.append(seconds)
         self.now += seconds
 
@@ -36,6 +38,7 @@ class Failing:
         self.calls = 0
 
     def __call__(self) -> int:
+        """Fail, or return the number of calls."""
         self.calls += 1
         if self.failures:
             raise self.failures.pop(0)
@@ -43,6 +46,7 @@ class Failing:
 
 
 def unavailable(retry_after: float | None = None) -> errors.ServiceUnavailableError:
+    """A failure that may pass."""
     return errors.ServiceUnavailableError("W&B answered 503", retry_after=retry_after)
 
 
@@ -66,15 +70,17 @@ def unavailable(retry_after: float | None = None) -> errors.ServiceUnavailableEr
 def test_the_policy_decides_by_numbers_alone(
     attempt: int, elapsed: float, spread: float, retry_after: float | None, wait: float | None
 ) -> None:
+    """Doubling, chance, the longest wait, the service's wish, and the two ends."""
     assert wait == POLICY.decide(
         attempt=attempt, elapsed=elapsed, spread=spread, retry_after=retry_after
     )
 
 
 def test_very_many_attempts_do_not_overflow() -> None:
+    """Doubling stops long before a float ends."""
     policy = retry.Policy(attempts=10**6, total=1e9)
 
-    assert 60.0 == policy.decide(attempt=10**5, elapsed=0, spread=1.0)
+    assert policy.decide(attempt=10**5, elapsed=0, spread=1.0) == 60.0
 
 
 @pytest.fixture
@@ -85,6 +91,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def run(function: Callable[[], int], clock: Clock) -> int:
+    """Call under the policy of this file, by its clock and with the longest spread."""
     return retry.call(
         function,
         what="read e/p/ds:v0",
@@ -96,44 +103,49 @@ def run(function: Callable[[], int], clock: Clock) -> int:
 
 
 def test_a_transient_failure_is_repeated_until_it_passes(clock: Clock) -> None:
-    assert 3 == run(Failing(unavailable(), unavailable(retry_after=7.0)), clock)
-    assert [1.0, 7.0] == clock.slept
+    """And `Retry-After` is honoured."""
+    assert run(Failing(unavailable(), unavailable(retry_after=7.0)), clock) == 3
+    assert clock.slept == [1.0, 7.0]
 
 
 def test_the_last_failure_is_raised_as_it_was(clock: Clock) -> None:
+    """The caller sees the real error, not one about retrying."""
     failures = [unavailable() for _ in range(9)]
     function = Failing(*failures)
 
     with pytest.raises(errors.ServiceUnavailableError) as caught:
         run(function, clock)
     assert caught.value is failures[4]
-    assert 5 == function.calls
+    assert function.calls == 5
 
 
 def test_the_total_time_ends_the_attempts(clock: Clock) -> None:
+    """0, 40 and 80 seconds; 120 would be too late."""
     function = Failing(*[unavailable(retry_after=40.0) for _ in range(9)])
 
     with pytest.raises(errors.ServiceUnavailableError):
         run(function, clock)
-    assert 3 == function.calls
+    assert function.calls == 3
 
 
 @pytest.mark.parametrize(
     "failure", [errors.NotFoundError("gone"), ValueError("fault"), KeyboardInterrupt()]
 )
 def test_what_is_not_transient_is_raised_at_once(failure: BaseException, clock: Clock) -> None:
+    """Permanent errors, our own faults and Ctrl-C are not tried again."""
     function = Failing(failure)
 
     with pytest.raises(type(failure)):
         run(function, clock)
-    assert (1, []) == (function.calls, clock.slept)
+    assert (function.calls, clock.slept) == (1, [])
 
 
 def test_each_retry_is_an_event_of_the_stage_that_runs(clock: Clock) -> None:
+    """With what was tried, which attempt, how long it waits and why."""
     with capture_logs() as events, log.about(log.Stage.TRANSFER):
         run(Failing(unavailable()), clock)
 
-    assert [
+    assert events == [
         {
             "event": "transfer.retried",
             "log_level": "warning",
@@ -142,17 +154,19 @@ def test_each_retry_is_an_event_of_the_stage_that_runs(clock: Clock) -> None:
             "wait_seconds": 1.0,
             "error": "W&B answered 503",
         }
-    ] == events
+    ]
 
 
 def test_outside_a_stage_a_retry_has_an_event_of_its_own(clock: Clock) -> None:
+    """A request of `plan` or `status` belongs to no stage."""
     with capture_logs() as events:
         run(Failing(unavailable()), clock)
 
-    assert ["call.retried"] == [event["event"] for event in events]
+    assert [event["event"] for event in events] == ["call.retried"]
 
 
 def test_fast_mode_counts_attempts_and_never_waits_in_any_thread(clock: Clock) -> None:
+    """Workers that a test starts are as fast."""
     function = Failing(*[unavailable() for _ in range(9)])
 
     def attempt() -> None:
@@ -163,15 +177,16 @@ def test_fast_mode_counts_attempts_and_never_waits_in_any_thread(clock: Clock) -
         thread = threading.Thread(target=attempt)
         thread.start()
         thread.join()
-    assert (5, []) == (function.calls, clock.slept)
+    assert (function.calls, clock.slept) == (5, [])
 
 
 def test_waiting_returns_when_fast_mode_ends(clock: Clock) -> None:
+    """The switch does not stick."""
     with retry.fast():
         pass
     run(Failing(unavailable()), clock)
 
-    assert [1.0] == clock.slept
+    assert clock.slept == [1.0]
 
 
 def test_the_whole_suite_runs_in_fast_mode() -> None:
@@ -179,7 +194,7 @@ def test_the_whole_suite_runs_in_fast_mode() -> None:
     slept: list[float] = []
     policy = retry.Policy(attempts=2, first_wait=1200.0, longest_wait=1200.0, total=2400.0)
 
-    assert 2 == retry.call(
-        Failing(unavailable()), what="this test", policy=policy, sleep=slept.append
+    assert (
+        retry.call(Failing(unavailable()), what="this test", policy=policy, sleep=slept.append) == 2
     )
-    assert [] == slept
+    assert slept == []

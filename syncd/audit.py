@@ -1,0 +1,101 @@
+"""Audit: what W&B's replacements claim, proved again from Oxen.
+
+The list of what there is to prove comes from W&B, not from the catalog: a lost state directory
+hides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syncd import log
+from syncd.clients.protocols import Version
+from syncd.errors import UsageError
+from syncd.refs import Target
+from syncd.replacements import Replacement, replacement_of
+from syncd.runtime import Runtime
+from syncd.stages.plan import destination
+from syncd.stages.verify import verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which share of the versions is meant; the same ones each time.
+
+    Args:
+        first: in thousandths, the lower bound.
+        end: in thousandths, the upper bound, not included.
+    """
+
+    first: float = 0.0
+    end: float = 1000.0
+
+    @classmethod
+    def parse(cls, *, sample: str = "", subset: str = "") -> Part:
+        """Read `5%` or `2/7`.
+
+        Raises:
+            UsageError: when it is neither, or both are given.
+        """
+        if sample and subset:
+            raise UsageError("--sample and --subset exclude each other")
+        share = re.fullmatch(r"(\d+(?:\.\d+)?)%", sample)
+        if sample and (share is None or not 0 < float(share[1]) <= 100):  # noqa: PLR2004
+            raise UsageError(f"--sample {sample!r} is not a share", hint="Write 5%.")
+        if share:
+            return cls(end=float(share[1]) * 10)
+        piece = re.fullmatch(r"(\d+)/(\d+)", subset)
+        if subset and (piece is None or not 1 <= int(piece[1]) <= int(piece[2])):
+            raise UsageError(f"--subset {subset!r} is not a part", hint="Write 1/7.")
+        if piece:
+            width = 1000 / int(piece[2])
+            return cls(first=width * (int(piece[1]) - 1), end=width * int(piece[1]))
+        return cls()
+
+    def holds(self, version: Version) -> bool:
+        """Whether a version belongs to the part."""
+        number = int(hashlib.sha256(version.id.encode()).hexdigest()[:8], 16) % 1_000_000
+        return self.first <= number / 1000 < self.end
+
+
+def replacements(
+    runtime: Runtime, targets: Sequence[Target]
+) -> Iterator[tuple[Version, Replacement]]:
+    """All replacement versions of the targets; a named version also by its source's name."""
+    for target in targets:
+        whole = Target(entity=target.entity, project=target.project, collection=target.collection)
+        for version in runtime.source.versions(whole):
+            link = replacement_of(version.metadata, version.digest)
+            if link is None:
+                continue
+            source_alias = link.source_version.rpartition(":")[2]
+            names = {version.ref.alias, source_alias, *version.aliases}
+            if target.alias is None or target.alias in names:
+                yield version, link
+
+
+def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
+    """Prove each replacement of the targets again; one answer per version."""
+    for version, link in replacements(runtime, targets):
+        if not part.holds(version):
+            continue
+        _, prefix = destination(version, runtime.config)
+        report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
+        problems = list(report.problems)
+        claimed = link.receipt.get("tree")
+        if not problems and claimed and claimed != report.receipt.tree:
+            problems.append("the commit's tree is not the one that the receipt in W&B names")
+        event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
+        log.get().info(event, artifact=link.source_version, commit=str(link.commit))
+        yield {
+            "version": link.source_version,
+            "replacement": str(version.ref),
+            "oxen": str(link.commit),
+            "files": report.receipt.files,
+            "bytes": report.receipt.bytes,
+            "problems": problems,
+        }

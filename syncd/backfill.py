@@ -1,0 +1,304 @@
+"""Backfill: discover, put what is to move in the queue, and follow it to the end.
+
+Versions of a repository are queued in order. A version waits until the inputs of the run that
+logged it have been moved (or have failed), so that a model's commit can name the commit of its
+data. Nothing is kept here that a second run would miss: run it again to resume.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd import log, workflow
+from syncd.catalog.catalog import Record, State
+from syncd.clients.protocols import Run, Version
+from syncd.errors import NotFoundError
+from syncd.plans import Decision, TransferPlan
+from syncd.refs import RepoRef, RunRef, Target, alias_branch
+from syncd.replacements import replacement_of
+from syncd.runtime import Runtime, engine_database
+from syncd.stages.annotate import annotate
+from syncd.stages.discover import Discovered, discover
+from syncd.stages.plan import destination, plan
+
+LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a backfill did; `document()` is the answer of `syncd backfill --json`."""
+
+    discovered: int = 0
+    replaced: list[workflow.Outcome] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, outcome: workflow.Outcome) -> None:
+        """Count how one version ended."""
+        if outcome["state"] == State.REPLACED:
+            self.replaced.append(outcome)
+        elif outcome["state"] == State.SKIPPED:
+            self.skipped.append({"version": outcome["version"], "reason": outcome["reason"]})
+        else:
+            keys = ("version", "stage", "error", "hint")
+            self.failures.append({key: outcome[key] for key in keys})
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON, all sizes in bytes."""
+
+        def total(key: str) -> int:
+            return sum(int(outcome.get(key, 0)) for outcome in self.replaced)
+
+        names = ("planned", "downloaded", "uploaded", "deduplicated", "kept")
+        return {
+            "versions": {
+                "discovered": self.discovered,
+                "replaced": len(self.replaced),
+                "skipped": len(self.skipped),
+                "failed": len(self.failures),
+            },
+            "bytes": {name: total(name) for name in names},
+            "replacements": [
+                {
+                    "source": outcome["version"],
+                    "replacement": outcome["replacement"],
+                    "oxen": outcome["oxen"],
+                    "entries_moved": outcome["entries_moved"],
+                }
+                for outcome in self.replaced
+            ],
+            "skipped": self.skipped,
+            "failures": self.failures,
+        }
+
+
+class Follower:
+    """Told how a backfill goes; does nothing by itself."""
+
+    def found(self, versions: int, size: int) -> None:
+        """So many versions of so many bytes are to be moved."""
+
+    def working(self, artifact_id: str, stage: log.Stage, done: int) -> None:
+        """A stage of a version is done with so many more bytes."""
+
+    def ended(self, outcome: workflow.Outcome) -> None:
+        """A version reached its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What to look at.
+
+    Args:
+        targets: what was named.
+        since: ISO 8601 date or time; older versions are left alone.
+        types: artifact types; empty for all.
+        limit: versions to move at most, None for all.
+    """
+
+    targets: Sequence[Target]
+    since: str = ""
+    types: frozenset[str] = frozenset()
+    limit: int | None = None
+
+
+def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, TransferPlan | None]]:
+    """Every version of the scope with its plan, None where discovery leaves it alone."""
+    left = scope.limit
+    for item in _discover(runtime, scope):
+        if item.skip or left == 0:
+            yield item, None
+            continue
+        planned = plan(item.version, runtime.source.manifest(item.version), runtime.config)
+        if not planned.skip and left is not None:
+            left -= 1
+        yield item, planned
+
+
+def new_bytes(runtime: Runtime, planned: TransferPlan) -> int:
+    """Bytes of a plan that Oxen is not known to hold, equal files counted once."""
+    wanted = {
+        item.digest: item.entry.size or 0 for item in planned.of(Decision.MOVE, Decision.KEEP)
+    }
+    known = runtime.catalog.known(wanted.keys())
+    absent = runtime.store.missing(planned.repo, {stored.hash for stored in known.values()})
+    held = {digest for digest, stored in known.items() if stored.hash not in absent}
+    return sum(size for digest, size in wanted.items() if digest not in held)
+
+
+def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
+    """Move everything in the scope; the report says what happened to each version.
+
+    Args:
+        runtime: open clients; the caller holds the state directory's lock.
+        scope: what to look at.
+        follower: told how it goes.
+    """
+    report = Report()
+    news: queue.SimpleQueue[workflow.Outcome] = queue.SimpleQueue()
+    context = workflow.Context(
+        source=runtime.source,
+        store=runtime.store,
+        catalog=runtime.catalog,
+        config=runtime.config,
+        progress=follower.working,
+        finished=news.put,
+    )
+    pending: list[Discovered] = []
+    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    for item in _discover(runtime, scope):
+        report.discovered += 1
+        if item.skip:
+            report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
+            _follow_aliases(runtime, item)
+        elif scope.limit is not None and len(pending) >= scope.limit:
+            reason = f"beyond --limit {scope.limit}"
+            report.skipped.append({"version": str(item.version.ref), "reason": reason})
+        else:
+            pending.append(item)
+    log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
+    follower.found(len(pending), sum(item.version.size for item in pending))
+    if pending:
+        concurrency = runtime.config.transfer.concurrency
+        workflow.launch(context, database=engine_database(runtime.config), concurrency=concurrency)
+        try:
+            _drive(runtime, pending, news, lambda outcome: _ended(report, follower, outcome))
+        finally:
+            workflow.stop(timeout=0)
+    for run in runtime.catalog.runs_due():
+        if annotate(runtime.source, run):
+            runtime.catalog.remove_run_due(run)
+    return report
+
+
+def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
+    return discover(
+        runtime.source,
+        scope.targets,
+        runtime.config.select,
+        since=scope.since,
+        types=scope.types,
+    )
+
+
+def _ended(report: Report, follower: Follower, outcome: workflow.Outcome) -> None:
+    report.add(outcome)
+    follower.ended(outcome)
+
+
+def _drive(
+    runtime: Runtime,
+    pending: Sequence[Discovered],
+    news: queue.SimpleQueue[workflow.Outcome],
+    ended: Callable[[workflow.Outcome], None],
+) -> None:
+    """Queue versions as their inputs are done with, until all have ended."""
+    waits = _inputs(runtime, [item.version for item in pending])
+    lines: dict[RepoRef, deque[Discovered]] = {}
+    for item in pending:
+        repo, _ = destination(item.version, runtime.config)
+        lines.setdefault(repo, deque()).append(item)
+    open_ids = {item.version.id for item in pending}
+    running: dict[str, str] = {}  # artifact id -> workflow id
+
+    def release() -> None:
+        for repo, line in lines.items():
+            while line and not waits[line[0].version.id] & open_ids:
+                item = line.popleft()
+                running[item.version.id] = _enqueue(runtime, item, repo)
+        if not running and any(lines.values()):
+            # A circle: a run logged a version and then used a later one. The oldest goes first.
+            oldest = min(
+                (line[0].version for line in lines.values() if line),
+                key=lambda version: (version.created_at, str(version.ref)),
+            )
+            waits[oldest.id] = set()
+            release()
+
+    release()
+    while open_ids:
+        try:
+            outcome = news.get(timeout=LOOK_AGAIN)
+        except queue.Empty:
+            _check_alive(runtime, running)
+            continue
+        if outcome["artifact_id"] in open_ids:
+            open_ids.discard(outcome["artifact_id"])
+            running.pop(outcome["artifact_id"], None)
+            ended(outcome)
+            release()
+
+
+def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
+    record = runtime.catalog.get(item.version.id)
+    if record is not None and workflow.unfinished(record.workflow_id):
+        return record.workflow_id  # begun by a process that was killed; the engine goes on with it
+    attempt = (record.attempts if record else 0) + 1
+    workflow_id = workflow.enqueue(
+        item.version,
+        attempt=attempt,
+        partition=str(repo),
+        replacement_id=item.replacement.id if item.replacement else "",
+    )
+    runtime.catalog.note(
+        item.version,
+        record.state if record and _under_way(record) else State.WAITING,
+        attempts=attempt,
+        workflow_id=workflow_id,
+        namespace=repo.namespace,
+        repo=repo.repo,
+    )
+    return workflow_id
+
+
+def _under_way(record: Record) -> bool:
+    return record.state is State.REPLACE  # a replacement may have been logged: look before again
+
+
+def _check_alive(runtime: Runtime, running: dict[str, str]) -> None:
+    """Raise when a workflow ended without telling, rather than wait for ever."""
+    for artifact_id, workflow_id in running.items():
+        if not workflow.unfinished(workflow_id):
+            record = runtime.catalog.get(artifact_id)
+            raise RuntimeError(
+                f"workflow {workflow_id} of {record.ref if record else artifact_id} ended unheard"
+            )
+
+
+def _inputs(runtime: Runtime, versions: Sequence[Version]) -> dict[str, set[str]]:
+    """For each version the pending versions that the run which logged it had used before."""
+    pending = {version.id for version in versions}
+    runs: dict[RunRef, Run | None] = {}
+    waits: dict[str, set[str]] = {}
+    for version in versions:
+        waits[version.id] = set()
+        if version.run is None:
+            continue
+        if version.run not in runs:
+            try:
+                runs[version.run] = runtime.source.run(version.run)
+            except NotFoundError:
+                runs[version.run] = None  # its own workflow reports it
+        run = runs[version.run]
+        for used in run.inputs if run else ():
+            if used.id in pending and used.id != version.id:
+                waits[version.id].add(used.id)
+    return waits
+
+
+def _follow_aliases(runtime: Runtime, item: Discovered) -> None:
+    """Point the Oxen branches of a moved version's aliases where W&B has them now."""
+    replacement = item.replacement
+    link = replacement_of(replacement.metadata, replacement.digest) if replacement else None
+    if replacement is None or link is None or not replacement.aliases:
+        return
+    _, prefix = destination(item.version, runtime.config)
+    branches = runtime.store.branches(link.commit.repo)
+    for alias in replacement.aliases:
+        name = alias_branch(alias, prefix, main=runtime.config.oxen.branch)
+        if branches.get(name) != link.commit.commit:
+            runtime.store.set_branch(link.commit, name)

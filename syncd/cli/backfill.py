@@ -1,0 +1,157 @@
+"""`syncd backfill`: the one-off migration, with progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli import Context, ExitCode
+from syncd.cli.output import console as stderr_console
+from syncd.cli.scope import Targets, size
+from syncd.cli.scope import targets as read_targets
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncd.backfill import Follower
+
+
+def backfill(
+    context: Context,
+    targets: Targets = None,
+    *,
+    since: Annotated[str, typer.Option("--since", help="Only versions from this date on.")] = "",
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="Only this artifact type; may be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many versions.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> ExitCode:
+    """Move what is there now; run it again to resume.
+
+    Ends with 3 when some versions could not be moved: the others were, and W&B is untouched for
+    those.
+    """
+    from syncd import backfill as work  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
+
+    scope = work.Scope(
+        targets=read_targets(targets, context.config),
+        since=_date(since),
+        types=frozenset(types or ()),
+        limit=limit,
+    )
+    if dry_run:
+        from syncd.cli.plan import preview_document, print_preview  # noqa: PLC0415
+
+        with runtime.opened(context.config, context.environ) as opened:
+            plan = preview_document(opened, scope)
+        context.output.result(plan, lambda console: print_preview(console, plan))
+        return ExitCode.DONE
+    with runtime.only_one(context.config):
+        try:
+            with runtime.opened(context.config, context.environ) as opened, _progress() as follower:
+                report = work.backfill(opened, scope, follower)
+        except KeyboardInterrupt:
+            if threading.active_count() > 1:  # the engine's threads would finish their version
+                stderr_console().print("interrupted: progress is kept, run it again to go on")
+                sys.stderr.flush()
+                os._exit(ExitCode.INTERRUPTED)
+            raise
+    document = report.document()
+    context.output.result(document, lambda console: _print_report(console, document))
+    return ExitCode.PARTIAL if report.failures else ExitCode.DONE
+
+
+def _date(text: str) -> str:
+    """The date in the form W&B writes times, so that they compare as text.
+
+    Raises:
+        UsageError: when it is no date.
+    """
+    from datetime import datetime  # noqa: PLC0415
+
+    from syncd.errors import UsageError  # noqa: PLC0415
+
+    if not text:
+        return ""
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"--since {text!r} is not a date", hint="Write 2026-11-24.") from error
+
+
+def _progress() -> Any:
+    """A follower that draws bars where a person looks on, and one that does nothing elsewhere."""
+    from contextlib import nullcontext  # noqa: PLC0415
+
+    from syncd.backfill import Follower  # noqa: PLC0415
+
+    return _Bars() if stderr_console().is_terminal else nullcontext(Follower())
+
+
+class _Bars:
+    """Two bars: versions done, and bytes transferred with rate and time left."""
+
+    def __init__(self) -> None:
+        from rich import progress  # noqa: PLC0415
+
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[shown]}"),
+            progress.TimeRemainingColumn(),
+            console=stderr_console(),
+        )
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def __enter__(self) -> Follower:
+        from syncd import log  # noqa: PLC0415
+        from syncd.backfill import Follower  # noqa: PLC0415
+
+        bars, lock, outer = self._progress, self._lock, self
+        versions = bars.add_task("versions", shown="looking", total=None)
+        payload = bars.add_task("bytes", shown="", total=None)
+
+        class Drawing(Follower):
+            def found(self, count: int, total: int) -> None:
+                bars.update(versions, total=count, shown=f"0 of {count}")
+                bars.update(payload, total=total, shown=f"of {size(total)}")
+
+            def working(self, _artifact_id: str, stage: log.Stage, done: int) -> None:
+                if stage is log.Stage.TRANSFER:
+                    with lock:
+                        bars.advance(payload, done)
+                        task = bars.tasks[1]
+                        of = size(int(task.total or 0))
+                        bars.update(payload, shown=f"{size(int(task.completed))} of {of}")
+
+            def ended(self, _outcome: dict[str, Any]) -> None:
+                outer._done += 1
+                total = bars.tasks[0].total
+                bars.update(versions, advance=1, shown=f"{outer._done} of {total:.0f}")
+
+        self._progress.start()
+        return Drawing()
+
+    def __exit__(self, *_error: object) -> None:
+        self._progress.stop()
+
+
+def _print_report(console: Console, document: dict[str, Any]) -> None:
+    for item in document["replacements"]:
+        console.print(f"moved {item['source']} -> {item['replacement']}  {item['oxen']}")
+    for item in document["failures"]:
+        console.print(f"failed {item['version']} ({item['stage']}): {item['error']}")
+        console.print(f"  next: {item['hint']}")
+    versions, sizes = document["versions"], document["bytes"]
+    console.print(
+        f"{versions['replaced']} versions replaced, {versions['skipped']} left alone, "
+        f"{versions['failed']} failed; {size(sizes['planned'])} are references now, "
+        f"{size(sizes['downloaded'])} travelled, {size(sizes['deduplicated'])} were in Oxen already."
+    )

@@ -1,0 +1,102 @@
+"""`syncd plan`: what would move, what stays and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from syncd.cli import Context
+from syncd.cli.scope import Targets, size
+from syncd.cli.scope import targets as read_targets
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncd.backfill import Scope
+    from syncd.runtime import Runtime
+
+
+def plan(context: Context, targets: Targets = None) -> None:
+    """Show what would move, what stays and why. Changes nothing."""
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.backfill import Scope  # noqa: PLC0415
+
+    scope = Scope(targets=read_targets(targets, context.config))
+    with runtime.opened(context.config, context.environ) as opened:
+        document = preview_document(opened, scope)
+    context.output.result(document, lambda console: print_preview(console, document))
+
+
+def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
+    """The plan of a scope as JSON, all sizes in bytes."""
+    from syncd import backfill  # noqa: PLC0415
+    from syncd.plans import Decision  # noqa: PLC0415
+
+    versions: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    totals = dict.fromkeys(("moved", "kept", "new", "saving"), 0)
+    counted: set[tuple[object, ...]] = set()
+    for item, planned in backfill.preview(opened, scope):
+        if planned is None or planned.skip:
+            reason = item.skip or (planned.skip if planned else "beyond the limit")
+            skipped.append({"version": str(item.version.ref), "reason": reason})
+            continue
+        moves = planned.of(Decision.MOVE)
+        for entry in moves:  # W&B keeps equal files of a collection once
+            key = (item.version.ref.collection, *entry.digest)
+            totals["saving"] += 0 if key in counted else entry.entry.size or 0
+            counted.add(key)
+        fresh = backfill.new_bytes(opened, planned)
+        totals["moved"] += planned.moved_bytes
+        totals["kept"] += planned.kept_bytes
+        totals["new"] += fresh
+        versions.append(
+            {
+                "version": str(item.version.ref),
+                "repo": str(planned.repo),
+                "entries": {decision.value: len(planned.of(decision)) for decision in Decision},
+                "bytes": {
+                    "moved": planned.moved_bytes,
+                    "kept": planned.kept_bytes,
+                    "new": fresh,
+                },
+                "stays": [
+                    {"path": entry.entry.path, "reason": entry.reason}
+                    for entry in planned.of(Decision.OMIT)
+                ],
+            }
+        )
+    return {"versions": versions, "skipped": skipped, "bytes": totals}
+
+
+def print_preview(console: Console, document: dict[str, Any]) -> None:
+    """Print the document of `preview_document` for people."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "goes to", "files", "moves", "stays", "not yet in Oxen"):
+        words = name in {"version", "goes to"}
+        table.add_column(
+            name, justify="left" if words else "right", overflow="fold", no_wrap=not words
+        )
+    for item in document["versions"]:
+        table.add_row(
+            item["version"],
+            item["repo"],
+            str(item["entries"]["move"]),
+            size(item["bytes"]["moved"]),
+            size(item["bytes"]["kept"]),
+            size(item["bytes"]["new"]),
+        )
+    if document["versions"]:
+        console.print(table)
+    for item in document["versions"]:
+        for entry in item["stays"]:
+            console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
+    for item in document["skipped"]:
+        console.print(f"left alone: {item['version']}: {item['reason']}")
+    totals = document["bytes"]
+    console.print(
+        f"{len(document['versions'])} versions would move: {size(totals['moved'])} become "
+        f"references, {size(totals['kept'])} stay, at most {size(totals['new'])} travel; "
+        f"{size(totals['saving'])} can be freed in W&B. Nothing was changed."
+    )

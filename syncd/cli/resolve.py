@@ -1,0 +1,92 @@
+"""`syncd resolve`: the other side's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli import Context
+
+if TYPE_CHECKING:
+    from syncd.runtime import Runtime
+
+
+def resolve(
+    context: Context,
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="entity/project/collection:v3 (or :alias), or oxen://ns/repo@rev."
+        ),
+    ],
+) -> None:
+    """Give the other side's name of a version or a commit."""
+    from syncd import runtime  # noqa: PLC0415
+
+    with runtime.opened(context.config, context.environ) as opened:
+        document = from_oxen(opened, ref) if ref.startswith("oxen://") else from_wandb(opened, ref)
+    context.output.result(
+        document,
+        lambda console: console.print(
+            document["wandb"]["source"] if ref.startswith("oxen://") else document["oxen"]["commit"]
+        ),
+    )
+
+
+def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
+    """The commit of a W&B version, named by the version or by what replaced it.
+
+    Raises:
+        NotFoundError: when the version is not there or has not been moved.
+    """
+    from syncd import audit, errors  # noqa: PLC0415
+    from syncd.refs import ArtifactRef, Target  # noqa: PLC0415
+    from syncd.replacements import replacement_of  # noqa: PLC0415
+
+    version = opened.source.find(ArtifactRef.parse(text))
+    link = replacement_of(version.metadata, version.digest)
+    if link is not None:
+        return _document(str(version.ref), link)
+    ref = version.ref
+    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
+    for replacement, found in audit.replacements(opened, [target]):
+        if found.source_artifact_id == version.id:
+            return _document(str(replacement.ref), found)
+    raise errors.NotFoundError(
+        f"{version.ref} has not been moved to Oxen", hint="Run `syncd plan` to see why."
+    )
+
+
+def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
+    """The W&B version that an Oxen commit or branch holds.
+
+    Raises:
+        NotFoundError: when there is no such commit, or syncd did not make it.
+    """
+    from syncd import audit, errors  # noqa: PLC0415
+    from syncd.refs import ArtifactRef, OxenURL, Target  # noqa: PLC0415
+    from syncd.stages.commit import trailers  # noqa: PLC0415
+
+    url = OxenURL.parse(text)
+    commit = opened.store.resolve(url.repo, url.revision)
+    named = trailers(commit.message).get("Wandb-Artifact") if commit else None
+    if commit is None or named is None:
+        raise errors.NotFoundError(f"{text}: there is no such commit of syncd's")
+    ref = ArtifactRef.parse(named)
+    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
+    for replacement, found in audit.replacements(opened, [target]):
+        if found.commit == commit.ref:
+            return _document(str(replacement.ref), found)
+    raise errors.NotFoundError(f"{text} holds {named}, which W&B no longer references")
+
+
+def _document(replacement: str, link: Any) -> dict[str, Any]:
+    return {
+        "wandb": {"source": link.source_version, "replacement": replacement},
+        "oxen": {
+            "repo": str(link.commit.repo),
+            "commit": str(link.commit),
+            "lineage_url": link.url,
+        },
+    }

@@ -1,0 +1,78 @@
+"""`syncd status`: where each collection stands, from the local state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from syncd.cli import Context
+from syncd.cli.scope import Targets, size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def status(context: Context, targets: Targets = None) -> None:
+    """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
+    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+    from syncd.refs import Target  # noqa: PLC0415
+
+    named = [Target.parse(text) for text in targets or ()]
+    found: list[Target | None] = [*named] if named else [None]
+    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+    catalog = Catalog(str(context.config.engine.database))
+    try:
+        records = [record for target in found for record in catalog.records(target)]
+        due = [str(run) for run in catalog.runs_due()]
+    finally:
+        catalog.close()
+    collections: dict[str, dict[str, Any]] = {}
+    quarantined: list[dict[str, str]] = []
+    names = ("seen", "moved", "waiting", "skipped", "quarantined")
+    sizes = ("moved_bytes", "kept_bytes", "downloaded", "deduplicated")
+    for record in records:
+        name = f"{record.entity}/{record.project}/{record.collection}"
+        row = collections.setdefault(name, {"collection": name, **dict.fromkeys(names + sizes, 0)})
+        row["seen"] += 1
+        kind = {"replaced": "moved", "skipped": "skipped", "quarantined": "quarantined"}.get(
+            record.state.value, "waiting"
+        )
+        row[kind] += 1
+        if kind == "moved":
+            for key in sizes:
+                row[key] += getattr(record, key)
+        if kind == "quarantined":
+            quarantined.append(
+                {
+                    "version": str(record.ref),
+                    "stage": record.failed_stage,
+                    "error": record.reason,
+                    "hint": record.hint,
+                }
+            )
+    document = {
+        "collections": list(collections.values()),
+        "quarantined": quarantined,
+        "runs_waiting_for_their_end": due,
+    }
+    context.output.result(document, lambda console: _print(console, document))
+
+
+def _print(console: Console, document: dict[str, Any]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    if not document["collections"]:
+        console.print("Nothing has been looked at yet; `syncd plan` shows what there is.")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("collection", overflow="fold")
+    for name in ("seen", "moved", "waiting", "skipped", "quarantined", "references", "travelled"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in document["collections"]:
+        counts = [str(row[key]) for key in ("seen", "moved", "waiting", "skipped", "quarantined")]
+        table.add_row(row["collection"], *counts, size(row["moved_bytes"]), size(row["downloaded"]))
+    console.print(table)
+    for item in document["quarantined"]:
+        console.print(f"quarantined {item['version']} ({item['stage']}): {item['error']}")
+        console.print(f"  next: {item['hint']}")
+    for run in document["runs_waiting_for_their_end"]:
+        console.print(f"{run} still runs; its config is written when it has ended")

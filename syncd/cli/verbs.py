@@ -1,0 +1,89 @@
+"""The list of commands: each verb with the module that holds it.
+
+A new verb is a module with one function, and a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One row of the command list.
+
+    Args:
+        name: as typed; two words for a verb within a group.
+        target: `module:function`, imported when the verb is called.
+        summary: one line for the list of commands.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+
+Table = dict[str, tuple[Verb, ...]]
+VERBS: Table = {
+    "Start here": (
+        Verb(
+            "demo",
+            "syncd.cli.demo:demo",
+            "The whole job with nothing configured: log, move, download, compare.",
+        ),
+        Verb(
+            "config check",
+            "syncd.cli.config:check",
+            "Report all mistakes of the configuration at once.",
+        ),
+        Verb(
+            "config show",
+            "syncd.cli.config:show",
+            "Print the values in force and where each comes from.",
+        ),
+        Verb("config example", "syncd.cli.config:example", "Print a commented configuration file."),
+    ),
+    "Move": (
+        Verb(
+            "plan",
+            "syncd.cli.plan:plan",
+            "Show what would move, what stays and why. Changes nothing.",
+        ),
+        Verb(
+            "backfill",
+            "syncd.cli.backfill:backfill",
+            "Move what is there now; run it again to resume.",
+        ),
+        Verb(
+            "verify",
+            "syncd.cli.verify:verify",
+            "Read everything moved again from Oxen and compare it.",
+        ),
+    ),
+    "Ask": (
+        Verb(
+            "status",
+            "syncd.cli.status:status",
+            "Show what was seen, moved, and is waiting, per collection.",
+        ),
+        Verb(
+            "resolve",
+            "syncd.cli.resolve:resolve",
+            "Give the other side's name of a version or a commit.",
+        ),
+    ),
+    "Serve": (
+        Verb(
+            "gateway",
+            "syncd.cli.serve:gateway",
+            "Serve moved files to training machines, and nothing else.",
+        ),
+        Verb(
+            "sandbox serve", "syncd.cli.serve:sandbox", "Start a W&B-compatible server for trials."
+        ),
+    ),
+}
+GROUPS = {
+    "config": "Check, show or write the configuration.",
+    "sandbox": "A W&B-compatible server for trials.",
+}

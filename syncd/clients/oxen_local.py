@@ -1,0 +1,387 @@
+"""The embedded store: real Oxen repositories in a directory, written by liboxen in this process.
+
+Layout and index files: `oxen_index`. How one repository is driven: `oxen_repo`. Here is the order
+of things, which makes a kill at any point harmless:
+
+    put      bytes -> tmp/, hashed while they pass, fsync, rename to their place in the version store
+    commit   pending index (durable) -> staged -> liboxen commit -> proved -> pending renamed
+    branch   intent in branches.json -> moved in liboxen -> branches.json
+
+Whoever opens a repository next first heals it: links and staged entries of a dead process go, a
+branch move that was under way is done again, and a commit that was made while its index was
+pending is proved and adopted, or taken off its branch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from syncd.clients import oxen_proof
+from syncd.clients.oxen_changes import changes
+from syncd.clients.oxen_index import Branches, CommitIndex, RepoIndex, checked_tree, translated
+from syncd.clients.oxen_proof import CHUNK
+from syncd.clients.oxen_repo import (
+    Checkpoint,
+    OxenRepository,
+    check_branch,
+    escaped,
+    locked,
+    unique_time,
+)
+from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry
+from syncd.errors import NotFoundError, PermanentError, StoreLockedError, VerificationError
+from syncd.refs import CommitRef, RepoRef
+
+_PROCESS = uuid.uuid4().hex  # marks temporary files of this process
+
+
+def _nothing(point: str) -> None:
+    del point
+
+
+class EmbeddedVersionStore:
+    """A `VersionStore` over a directory of Oxen repositories.
+
+    Args:
+        root: the directory; `{root}/{namespace}/{repo}` are the repositories.
+        checkpoint: called with a name at each step of a write, for tests that kill the process.
+    """
+
+    def __init__(self, root: Path, *, checkpoint: Checkpoint = _nothing) -> None:
+        self._root = root.absolute()
+        self._checkpoint = checkpoint
+
+    # --- contents
+
+    def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
+        """See `VersionStore.put`; stored bytes that are damaged are replaced.
+
+        Raises:
+            StoreLockedError: when the repository must be made and another process is at work.
+            PermanentError: when the disk refuses.
+        """
+        index = RepoIndex(self._root, repo)
+        if not index.exists():
+            with self._opened(index):
+                pass
+        temporary = index.tmp / f"{_PROCESS}-{uuid.uuid4().hex}"
+        digest, size = xxhash.xxh3_128(), 0
+        try:
+            with _io(f"cannot store bytes in {repo}"):
+                index.tmp.mkdir(parents=True, exist_ok=True)
+                file = temporary.open("xb")
+            with file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    with _io(f"cannot store bytes in {repo}"):
+                        file.write(chunk)
+                with _io(f"cannot store bytes in {repo}"):
+                    file.flush()
+                    os.fsync(file.fileno())
+            content = f"{digest.intdigest():x}"
+            target = index.content(content)
+            with _io(f"cannot store bytes in {repo}"):
+                if oxen_proof.damage(target, content, size) is not None:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    temporary.rename(target)
+            self._checkpoint("put.stored")
+        finally:
+            temporary.unlink(missing_ok=True)
+        return StoredContent(hash=content, size=size)
+
+    def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
+        """See `VersionStore.missing`."""
+        index = RepoIndex(self._root, repo)
+        return {content for content in hashes if not index.content(content).is_file()}
+
+    def read(self, commit: CommitRef, path: str) -> Iterator[bytes]:
+        """See `VersionStore.read`.
+
+        Raises:
+            NotFoundError: when the commit or the path does not exist.
+            VerificationError: when the stored bytes are missing or of another length.
+        """
+        with self._index(commit) as opened:
+            entry = opened.find(path)
+        if entry is None:
+            raise NotFoundError(f"{commit} holds no {path!r}")
+        left = entry.size
+        try:
+            with RepoIndex(self._root, commit.repo).content(entry.hash).open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    left -= len(chunk)
+                    yield chunk
+        except FileNotFoundError as error:
+            raise VerificationError(f"the bytes of {path!r} in {commit} are missing") from error
+        if left:
+            raise VerificationError(f"the bytes of {path!r} in {commit} have another length")
+
+    # --- commits
+
+    def commit(
+        self, repo: RepoRef, *, branch: str, tree: Sequence[TreeEntry], message: str, author: Author
+    ) -> CommitRef:
+        """See `VersionStore.commit`; a branch that does not exist begins without a parent.
+
+        Raises:
+            InvalidNameError: when Oxen cannot hold a path, or not under that branch name.
+            StoreLockedError: when another process is at work in the repository.
+            PermanentError: when contents are missing, or liboxen refuses.
+            VerificationError: when liboxen made another tree; the branch is left as it was.
+        """
+        check_branch(branch)
+        entries = checked_tree(tree)
+        index = RepoIndex(self._root, repo)
+        with self._opened(index) as opened:
+            _check_contents(index, entries)
+            parent = opened.branches().get(branch)
+            if parent is None:
+                plan = changes((), entries, unique_time)
+            else:
+                with self._opened_index(opened, parent) as before:
+                    plan = changes(before, entries, unique_time)
+            header = {
+                "message": message,
+                "author": author.name,
+                "email": author.email,
+                "branch": branch,
+                "parents": [parent] if parent else [],
+            }
+            _sync(index.oxen)
+            index.write_pending(header, plan.entries)
+            self._checkpoint("commit.pending")
+            opened.set_head(branch)
+            links = (e for e in plan.entries if plan.rebuild or e.path in plan.changed)
+            opened.stage(["*"] if plan.rebuild else list(map(escaped, plan.removals)), links)
+            made = opened.commit(branch, message, author)
+            if problems := oxen_proof.staged(opened, made, plan):
+                index.pending.unlink()
+                opened.move_branch(branch, parent)
+                raise VerificationError(f"Oxen made another tree of {repo}: {problems[0]}")
+            self._checkpoint("commit.proved")
+            index.adopt_pending(made)
+            self._checkpoint("commit.indexed")
+            index.write_branches(Branches(heads=opened.branches()))
+        return CommitRef(repo=repo, commit=made)
+
+    def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
+        """See `VersionStore.resolve`."""
+        index = RepoIndex(self._root, repo)
+        commit = self.branches(repo).get(revision, revision)
+        if not index.holds(commit):
+            return None
+        ref = CommitRef(repo=repo, commit=commit)
+        found = index.open(commit)
+        if found is not None:
+            with found:
+                return found.commit(ref)
+        with self._opened(index) as opened:
+            return opened.commit_info(commit)
+
+    def tree(self, commit: CommitRef) -> Iterator[TreeEntry]:
+        """See `VersionStore.tree`; an index that was lost is made again, slowly.
+
+        Raises:
+            NotFoundError: when the repository has no such commit.
+        """
+        with self._index(commit) as opened:
+            for entry in opened:
+                yield entry.tree_entry()
+
+    def verify(self, commit: CommitRef, paths: Iterable[str] | None = None) -> Iterator[str]:
+        """See `VersionStore.verify`; liboxen itself compares the stored bytes with its tree.
+
+        Raises:
+            StoreLockedError: when another process is at work in the repository.
+        """
+        index = RepoIndex(self._root, commit.repo)
+        if not index.holds(commit.commit):
+            yield f"{commit} does not exist"
+            return
+        with self._opened(index) as opened, self._opened_index(opened, commit.commit) as entries:
+            selected = None if paths is None else frozenset(paths)
+            problems = oxen_proof.complete(opened, commit.commit, entries, selected)
+        yield from problems
+
+    # --- branches
+
+    def branches(self, repo: RepoRef) -> Mapping[str, str]:
+        """See `VersionStore.branches`; while another process writes, what it last published."""
+        index = RepoIndex(self._root, repo)
+        if not index.exists():
+            return {}
+        try:
+            with self._opened(index) as opened:
+                return opened.branches()
+        except StoreLockedError:
+            published = index.branches()
+            if published is None:
+                raise
+            return published.heads
+
+    def set_branch(self, commit: CommitRef, name: str) -> None:
+        """See `VersionStore.set_branch`.
+
+        Raises:
+            InvalidNameError: when the name cannot be a branch.
+            NotFoundError: when the repository has no such commit.
+            StoreLockedError: when another process is at work in the repository.
+        """
+        check_branch(name)
+        index = RepoIndex(self._root, commit.repo)
+        if not index.holds(commit.commit):
+            raise NotFoundError(f"{commit} does not exist")
+        with self._opened(index) as opened:
+            heads = opened.branches()
+            if heads.get(name) != commit.commit:
+                self._move(opened, heads, {name: commit.commit})
+
+    def _move(
+        self, opened: OxenRepository, heads: Mapping[str, str], moving: Mapping[str, str]
+    ) -> None:
+        opened.index.write_branches(Branches(heads=heads, moving=moving))
+        self._checkpoint("branch.intended")
+        for name, commit in moving.items():
+            opened.move_branch(name, commit)
+        self._checkpoint("branch.moved")
+        opened.index.write_branches(Branches(heads=opened.branches()))
+
+    # --- opening and healing
+
+    @contextmanager
+    def _opened(self, index: RepoIndex) -> Iterator[OxenRepository]:
+        """The repository, healed, for this thread alone; left at rest."""
+        with (
+            _io(f"cannot write {index.repo}"),
+            locked(index, self._root / ".syncd" / "config", self._checkpoint) as opened,
+        ):
+            self._heal(opened)
+            try:
+                yield opened
+            finally:
+                opened.rest()
+
+    def _heal(self, opened: OxenRepository) -> None:
+        index = opened.index
+        heads = opened.branches()  # first: fails when liboxen is in use elsewhere
+        head = opened.head()
+        opened.rest()
+        for temporary in index.tmp.glob("*"):
+            if not temporary.name.startswith(_PROCESS):
+                temporary.unlink(missing_ok=True)
+        if index.pending.exists():
+            self._adopt(opened, heads, head)
+            heads = opened.branches()
+        published = index.branches()
+        if published is None or published.moving:
+            moving = published.moving if published else {}
+            self._move(opened, heads, {n: c for n, c in moving.items() if index.holds(c)})
+        elif published.heads != heads:
+            index.write_branches(Branches(heads=heads))
+
+    def _adopt(self, opened: OxenRepository, heads: Mapping[str, str], head: str) -> None:
+        """Finish a commit that was under way, or undo it."""
+        index = opened.index
+        try:
+            pending = CommitIndex(index.pending)
+        except PermanentError:
+            index.pending.unlink()  # written in part, so nothing was committed with it
+            return
+        with pending:
+            branch = str(pending.header["branch"])
+            candidate = heads.get(branch, head)
+            made = opened.commit_info(candidate)
+            if made is not None and made == pending.commit(made.ref):
+                wrong = oxen_proof.structure(opened, candidate, pending)
+                if not wrong:
+                    if heads.get(branch) != candidate:
+                        opened.move_branch(branch, candidate)
+                    index.adopt_pending(candidate)
+                else:
+                    opened.move_branch(branch, next(iter(made.parents), None))
+        opened.rest()
+        index.pending.unlink(missing_ok=True)
+
+    @contextmanager
+    def _index(self, commit: CommitRef) -> Iterator[CommitIndex]:
+        """A commit's index; only when it was lost is the repository opened."""
+        index = RepoIndex(self._root, commit.repo)
+        if not index.holds(commit.commit):
+            raise NotFoundError(f"{commit} does not exist")
+        found = index.open(commit.commit)
+        if found is None:
+            with self._opened(index) as opened:
+                self._rebuild(opened, commit.commit)
+            found = CommitIndex(index.index_path(commit.commit))
+        with found:
+            yield found
+
+    @contextmanager
+    def _opened_index(self, opened: OxenRepository, commit: str) -> Iterator[CommitIndex]:
+        """The same with the repository open."""
+        found = opened.index.open(commit)
+        if found is None:
+            self._rebuild(opened, commit)
+            found = CommitIndex(opened.index.index_path(commit))
+        with found:
+            yield found
+
+    def _rebuild(self, opened: OxenRepository, commit: str) -> None:
+        """Write the index of a commit from what liboxen restores of it."""
+        made = opened.commit_info(commit)
+        if made is None:
+            raise NotFoundError(f"{opened.index.repo}@{commit} does not exist")
+        header = {
+            "message": made.message,
+            "author": made.author.name,
+            "email": made.author.email,
+            "branch": "",
+            "parents": list(made.parents),
+        }
+        opened.index.write_pending(header, oxen_proof.restored(opened, commit))
+        opened.index.adopt_pending(commit)
+        opened.rest()
+
+
+@contextmanager
+def _io(what: str) -> Iterator[None]:
+    """The one place where the operating system's failures become ours."""
+    try:
+        yield
+    except OSError as error:
+        raise translated(error, what) from error
+
+
+def _check_contents(index: RepoIndex, entries: Sequence[TreeEntry]) -> None:
+    for entry in entries:
+        try:
+            size = index.content(entry.hash).stat().st_size
+        except FileNotFoundError as error:
+            raise PermanentError(
+                f"{index.repo} lacks the content {entry.hash} of {entry.path!r}"
+            ) from error
+        if size != entry.size:
+            raise PermanentError(
+                f"{index.repo} holds {size} bytes for {entry.path!r}, not {entry.size}"
+            )
+
+
+def _sync(path: Path) -> None:
+    """Make durable whatever was written to the file system of a path.
+
+    One call for all contents of a commit: an fsync of each one's two folders costs more.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            os.sync()
+    finally:
+        os.close(handle)

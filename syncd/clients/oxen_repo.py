@@ -1,0 +1,353 @@
+"""One Oxen repository, driven through liboxen (the oxenai package) by one process at a time.
+
+The work tree is empty at rest. To stage, contents are hard-linked from the version store into it,
+`add` hashes them and finds them stored already, and after the commit the links are removed: bytes
+are never copied. How liboxen 0.65 is brought to do that (read in its source, and tried):
+
+- `HEAD` is a text file with a branch or a commit id. While files are added it names a branch that
+  does not exist, so that liboxen compares with nothing: one `add` of the root stages exactly the
+  links, never a removal, and never takes an equal modification time for equal content.
+- Removals are staged before that, one `rm` for each topmost folder or file that goes. Paths are
+  glob patterns there, so `* ? [ ]` are written `[*] [?] [[] []]`. A removed last file would leave
+  its folder in the tree; hence the topmost folder.
+- An `add` of the empty root stages nothing but the root: that makes a commit with an equal tree.
+- A branch is created by a checkout with HEAD on its commit, and deleted with HEAD on its own head.
+- `add` only logs what it could not stage. So after each commit `status`, with the links still
+  there, must show nothing but the files left out on purpose.
+
+liboxen holds Python's GIL during a call and prints progress to standard output.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from syncd.clients.oxen_index import IndexEntry, RepoIndex, parents, replaced, sync_directory
+from syncd.clients.protocols import Author, Commit
+from syncd.errors import InvalidNameError, PermanentError, StoreLockedError
+from syncd.refs import CommitRef
+
+Checkpoint = Callable[[str], None]
+NOWHERE = "syncd-no-branch"  # a HEAD that compares with nothing
+DEFAULT_BRANCH = "main"
+_NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
+_locks: dict[Path, threading.RLock] = {}  # liboxen's state is process-wide, so are these
+_locks_guard = threading.Lock()
+_author_lock = threading.Lock()  # the author is read from one file named by one variable
+_clock_lock = threading.Lock()
+_last_time = 0
+
+
+class _Library(Protocol):
+    """What is used of `oxen.Repo`, which has no types (oxenai 0.65.1, `oxen/repo.py`)."""
+
+    def init(self) -> object: ...
+    def add(self, path: str) -> None: ...
+    def rm(self, path: str, recursive: bool, staged: bool, force: bool) -> None: ...
+    def restore(self, path: str, staged: bool, source: str | None) -> None: ...
+    def status(self) -> Any: ...
+    def clean(self) -> Any: ...
+    def commit(self, message: str) -> Any: ...
+    def log(self) -> list[Any]: ...
+    def branches(self) -> list[Any]: ...
+    def branch(self, name: str, delete: bool) -> object: ...
+    def checkout(self, revision: str, create: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How the work tree differs from a commit, as liboxen sees it.
+
+    Args:
+        modified: files with other bytes.
+        missing: files and folders of the commit that the work tree lacks; a folder stands for all.
+        untracked: files and folders the commit lacks.
+        clean: liboxen found nothing at all, reported here or not.
+    """
+
+    modified: frozenset[str]
+    missing: frozenset[str]
+    untracked: frozenset[str]
+    clean: bool
+
+
+def unique_time() -> int:
+    """Nanoseconds since 1970 that no other call of this process returns, rising."""
+    global _last_time  # noqa: PLW0603 one clock for the process
+    with _clock_lock:
+        _last_time = max(time.time_ns(), _last_time + 1)
+        return _last_time
+
+
+class OxenRepository:
+    """A repository that this process holds the lock of; made by `locked`."""
+
+    def __init__(self, index: RepoIndex, config: Path, checkpoint: Checkpoint) -> None:
+        self.index = index
+        self._config = config
+        self._head = index.oxen / "HEAD"
+        self.checkpoint = checkpoint
+        if not index.exists():
+            self._init()
+        self._library = self._open(index.worktree)
+
+    def _open(self, path: Path) -> _Library:
+        os.environ["OXEN_CONFIG_DIR"] = str(self._config)
+        import oxen  # type: ignore[import-untyped]  # noqa: PLC0415 costs 0.9 s; ships no types
+
+        with self._translated("open"):
+            return cast("_Library", oxen.Repo(str(path)))
+
+    def _init(self) -> None:
+        """Make the repository beside its place and move it there, so that half of it never shows."""
+        fresh = self.index.directory / "init"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        with self._translated("init"):
+            self._open(fresh).init()
+        self.checkpoint("init.made")
+        self.index.worktree.mkdir(parents=True, exist_ok=True)
+        (fresh / ".oxen").rename(self.index.oxen)
+        sync_directory(self.index.worktree)
+        fresh.rmdir()
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """The one place where liboxen's failures become ours."""
+        try:
+            yield
+        except BaseException as error:
+            panic = type(error).__name__ == "PanicException"  # pyo3: not an Exception
+            if not panic and not isinstance(error, Exception):
+                raise
+            text = " ".join(str(error).split())[:500]
+            if "lock file" in text.lower() or "LockTimeout" in text:
+                raise _locked(self.index) from error
+            raise PermanentError(f"Oxen cannot {what} {self.index.repo}: {text}") from error
+
+    # --- where HEAD points
+
+    def head(self) -> str:
+        """What HEAD names: a branch or a commit id; empty when it is missing."""
+        try:
+            return self._head.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def set_head(self, revision: str) -> None:
+        """Point HEAD at a branch or a commit id; the work tree is not touched."""
+        with replaced(self._head) as path:
+            path.write_text(revision)
+
+    def rest(self) -> None:
+        """Leave the repository as other tools expect it: work tree and stage empty, HEAD valid."""
+        self.clear()
+        shutil.rmtree(self.index.oxen / "staged", ignore_errors=True)
+        heads = self.branches()
+        if heads and (head := DEFAULT_BRANCH if DEFAULT_BRANCH in heads else min(heads)):
+            if self.head() != head:
+                self.set_head(head)
+        else:
+            self._head.unlink(missing_ok=True)
+
+    # --- commits and branches
+
+    def branches(self) -> dict[str, str]:
+        """Branch -> commit; the first call to make, it fails when another process is at work."""
+        with self._translated("list the branches of"):
+            return {str(branch.name): str(branch.commit_id) for branch in self._library.branches()}
+
+    def commit_info(self, commit: str) -> Commit | None:
+        """A commit as liboxen describes it, or None."""
+        if not self.index.holds(commit):
+            return None
+        self.set_head(commit)
+        with self._translated("read the history of"):
+            history = self._library.log()
+        for found in history:
+            if found.id == commit:
+                return Commit(
+                    ref=CommitRef(repo=self.index.repo, commit=commit),
+                    message=str(found.message),
+                    author=Author(name=str(found.author), email=str(found.email)),
+                    parents=tuple(map(str, found.parent_ids)),
+                )
+        return None
+
+    def stage(self, removed: Sequence[str], links: Iterable[IndexEntry]) -> None:
+        """Stage removals (patterns of files and whole folders), then these files.
+
+        HEAD must name the branch; it names nothing afterwards.
+        """
+        for pattern in removed:
+            with self._translated(f"remove {pattern!r} from"):
+                self._library.rm(pattern, True, False, True)
+        self.clear()
+        self.checkpoint("commit.removed")
+        for entry in links:
+            self.link(entry)
+        self.checkpoint("commit.linked")
+        self.set_head(NOWHERE)
+        with self._translated("add to"):
+            self._library.add(str(self.index.worktree))
+        self.checkpoint("commit.staged")
+
+    def commit(self, branch: str, message: str, author: Author) -> str:
+        """Commit what is staged on a branch, or make the branch with it; the commit's id."""
+        self.set_head(branch)
+        with _author_lock, self._translated("commit to"):
+            self._write_author(author)
+            commit = str(self._library.commit(message).id)
+            self.checkpoint("commit.detached")
+            if self.head() != branch:  # it was new, so HEAD names the commit
+                self._library.checkout(branch, True)
+        self.checkpoint("commit.committed")
+        return commit
+
+    def _write_author(self, author: Author) -> None:
+        from oxen import user  # noqa: PLC0415 see _open
+
+        self._config.mkdir(parents=True, exist_ok=True)
+        os.environ["OXEN_CONFIG_DIR"] = str(self._config)
+        user.config_user(author.name, author.email, str(self._config / "user_config.toml"))
+
+    def move_branch(self, name: str, commit: str | None) -> None:
+        """Point a branch at a commit, making or moving it, or delete it (None)."""
+        heads = self.branches()
+        with self._translated(f"move the branch {name!r} of"):
+            if name in heads:
+                self.set_head(heads[name])
+                self._library.branch(name, True)
+                self.checkpoint("branch.deleted")
+            if commit is not None:
+                self.set_head(commit)
+                self._library.checkout(name, True)
+
+    # --- the work tree
+
+    def clear(self) -> None:
+        """Empty the work tree. Links go, the stored contents stay."""
+        for entry in os.scandir(self.index.worktree):
+            if entry.name == ".oxen":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
+
+    def link(self, entry: IndexEntry) -> None:
+        """Put a stored file into the work tree with the entry's modification time."""
+        content = self.index.content(entry.hash)
+        target = self.index.worktree / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.utime(content, ns=(entry.mtime, entry.mtime))
+        try:
+            target.hardlink_to(content)
+        except OSError as error:
+            if error.errno not in _NO_LINK:  # such as 65,000 equal files on ext4
+                raise
+            shutil.copy2(content, target)
+
+    def compare(self, revision: str) -> Difference:
+        """How the work tree differs from a revision; equal times and sizes count as equal bytes."""
+        self.set_head(revision)
+        with self._translated("compare"):
+            status = self._library.status()
+            untracked = self._library.clean()
+        return Difference(
+            modified=frozenset(map(str, status.unstaged_modified_files())),
+            missing=frozenset(map(str, status.unstaged_removed_files())),
+            untracked=frozenset(map(str, (*untracked.files, *untracked.dirs))),
+            clean=bool(status.is_clean()),
+        )
+
+    def files(self, commit: str) -> Iterator[tuple[str, Path]]:
+        """Every file of a commit, restored one at a time into the work tree, sorted by path.
+
+        Slow, some milliseconds a file: for a lost index. A folder of the commit shows its members
+        as missing once it exists in the work tree; a file never does.
+        """
+        self.clear()
+        names = self.compare(commit).missing
+        files: list[str] = []
+        while names:
+            for name in names:
+                (self.index.worktree / name).mkdir(parents=True)
+            inner = self.compare(commit).missing
+            folders = {next(parents(name)) for name in inner}
+            files.extend(names - folders)
+            names = inner
+        self.clear()
+        for name in sorted(files):
+            path = self.index.worktree / name
+            with self._translated(f"restore {name!r} of"):
+                self._library.restore(escaped(name), False, commit)
+            if path.is_file():  # an empty folder looks the same until here
+                yield name, path
+                path.unlink()
+        self.clear()
+
+
+def escaped(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)
+
+
+def check_branch(name: str) -> str:
+    """A branch name that liboxen takes (`core/refs/ref_manager.rs`) and HEAD can tell from an id.
+
+    Raises:
+        InvalidNameError: when it is none.
+    """
+    forbidden = ("..", "~", "^", ":", "?", "[", "*", "\\", " ", "@{")
+    if (
+        not name
+        or name in {"@", "HEAD", NOWHERE}
+        or name.endswith(".")
+        or any(part in name for part in forbidden)
+        or not name.isprintable()
+    ):
+        raise InvalidNameError(f"{name!r} cannot be an Oxen branch")
+    return name
+
+
+def _locked(index: RepoIndex) -> StoreLockedError:
+    try:
+        holder = index.lock.read_text().strip()
+    except OSError:
+        holder = ""
+    by = f"process {holder}" if holder and holder != str(os.getpid()) else "another process"
+    return StoreLockedError(f"{index.repo} is in use by {by}")
+
+
+@contextmanager
+def locked(index: RepoIndex, config: Path, checkpoint: Checkpoint) -> Iterator[OxenRepository]:
+    """The repository, made on demand, with no other thread or process at work in it.
+
+    Raises:
+        StoreLockedError: when another process is at work in it.
+    """
+    with _locks_guard:
+        lock = _locks.setdefault(index.worktree, threading.RLock())
+    with lock:
+        index.directory.mkdir(parents=True, exist_ok=True)
+        with index.lock.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise _locked(index) from error
+            if index.lock.read_text().strip() != str(os.getpid()):
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+            yield OxenRepository(index, config, checkpoint)

@@ -1,0 +1,333 @@
+"""The configuration's one definition: every section and key, with type, default and description.
+
+Validation, the commented sample, the reference table and `syncd config show` are all made from these
+models. A default that depends on another section's keys is filled in at the end of `Config`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from syncd import log
+from syncd.config import units
+
+DEFAULT_WANDB_URL = "https://api.wandb.ai"
+DEFAULT_BIND = "127.0.0.1:8337"
+DEFAULT_MIN_FILE_SIZE = 1 * units.MIB  # bytes
+DEFAULT_SPOOL_LIMIT = 10 * units.GIB  # bytes
+DEFAULT_GRACE = timedelta(days=14)
+DEFAULT_POLL = timedelta(minutes=5)
+DEFAULT_VERIFY = timedelta(days=7)
+DEFAULT_MAX_PER_DAY = 1000  # versions
+DEFAULT_CONCURRENCY = 4  # files
+RENDERED_BY_WANDB = ("*.table.json", "media/**")
+MANAGED_BY_WANDB = ("wandb-*", "run_table", "job", "code")
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """Where the rebuildable state lives: `$XDG_STATE_HOME/syncd`."""
+    return _home(environ, "XDG_STATE_HOME", ".local/state") / "syncd"
+
+
+def default_store(environ: Mapping[str, str]) -> str:
+    """The embedded Oxen store, apart from the state: deleting the state must not delete data."""
+    return (_home(environ, "XDG_DATA_HOME", ".local/share") / "syncd" / "oxen").as_uri()
+
+
+def default_file(environ: Mapping[str, str]) -> Path:
+    """The configuration file of this user: `$XDG_CONFIG_HOME/syncd/config.toml`."""
+    return _home(environ, "XDG_CONFIG_HOME", ".config") / "syncd" / "config.toml"
+
+
+def _home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+    named = environ.get(variable, "")
+    if named.startswith("/"):  # the XDG specification tells readers to ignore a relative one
+        return Path(named)
+    return Path(environ.get("HOME") or Path.home()) / fallback
+
+
+def _key(
+    description: str, default: Any = None, *, example: Any = None, derived: str = "", **rules: Any
+) -> Any:
+    """A key with what the sample says about it.
+
+    Args:
+        description: one or two sentences for people.
+        default: the value where nobody names one; a callable makes it.
+        example: another value worth showing.
+        derived: words for a default that depends on the machine or on another key.
+        rules: further checks, as pydantic's `Field` knows them.
+    """
+    source = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(
+        **source,
+        description=description,
+        examples=None if example is None else [example],
+        json_schema_extra={"derived": derived} if derived else None,
+        **rules,
+    )
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, every key known, defaults checked like anything else."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
+
+
+class Wandb(Section):
+    """The W&B server whose artifacts move."""
+
+    base_url: units.WebURL = _key(
+        "The W&B server; the address its API is called at.",
+        DEFAULT_WANDB_URL,
+        example="https://wandb.example.com",
+        derived="WANDB_BASE_URL, else https://api.wandb.ai",
+    )
+    api_key_file: units.SecretFile | None = _key(
+        "A file that holds the API key. Without it: WANDB_API_KEY, the systemd credential "
+        "wandb_api_key, ~/.netrc.",
+        example="/etc/syncd/wandb-api-key",
+    )
+    projects: tuple[units.ProjectTarget, ...] = _key(
+        "What to move when a command names no target: entity/project, or entity/* for all of an "
+        "entity's projects.",
+        (),
+        example=["vision/detector", "research/*"],
+    )
+
+
+class Oxen(Section):
+    """Where the bytes go."""
+
+    url: units.StoreURL = _key(
+        "An Oxen server, or file:///folder for repositories kept in a folder of this machine.",
+        lambda: default_store(os.environ),
+        example="https://hub.oxen.ai",
+        derived="file://$XDG_DATA_HOME/syncd/oxen",
+    )
+    token_file: units.SecretFile | None = _key(
+        "A file that holds the server's token. Without it: OXEN_TOKEN, the systemd credential "
+        "oxen_token. A folder needs none.",
+        example="/etc/syncd/oxen-token",
+    )
+    namespace: str | None = _key(
+        "The namespace that holds the repositories.",
+        example="acme-ml",
+        derived="the W&B entity",
+        pattern=r"^[A-Za-z0-9._-]+$",
+    )
+    repo: units.RepoTemplate = _key(
+        "The repository of a collection; {entity}, {project}, {collection} and {type} are filled "
+        "in. Two collections in one repository need a path that tells them apart.",
+        "{project}-{collection}",
+        example="{project}",
+    )
+    branch: units.BranchName = _key("The branch that versions are committed to, in order.", "main")
+    path: units.PathTemplate = _key(
+        "A folder in the repository to put each version in; the same fields as in repo.",
+        "",
+        example="{collection}",
+    )
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the embedded store, or None when a server is used."""
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+class Include(Section):
+    """What moves: a version must match each list that is not empty."""
+
+    types: tuple[units.Glob, ...] = _key("Artifact types.", (), example=["dataset", "model"])
+    collections: tuple[units.Glob, ...] = _key("Collection names.", (), example=["train-*"])
+    aliases: tuple[units.Glob, ...] = _key("Aliases.", (), example=["production"])
+    tags: tuple[units.Glob, ...] = _key("Tags.", (), example=["keep-forever"])
+
+
+class Exclude(Section):
+    """What stays: a version that matches any pattern here is left alone."""
+
+    types: tuple[units.Glob, ...] = _key(
+        "Artifact types; the default is what W&B itself makes and reads.",
+        MANAGED_BY_WANDB,
+        example=[*MANAGED_BY_WANDB, "report"],
+    )
+    collections: tuple[units.Glob, ...] = _key("Collection names.", (), example=["tmp-*"])
+    aliases: tuple[units.Glob, ...] = _key("Aliases.", (), example=["debug"])
+    tags: tuple[units.Glob, ...] = _key("Tags.", (), example=["scratch"])
+
+
+class Select(Section):
+    """Which versions move, and which of their files. Patterns are globs."""
+
+    include: Include = Field(default_factory=Include)
+    exclude: Exclude = Field(default_factory=Exclude)
+    min_file_size: units.Size = _key(
+        "Smaller files stay in W&B.", DEFAULT_MIN_FILE_SIZE, example="10MiB"
+    )
+    keep: tuple[units.Glob, ...] = _key(
+        "Files that stay in W&B whatever their size: what its pages render.",
+        RENDERED_BY_WANDB,
+        example=[*RENDERED_BY_WANDB, "*.html"],
+    )
+
+
+class References(Section):
+    """The links that W&B keeps in place of the bytes."""
+
+    base_url: units.WebURL = _key(
+        "The address that training machines fetch moved files from. It is written into every "
+        "replacement version: name one that lasts.",
+        f"http://{DEFAULT_BIND}",
+        example="https://data.example.com",
+        derived="the Oxen server; for a folder web.public_url, else http:// and web.bind",
+    )
+
+
+class Reclaim(Section):
+    """Freeing W&B storage after the proof. Off until you say otherwise."""
+
+    policy: Literal["none", "ttl", "delete"] = _key(
+        "What happens to a version whose replacement is proven: nothing, W&B removes it after the "
+        "grace period (ttl), or syncd does (delete).",
+        "none",
+        example="ttl",
+    )
+    grace: units.Duration = _key("How long a replaced version stays.", DEFAULT_GRACE, example="30d")
+    max_per_day: int = _key(
+        "The most versions removed in a day.", DEFAULT_MAX_PER_DAY, example=100, ge=0
+    )
+
+
+class Schedule(Section):
+    """What `syncd run` does on its own."""
+
+    poll: units.PositiveDuration = _key(
+        "Time between two looks for new versions.", DEFAULT_POLL, example="1m"
+    )
+    verify: units.PositiveDuration = _key(
+        "Time in which everything moved is read again and compared once.",
+        DEFAULT_VERIFY,
+        example="30d",
+    )
+
+
+class Transfer(Section):
+    """How bytes travel."""
+
+    concurrency: int = _key(
+        "Files in flight at a time.", DEFAULT_CONCURRENCY, example=16, ge=1, le=256
+    )
+    bandwidth_limit: units.Size | None = _key(
+        "The most bytes a second over all transfers; without it there is no limit.",
+        example="50MiB",
+    )
+    spool_dir: units.Folder = _key(
+        "A folder for files on their way to a server.",
+        lambda: default_state_dir(os.environ) / "spool",
+        example="/var/spool/syncd",
+        derived="the folder spool in engine.state_dir",
+    )
+    spool_limit: units.Size = _key(
+        "The most bytes that wait there at a time.", DEFAULT_SPOOL_LIMIT, example="100GiB"
+    )
+
+
+class Engine(Section):
+    """Where progress is kept. All of it can be rebuilt from W&B and Oxen."""
+
+    state_dir: units.Folder = _key(
+        "The folder for state and caches.",
+        lambda: default_state_dir(os.environ),
+        example="/var/lib/syncd",
+        derived="$XDG_STATE_HOME/syncd",
+    )
+    database: units.DatabaseURL = _key(
+        "Workflows and catalog. One machine needs no server; several share a PostgreSQL. Keep its "
+        "password in ~/.pgpass.",
+        lambda data: f"sqlite:///{data.get('state_dir', default_state_dir(os.environ))}/syncd.db",
+        example="postgresql://syncd@db.example.com/syncd",
+        derived="sqlite, the file syncd.db in engine.state_dir",
+        repr=False,
+    )
+
+
+class Web(Section):
+    """The gateway, the webhook receiver and the dashboard."""
+
+    bind: units.Bind = _key("The address to listen on.", DEFAULT_BIND, example="0.0.0.0:8337")
+    public_url: units.WebURL | None = _key(
+        "The address others reach it at, where a proxy stands in front.",
+        example="https://syncd.example.com",
+    )
+    webhook_secret_file: units.SecretFile | None = _key(
+        "A file that holds the secret W&B signs webhooks with. Without it: SYNCD_WEBHOOK_SECRET, "
+        "the systemd credential webhook_secret; with none, webhooks are refused.",
+        example="/etc/syncd/webhook-secret",
+    )
+    read_token_file: units.SecretFile | None = _key(
+        "A file with the tokens that may read moved files, one on a line. Without it: "
+        "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the address may read.",
+        example="/etc/syncd/read-tokens",
+    )
+    dashboard: bool = _key("Whether the pages for people are served.", True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        return units.split_bind(self.bind)
+
+
+class Log(Section):
+    """What is told on standard error."""
+
+    level: log.Level = _key("The least severe event that is told.", "info", example="debug")
+    format: log.Format = _key(
+        "Lines for people (console) or for machines (json); auto looks whether a terminal reads.",
+        "auto",
+        example="json",
+    )
+
+
+class Config(Section):
+    """Everything syncd can be told. Secrets are never part of it; see `syncd.config.credentials`."""
+
+    wandb: Wandb = Field(default_factory=Wandb)
+    oxen: Oxen = Field(default_factory=Oxen)
+    select: Select = Field(default_factory=Select)
+    references: References = Field(default_factory=References)
+    reclaim: Reclaim = Field(default_factory=Reclaim)
+    schedule: Schedule = Field(default_factory=Schedule)
+    transfer: Transfer = Field(default_factory=Transfer)
+    engine: Engine = Field(default_factory=Engine)
+    web: Web = Field(default_factory=Web)
+    log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _derive(self) -> Config:
+        """Fill in the defaults that depend on other sections."""
+        if "base_url" not in self.references.model_fields_set:
+            base_url = self.oxen.url if self.oxen.directory is None else self.gateway_url
+            self._replace("references", base_url=base_url)
+        if "spool_dir" not in self.transfer.model_fields_set:
+            self._replace("transfer", spool_dir=self.engine.state_dir / "spool")
+        return self
+
+    def _replace(self, section: str, **values: object) -> None:
+        # Only while validation runs: from outside, pydantic refuses to change a frozen model.
+        object.__setattr__(self, section, getattr(self, section).model_copy(update=values))
+
+    @property
+    def gateway_url(self) -> str:
+        """The address the gateway is reached at."""
+        return self.web.public_url or f"http://{self.web.bind}"

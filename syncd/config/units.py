@@ -1,0 +1,237 @@
+"""The value types of the configuration: what people write, and what the program holds.
+
+Each type parses text such as "1MiB" or "14d", refuses mistakes with a sentence that shows the right
+spelling, and knows how to write itself back into TOML.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+
+from syncd import errors, refs
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+_SIZES = {
+    "": 1, "b": 1,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB,
+}  # fmt: skip
+_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+TEMPLATE_FIELDS = frozenset({"entity", "project", "collection", "type"})
+_PORTS = range(65_536)
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from `"1MiB"`, `"500 kB"` or a whole number of bytes.
+
+    Raises:
+        ValueError: when the value is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
+    if isinstance(value, bool) or match is None or match[2].lower() not in _SIZES:
+        raise ValueError('a size is written like "1MiB", "500kB" or a whole number of bytes')
+    return int(Decimal(match[1]) * _SIZES[match[2].lower()])
+
+
+def format_size(size: int) -> str:
+    """The size in the largest binary unit that writes it exactly, e.g. `1MiB`."""
+    for name, unit in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size and size % unit == 0:
+            return f"{size // unit}{name}"
+    return f"{size}B"
+
+
+def parse_duration(value: object) -> timedelta:
+    """A time span, from `"14d"`, `"5m"`, `"1h30m"`.
+
+    Raises:
+        ValueError: when the value is none, or has no unit.
+    """
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip()
+    if not isinstance(value, str) or not re.fullmatch(r"(\d+[wdhms])+", text):
+        raise ValueError('a duration is written like "14d", "5m", "30s" or "1h30m"')
+    parts = re.findall(r"(\d+)([wdhms])", text)
+    try:
+        return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise ValueError("this duration is longer than any calendar") from error
+
+
+def format_duration(duration: timedelta) -> str:
+    """The time span in its largest exact unit, e.g. `14d`, `90m`."""
+    seconds = int(duration.total_seconds())
+    for name, unit in _SECONDS.items():
+        if name != "w" and seconds and seconds % unit == 0:
+            return f"{seconds // unit}{name}"
+    return f"{seconds}s"
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if duration <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return duration
+
+
+def _web_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    return _plain_url(text)
+
+
+def _plain_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user or password; secrets have keys of their own")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold ? or #")
+    _ = parts.port  # raises ValueError for a port that is none
+    return text.rstrip("/")
+
+
+def _store_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme == "file":
+        if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
+            raise ValueError("a file URL names an absolute folder: file:///var/lib/syncd/oxen")
+        return _plain_url(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be https://host, http://host:port or file:///absolute/folder")
+    return _plain_url(text)
+
+
+def _database_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme == "sqlite":
+        if parts.netloc or len(parts.path) < len("/x"):
+            raise ValueError("an SQLite URL has three slashes and a file: sqlite:////absolute/file")
+        return text
+    if parts.scheme.partition("+")[0] not in {"postgresql", "postgres"} or not parts.path.strip(
+        "/"
+    ):
+        raise ValueError("must be sqlite:///file or postgresql://host/database")
+    return text
+
+
+def _bind(text: str) -> str:
+    split_bind(text)
+    return text
+
+
+def split_bind(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8337` or `[::1]:8337`.
+
+    Raises:
+        ValueError: when the text is not host:port.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ValueError('must be host:port, for example "127.0.0.1:8337" or "[::1]:8337"')
+    if int(port) not in _PORTS:
+        raise ValueError("a port is at most 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError('an IPv6 address stands in brackets: "[::1]:8337"')
+    return host, int(port)
+
+
+def _template(text: str) -> str:
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"is not a template: {error}") from error
+    allowed = ", ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in TEMPLATE_FIELDS or spec or conversion):
+            raise ValueError(f"{{{name}}} is not a field; the fields are {allowed}")
+    return text
+
+
+def _repo_template(text: str) -> str:
+    literal = "".join(part for part, *_ in string.Formatter().parse(_template(text)))
+    if not text or not re.fullmatch(r"[A-Za-z0-9._-]*", literal):
+        raise ValueError("a repository name holds letters, digits, dot, dash and underscore")
+    return text
+
+
+def _path_template(text: str) -> str:
+    if text:
+        try:
+            refs.check_path(_template(text))
+        except errors.InvalidNameError as error:
+            raise ValueError(str(error)) from error
+    return text
+
+
+def _target(text: str) -> str:
+    try:
+        target = refs.Target.parse(text)
+    except errors.UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+    if target.collection:
+        raise ValueError(f"{text!r} names a collection; write entity/project or entity/*")
+    return text
+
+
+def _glob(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a pattern must not be empty")
+    if text.startswith("/"):
+        raise ValueError(f"pattern {text!r} begins with /; names and paths here never do")
+    return text
+
+
+def _branch(text: str) -> str:
+    if any(refs.alias_branch(part, main="") != part for part in text.split("/")):
+        raise ValueError(f"{text!r} is not a branch name that Oxen accepts")
+    return text
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _readable_secret(path: Path) -> Path:
+    path = _absolute(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file") from error
+    if not text.strip():
+        raise ValueError(f"{path} is empty")
+    return path
+
+
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size, when_used="json")]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="json"),
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+WebURL = Annotated[str, AfterValidator(_web_url)]
+StoreURL = Annotated[str, AfterValidator(_store_url)]
+DatabaseURL = Annotated[str, AfterValidator(_database_url)]
+Bind = Annotated[str, AfterValidator(_bind)]
+RepoTemplate = Annotated[str, AfterValidator(_repo_template)]
+PathTemplate = Annotated[str, AfterValidator(_path_template)]
+ProjectTarget = Annotated[str, AfterValidator(_target)]
+Glob = Annotated[str, AfterValidator(_glob)]
+BranchName = Annotated[str, AfterValidator(_branch)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+SecretFile = Annotated[Path, AfterValidator(_readable_secret)]

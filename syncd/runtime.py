@@ -1,0 +1,99 @@
+"""The composition root: builds the concrete clients that a configuration names, and nothing else does.
+
+One process at a time works in a state directory; a lock on it says so to a second one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from syncd import log
+from syncd.catalog.catalog import Catalog
+from syncd.clients.protocols import VersionStore
+from syncd.clients.wandb import WandbSource
+from syncd.config import Config, wandb_api_key
+from syncd.errors import ConfigurationError, StoreLockedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The parts of a running syncd."""
+
+    config: Config
+    source: WandbSource
+    store: VersionStore
+    catalog: Catalog
+
+
+@contextmanager
+def opened(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[Runtime]:
+    """Open what the configuration names; closed at the end of the block.
+
+    Raises:
+        ConfigurationError: when no API key is to be had or the store cannot be used.
+    """
+    key = wandb_api_key(config, environ).get_secret_value()
+    log.redact(key)
+    store = build_store(config)
+    config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+    catalog = Catalog(str(config.engine.database))
+    source = WandbSource(config.wandb.base_url, key)
+    try:
+        yield Runtime(config=config, source=source, store=store, catalog=catalog)
+    finally:
+        source.close()
+        catalog.close()
+
+
+def build_store(config: Config) -> VersionStore:
+    """The Oxen store that `[oxen] url` names.
+
+    Raises:
+        ConfigurationError: for a server, which this version cannot write to yet.
+    """
+    root = config.oxen.directory
+    if root is None:
+        raise ConfigurationError(
+            ["oxen.url: only an embedded store (file:///...) can be written to by this version"]
+        )
+    from syncd.clients.oxen_local import EmbeddedVersionStore  # noqa: PLC0415 importing oxen takes 1 s
+
+    return EmbeddedVersionStore(root)
+
+
+def engine_database(config: Config) -> str:
+    """DBOS's database: the catalog's on PostgreSQL, a file beside it on SQLite.
+
+    Two engines on one SQLite file would wait for each other's locks.
+    """
+    url = str(config.engine.database)
+    return f"{url.removesuffix('.db')}-engine.db" if url.startswith("sqlite:") else url
+
+
+@contextmanager
+def only_one(config: Config) -> Iterator[None]:
+    """Hold the state directory's lock for the block.
+
+    Raises:
+        StoreLockedError: when another process holds it.
+    """
+    path = config.engine.state_dir / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise StoreLockedError(
+                f"another syncd (process {file.read().strip() or 'unknown'}) works in "
+                f"{config.engine.state_dir}",
+                hint="Wait for it to end, or stop it; running the command again then goes on.",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

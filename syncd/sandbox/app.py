@@ -1,0 +1,61 @@
+"""The ASGI application: which path does what, and how errors are told."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from syncd.sandbox.errors import SandboxError
+from syncd.sandbox.routes import admin, api, storage
+from syncd.sandbox.routes.service import Service
+
+_ROUTES = [
+    Route("/graphql", api.execute, methods=["POST"]),
+    Route("/files/{entity}/{project}/{run}/file_stream", api.file_stream, methods=["POST"]),
+    Route(
+        "/storage/wandb_artifacts/{artifact:int}/{blob}",
+        storage.artifact_file,
+        methods=["GET", "PUT"],
+    ),
+    Route(
+        "/storage/manifest_uploads/{manifest:int}/{name}", storage.manifest_upload, methods=["PUT"]
+    ),
+    Route("/storage/manifests/{artifact:int}/wandb_manifest.json", storage.manifest),
+    Route("/storage/run_files/{run:int}/{name:path}", storage.run_file, methods=["GET", "PUT"]),
+    Route("/artifacts/{rest:path}", storage.entry),
+    Route("/artifactsV2/{rest:path}", storage.entry),
+    Route("/sandbox/users", admin.create_user, methods=["POST"]),
+    Route("/sandbox/users/{name}", admin.delete_user, methods=["DELETE"]),
+    Route("/sandbox/organizations", admin.create_organization, methods=["POST"]),
+    Route("/sandbox/organizations/{name}", admin.delete_organization, methods=["DELETE"]),
+    Route("/sandbox/organizations/{name}/members", admin.add_member, methods=["POST"]),
+    Route("/sandbox/teams", admin.create_team, methods=["POST"]),
+    Route("/sandbox/stats", admin.stats),
+    Route("/sandbox/stats/reset", admin.reset_stats, methods=["POST"]),
+    Route("/sandbox/faults", admin.arm_faults, methods=["POST"]),
+    Route("/sandbox/faults", admin.clear_faults, methods=["DELETE"]),
+    Route("/sandbox/settings", admin.change_settings, methods=["POST"]),
+]
+
+
+async def _health(_request: Request) -> Response:
+    return PlainTextResponse("ok")
+
+
+async def _tell(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, SandboxError)
+    # Outside GraphQL an error needs a status of its own to be seen as one.
+    status = max(error.status, 400)
+    return JSONResponse({"error": str(error)}, status_code=status)
+
+
+def application(service: Service) -> Starlette:
+    """The application of one sandbox."""
+    app = Starlette(
+        routes=[*_ROUTES, Route("/healthz", _health)],
+        exception_handlers={SandboxError: _tell},
+    )
+    app.state.service = service
+    return app

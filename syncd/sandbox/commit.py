@@ -1,0 +1,122 @@
+"""Turning an uploaded manifest into a version: read it, find every entry's bytes, number the version.
+
+A FULL manifest is the whole content. INCREMENTAL and PATCH manifests add to their base. What they add up to is
+stored as the version's manifest; a FULL one is stored byte for byte as it came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from syncd.sandbox import blobs, ids
+from syncd.sandbox.context import Backend
+from syncd.sandbox.errors import SandboxError
+from syncd.sandbox.state import manifests, versions
+from syncd.sandbox.state.records import Artifact, Entry, Manifest
+
+Document: TypeAlias = dict[str, Any]
+
+_REQUIRED = {"version": int, "storagePolicy": str, "storagePolicyConfig": dict, "contents": dict}
+
+
+def _parse(path: Path, name: str) -> Document:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SandboxError(f"manifest {name!r} has not been uploaded") from error
+    except ValueError as error:
+        raise SandboxError(f"manifest {name!r} is not JSON") from error
+    if not isinstance(document, dict):
+        raise SandboxError(f"manifest {name!r} is not an object")
+    # What a client needs to read the version later must be there now.
+    for field, kind in _REQUIRED.items():
+        if not isinstance(document.get(field), kind):
+            raise SandboxError(f"manifest {name!r} has no proper {field!r}")
+    return document
+
+
+def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, bytes]:
+    parts = [(m, _parse(backend.blobs.manifest_upload(m.id), m.name)) for m in announced]
+    full = [part for part in parts if part[0].type == "FULL"]
+    if full:
+        manifest, document = full[-1]
+        return document, backend.blobs.manifest_upload(manifest.id).read_bytes()
+    if not parts:
+        raise SandboxError("the artifact version has no manifest")
+    document = dict(parts[-1][1])
+    contents: Document = {}
+    for manifest, _ in parts:
+        if manifest.base_artifact_id is not None:
+            base = backend.blobs.manifest(manifest.base_artifact_id)
+            contents.update(_parse(base, "of the base version")["contents"])
+    for _, part in parts:
+        contents.update(part["contents"])
+    document["contents"] = dict(sorted(contents.items()))
+    return document, json.dumps(document).encode()
+
+
+def _blob(
+    backend: Backend,
+    artifact: Artifact,
+    path: str,
+    entry: Mapping[str, Any],
+    known: dict[int, dict[str, str]],
+) -> str:
+    """The bytes of an entry: announced by the version it was born in, or named by the entry's own MD5."""
+    digest = str(entry["digest"])
+    born = entry.get("birthArtifactID")
+    birth = ids.decode(born, "Artifact") if born else artifact.id
+    for candidate in (artifact.id, birth):
+        if candidate not in known:
+            known[candidate] = manifests.announced(backend.db, candidate)
+        if digest in known[candidate]:
+            blob = known[candidate][digest]
+            break
+    else:
+        blob = blobs.hex_digest(digest)
+    if not backend.blobs.file(blob).exists():
+        raise SandboxError(f"file {path!r} has not been uploaded")
+    return blob
+
+
+def _entries(backend: Backend, artifact: Artifact, document: Document) -> list[Entry]:
+    known: dict[int, dict[str, str]] = {}
+    found = []
+    for position, (path, entry) in enumerate(document["contents"].items()):
+        if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+            raise SandboxError(f"manifest entry {path!r} has no digest")
+        ref = entry.get("ref")
+        blob = None if ref else _blob(backend, artifact, path, entry, known)
+        if blob is not None and "size" not in entry:
+            size = backend.blobs.file(blob).stat().st_size
+        else:
+            size = int(entry.get("size") or 0)
+        found.append(Entry(artifact.id, position, path, entry["digest"], blob, size, ref))
+    return found
+
+
+def commit(backend: Backend, artifact: Artifact) -> Artifact:
+    """Commit a pending version; committing again changes nothing."""
+    if artifact.state == versions.COMMITTED:
+        return artifact
+    document, content = _merged(backend, manifests.of_artifact(backend.db, artifact))
+    entries = _entries(backend, artifact, document)
+    manifests.store(backend.db, entries)
+    backend.blobs.write(backend.blobs.manifest(artifact.id), content)
+    size = sum(entry.size for entry in entries)
+    return versions.commit(backend.db, artifact, size=size, file_count=len(entries))
+
+
+def delete(backend: Backend, artifact: Artifact, *, with_aliases: bool) -> None:
+    """Delete a version, and its bytes that no other version needs once that is on record."""
+    versions.delete(backend.db, artifact, with_aliases=with_aliases)
+    unneeded = [backend.blobs.file(blob) for blob in manifests.orphans(backend.db, artifact)]
+
+    def remove() -> None:
+        for path in unneeded:
+            path.unlink(missing_ok=True)
+
+    backend.db.after_commit(remove)

@@ -1,0 +1,1 @@
+"""HTTP beside GraphQL resolvers: the GraphQL endpoint, storage, the file stream, administration."""

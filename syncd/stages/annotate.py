@@ -1,0 +1,99 @@
+"""Annotate: a run's config says which Oxen commits went in and came out.
+
+Part of replacing, done once per run that logged or used the version. The short keys stand where a
+run has exactly one input or output of the kind; the full map is always under `oxen`. What a person
+wrote is never overwritten; what syncd wrote is, when it is no longer true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from syncd.clients.protocols import ArtifactSource, Run, Version
+from syncd.refs import CommitRef, RunRef
+from syncd.replacements import KEY, replacement_of
+
+SHORT_KEYS = ("dataset", "base_model", "output_model")
+
+
+def annotate(source: ArtifactSource, ref: RunRef) -> bool:
+    """Write a run's keys; False when the run still runs, whose own client would write over them.
+
+    Args:
+        source: W&B.
+        ref: the run.
+    """
+    run = source.run(ref)
+    if run.state in {"running", "pending"}:
+        return False
+    values, unset = run_config(run)
+    if values or unset:
+        source.update_config(ref, values, unset)
+    return True
+
+
+def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
+    """The keys to set in a run's config, and those to take back.
+
+    Args:
+        run: the run, its replaced inputs and outputs included.
+    """
+    inputs, outputs = _commits(run.inputs), _commits(run.outputs)
+    wanted: dict[str, str] = {}
+    for name, kind, side in (
+        ("dataset", "dataset", inputs),
+        ("base_model", "model", inputs),
+        ("output_model", "model", outputs),
+    ):
+        commits = {str(commit): commit for type_, commit in side.values() if kind in type_.lower()}
+        if len(commits) == 1:
+            commit = next(iter(commits.values()))
+            wanted[f"{name}_repo"] = str(commit.repo)
+            wanted[f"{name}_commit"] = commit.commit
+    ours = _written_before(run.config)
+    mine = {
+        f"{name}_{part}"
+        for name in SHORT_KEYS
+        for part in ("repo", "commit")
+        if run.config.get(f"{name}_{part}") in ours
+    }
+    values: dict[str, Any] = {
+        key: value for key, value in wanted.items() if key not in run.config or key in mine
+    }
+    full = {"inputs": _named(inputs), "outputs": _named(outputs)}
+    theirs = run.config.get(KEY)
+    if theirs is None or _is_map(theirs):
+        values[KEY] = full
+    values = {key: value for key, value in values.items() if run.config.get(key) != value}
+    return values, sorted(mine - wanted.keys())
+
+
+def _commits(versions: Sequence[Version]) -> dict[str, tuple[str, CommitRef]]:
+    """Type and commit of each replaced version, by the source version's name."""
+    return {
+        link.source_version: (version.type, link.commit)
+        for version in versions
+        if (link := replacement_of(version.metadata, version.digest)) is not None
+    }
+
+
+def _named(side: Mapping[str, tuple[str, CommitRef]]) -> dict[str, str]:
+    return {name: str(commit) for name, (_, commit) in sorted(side.items())}
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"inputs", "outputs"}
+
+
+def _written_before(config: Mapping[str, Any]) -> set[str]:
+    """Repositories and commits in the map that syncd wrote earlier."""
+    full = config.get(KEY)
+    if not isinstance(full, Mapping) or not _is_map(full):
+        return set()
+    found: set[str] = set()
+    for side in full.values():
+        for text in side.values() if isinstance(side, Mapping) else ():
+            repo, _, commit = str(text).rpartition("@")
+            found |= {repo, commit}
+    return found

@@ -1,0 +1,233 @@
+"""Commit: one Oxen commit per version, its complete tree, and the file that says where it came from.
+
+The message ends in git-style trailers; the tree holds `.syncd/lineage.json` with the run, its
+config, the inputs with THEIR commits, and the W&B digest of every file. Done before, it is found by
+the version's branch or, when a kill came between commit and branch, by the trailers of the head.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from syncd.clients.protocols import (
+    Author,
+    Commit,
+    Run,
+    StoredContent,
+    TreeEntry,
+    Version,
+    VersionStore,
+)
+from syncd.errors import RepositoryConflictError
+from syncd.plans import LINEAGE_PATH, Decision, Digest, TransferPlan
+from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch
+from syncd.replacements import replacement_of
+
+SCHEMA = 1
+
+
+def commit(
+    store: VersionStore,
+    plan: TransferPlan,
+    contents: Mapping[Digest, StoredContent],
+    *,
+    run: Run | None,
+) -> CommitRef:
+    """Commit a version whose contents the store holds; the earlier commit when there is one.
+
+    Args:
+        store: Oxen.
+        plan: the version and where it goes.
+        contents: what the store holds for each digest.
+        run: the run that logged the version.
+
+    Raises:
+        RepositoryConflictError: when the repository holds another collection or somebody's own
+            commits.
+    """
+    version, prefix = plan.version, plan.prefix
+    own_branch = version_branch(version.index, prefix)
+    found = store.resolve(plan.repo, own_branch)
+    head = store.resolve(plan.repo, plan.branch)
+    _refuse_foreign(head, plan)
+    if found is None and head is not None and _is_of(head, version):
+        found = head
+    if found is not None and not _is_of(found, version):
+        raise RepositoryConflictError(
+            f"branch {own_branch} of {plan.repo} holds "
+            f"{trailers(found.message).get('Wandb-Artifact', 'another commit')}, not {version.ref}"
+        )
+    if found is not None:
+        ref = found.ref
+    else:
+        if head is not None:
+            _heal(store, head, plan)
+        document = json.dumps(lineage(plan, contents, run), indent=1, sort_keys=True).encode()
+        stored = store.put(plan.repo, [document])
+        tree = [
+            *plan.tree(contents),
+            TreeEntry(path=plan.tree_path(LINEAGE_PATH), hash=stored.hash, size=stored.size),
+        ]
+        if prefix and head is not None:
+            tree += [
+                entry for entry in store.tree(head.ref) if not entry.path.startswith(f"{prefix}/")
+            ]
+        ref = store.commit(
+            plan.repo,
+            branch=plan.branch,
+            tree=sorted(tree, key=lambda entry: entry.path),
+            message=message(plan, run),
+            author=Author(
+                name=version.author or "syncd",
+                email=f"{version.author or 'syncd'}@wandb.invalid",
+            ),
+        )
+    store.set_branch(ref, own_branch)
+    for alias in version.aliases:
+        store.set_branch(ref, alias_branch(alias, prefix, main=plan.branch))
+    return ref
+
+
+def message(plan: TransferPlan, run: Run | None) -> str:
+    """A subject a person can read, then the trailers."""
+    version = plan.version
+    files = plan.of(Decision.MOVE, Decision.KEEP, Decision.OXEN)
+    lines = {
+        "Wandb-Artifact": str(version.ref),
+        "Wandb-Artifact-Id": version.id,
+        "Wandb-Artifact-Type": version.type,
+        "Wandb-Digest": version.digest,
+        "Wandb-Created-At": version.created_at,
+        "Wandb-Run": str(run.ref) if run else "",
+        "Wandb-Url": run.url if run else "",
+    }
+    subject = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
+    return "\n".join(
+        [
+            _line(subject),
+            "",
+            *(f"{key}: {_line(value)}" for key, value in lines.items() if value),
+        ]
+    )
+
+
+def trailers(text: str) -> dict[str, str]:
+    """The git-style trailers of a commit message."""
+    pairs = (line.split(": ", 1) for line in text.splitlines()[1:] if ": " in line)
+    return {key: value for key, value in pairs if key.startswith("Wandb-")}
+
+
+def lineage(
+    plan: TransferPlan, contents: Mapping[Digest, StoredContent], run: Run | None
+) -> dict[str, Any]:
+    """The document that tells, without W&B, where a version came from and what it holds."""
+    version = plan.version
+    return {
+        "schema": SCHEMA,
+        "artifact": {
+            "ref": str(version.ref),
+            "id": version.id,
+            "type": version.type,
+            "digest": version.digest,
+            "created_at": version.created_at,
+            "description": version.description,
+            "aliases": sorted(version.aliases),
+            "tags": sorted(version.tags),
+            "metadata": dict(version.metadata),
+        },
+        "run": run
+        and {
+            "ref": str(run.ref),
+            "name": run.name,
+            "url": run.url,
+            "config": {key: value for key, value in run.config.items() if key != "oxen"},
+        },
+        "inputs": inputs(run),
+        "files": {
+            item.entry.path: {
+                "algorithm": item.entry.algorithm,
+                "digest": item.entry.digest,
+                "hash": contents[item.digest].hash,
+                "size": contents[item.digest].size,
+                "moved": item.decision is Decision.MOVE,
+            }
+            for item in plan.of(Decision.MOVE, Decision.KEEP)
+        },
+        "references": {
+            item.entry.path: {
+                "ref": item.entry.ref,
+                "digest": item.entry.digest,
+                "size": item.entry.size,
+            }
+            for item in plan.of(Decision.REFERENCE, Decision.OXEN)
+        },
+        "omitted": {item.entry.path: item.reason for item in plan.of(Decision.OMIT)},
+    }
+
+
+def inputs(run: Run | None) -> list[dict[str, Any]]:
+    """The versions a run used, each with its Oxen commit where it has one.
+
+    A run that used a version also uses its replacement; the two are one input.
+    """
+    if run is None:
+        return []
+    links = {
+        link.source_artifact_id: link.commit
+        for version in run.inputs
+        if (link := replacement_of(version.metadata, version.digest)) is not None
+    }
+    return [
+        {
+            "artifact": str(version.ref),
+            "id": version.id,
+            "type": version.type,
+            "digest": version.digest,
+            "oxen": str(links[version.id]) if version.id in links else None,
+        }
+        for version in run.inputs
+        if replacement_of(version.metadata, version.digest) is None
+    ]
+
+
+def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:
+    """Give the head its version's branch, which a kill may have kept from it."""
+    named = trailers(head.message).get("Wandb-Artifact")
+    if named is None:
+        return
+    index = ArtifactRef.parse(named).index
+    # With a prefix the head may be another collection's, whose folder is not known here.
+    if index is not None and not plan.prefix:
+        branch = version_branch(index, plan.prefix)
+        if store.resolve(plan.repo, branch) is None:
+            store.set_branch(head.ref, branch)
+
+
+def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
+    if head is None:
+        return
+    named = trailers(head.message).get("Wandb-Artifact")
+    if named is None:
+        raise RepositoryConflictError(
+            f"{plan.repo} holds a commit that syncd did not make ({head.ref.commit}); "
+            "the version's tree would hide its files",
+            hint="Give [oxen] repo a template that names another repository.",
+        )
+    own = plan.version.ref
+    theirs = ArtifactRef.parse(named)
+    if not plan.prefix and (theirs.entity, theirs.project, theirs.collection) != (
+        own.entity,
+        own.project,
+        own.collection,
+    ):
+        raise RepositoryConflictError(f"{plan.repo} holds {named}, another collection than {own}")
+
+
+def _is_of(found: Commit, version: Version) -> bool:
+    return trailers(found.message).get("Wandb-Artifact-Id") == version.id
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

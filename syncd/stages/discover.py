@@ -1,0 +1,114 @@
+"""Discover: which versions there are to move, and why the others are not.
+
+A collection is read whole before its first version is yielded, because what replaces a version
+stands behind it. Replacements are never sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+
+from syncd.clients.protocols import ArtifactSource, Version
+from syncd.config.model import Select
+from syncd.refs import Target
+from syncd.replacements import replacement_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovered:
+    """A version of W&B and what discovery knows about it.
+
+    Args:
+        version: the version.
+        skip: why it is not to be moved, empty when it is.
+        replacement: the version that replaces it, when there is one already.
+    """
+
+    version: Version
+    skip: str = ""
+    replacement: Version | None = None
+
+
+def discover(
+    source: ArtifactSource,
+    targets: Iterable[Target],
+    select: Select,
+    *,
+    since: str = "",
+    types: frozenset[str] = frozenset(),
+) -> Iterator[Discovered]:
+    """Versions of the targets that are no replacements, in version order within a collection.
+
+    Args:
+        source: W&B.
+        targets: what to look at.
+        select: what the configuration includes and excludes.
+        since: ISO 8601 date or time; older versions are skipped.
+        types: artifact types; empty for all.
+    """
+    for target in targets:
+        wanted = target.alias
+        whole = Target(entity=target.entity, project=target.project, collection=target.collection)
+        by_collection = groupby(
+            source.versions(whole),
+            key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
+        )
+        for _, versions in by_collection:
+            for item in _collection(list(versions)):
+                version = item.version
+                if wanted and wanted != version.ref.alias and wanted not in version.aliases:
+                    continue
+                skip = item.skip or _unwanted(version, select, since, types)
+                yield Discovered(version=version, skip=skip, replacement=item.replacement)
+
+
+def _collection(versions: list[Version]) -> Iterator[Discovered]:
+    links = {
+        version.id: link
+        for version in versions
+        if (link := replacement_of(version.metadata, version.digest)) is not None
+    }
+    replaced = {
+        links[version.id].source_artifact_id: version for version in versions if version.id in links
+    }
+    for version in versions:
+        if version.id in links:
+            continue
+        replacement = replaced.get(version.id)
+        done = replacement is not None and links[replacement.id].complete
+        yield Discovered(
+            version=version,
+            skip=f"replaced by {replacement.ref}" if done and replacement else "",
+            replacement=replacement,
+        )
+
+
+def _unwanted(version: Version, select: Select, since: str, types: frozenset[str]) -> str:
+    if types and version.type not in types:
+        return f"type {version.type} was not asked for"
+    if since and version.created_at < since:
+        return f"older than {since}"
+    facets = {
+        "types": ("type", (version.type,)),
+        "collections": ("collection", (version.ref.collection,)),
+        "aliases": ("alias", version.aliases),
+        "tags": ("tag", version.tags),
+    }
+    for key, (word, values) in facets.items():
+        excluded = [
+            (value, pattern)
+            for pattern in getattr(select.exclude, key)
+            for value in values
+            if fnmatchcase(value, pattern)
+        ]
+        if excluded:
+            return f"{word} {excluded[0][0]} is excluded by {excluded[0][1]}"
+        included = getattr(select.include, key)
+        if included and not any(
+            fnmatchcase(value, pattern) for pattern in included for value in values
+        ):
+            return f"no {word} of it is included"
+    return ""

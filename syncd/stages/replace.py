@@ -1,0 +1,94 @@
+"""Replace: the reference version is logged, and everything that points at the old one follows.
+
+The replacement is an output of the original run. It is logged without aliases, so that `latest`
+stays where it is; then the aliases that the source holds at that moment move over in one request.
+At each instant `latest` names the same content. Each step finds its own effect when repeated; the
+last one marks the replacement complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from dataclasses import replace as changed
+
+from syncd.clients.protocols import ArtifactSource, Version
+from syncd.errors import PermanentError
+from syncd.manifest import Entry, Manifest, manifest_digest
+from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
+from syncd.refs import CommitRef, reference_url
+from syncd.replacements import Replacement, replacement_of
+
+
+def replace(
+    source: ArtifactSource,
+    plan: TransferPlan,
+    commit: CommitRef,
+    receipt: Receipt,
+    *,
+    contents: Mapping[str, str],
+    base_url: str,
+    existing: Version | None = None,
+) -> Version:
+    """Put a version of references in the place of the plan's version.
+
+    Args:
+        source: W&B.
+        plan: the version.
+        commit: the commit that holds it.
+        receipt: the proof that it does.
+        contents: Oxen's hash for each moved path.
+        base_url: under which references are served, with the hash as ETag.
+        existing: the replacement, when an earlier attempt logged it.
+
+    Raises:
+        PermanentError: when W&B hands back a version that is not this replacement.
+    """
+    now = source.version(plan.version.id)
+    manifest = reference_manifest(plan, commit, contents, base_url)
+    link = Replacement(
+        commit=commit,
+        url=reference_url(base_url, commit, plan.tree_path(LINEAGE_PATH)),
+        source_version=str(now.ref),
+        source_artifact_id=now.id,
+        source_digest=now.digest,
+        source_created_at=now.created_at,
+        moved_files=len(plan.of(Decision.MOVE)),
+        moved_bytes=plan.moved_bytes,
+        digest=manifest_digest(manifest.entries.values()),
+        receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
+    )
+    made = existing or source.log_replacement(now, manifest, link.into(now.metadata))
+    written = replacement_of(made.metadata, made.digest)
+    if written is None or written.source_artifact_id != now.id:
+        raise PermanentError(
+            f"{made.ref} was expected to replace {now.ref} but says it replaces "
+            f"{written.source_version if written else 'nothing'}",
+            hint="Two versions of the collection hold the same content; look at both in W&B.",
+        )
+    aliases = source.version(now.id).aliases
+    if aliases:
+        source.move_aliases(made, aliases)
+    for run in source.consumers(now):
+        source.record_use(run, made)
+    if not written.complete:
+        complete = changed(written, complete=True)
+        source.update_metadata(made, complete.into(made.metadata))
+    return source.version(made.id)
+
+
+def reference_manifest(
+    plan: TransferPlan, commit: CommitRef, contents: Mapping[str, str], base_url: str
+) -> Manifest:
+    """The replacement's manifest: references for what moved, all else unchanged."""
+    entries = dict(plan.manifest.entries)
+    for item in plan.of(Decision.MOVE):
+        path, content = item.entry.path, contents[item.entry.path]
+        entries[path] = Entry(
+            path=path,
+            digest=content,
+            size=item.entry.size,
+            ref=reference_url(base_url, commit, plan.tree_path(path)),
+            extra={"etag": f'"{content}"'},
+        )
+    return Manifest(entries=entries, storage_policy_config=plan.manifest.storage_policy_config)

@@ -1,0 +1,172 @@
+"""Transfer: the bytes go from W&B's signed URLs into the Oxen repository, hashed on their way.
+
+While the bytes pass, the manifest's digest (MD5 or XXH128) is computed here and Oxen's xxh3-128 by
+the store. Content that Oxen is known to hold is not downloaded. Equal files are moved once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import xxhash
+
+from syncd import retry
+from syncd.catalog.catalog import Catalog
+from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
+from syncd.errors import IntegrityError, PermanentError, SyncdError
+from syncd.manifest import Entry
+from syncd.plans import (
+    LINEAGE_PATH,
+    Decision,
+    Digest,
+    Failure,
+    PlannedEntry,
+    TransferPlan,
+    TransferResult,
+)
+from syncd.refs import version_branch
+
+Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
+
+
+class Hasher(Protocol):
+    """What hashlib and xxhash have in common."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take more bytes in."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The hash of all bytes so far, lower-case hex."""
+        ...
+
+
+def transfer(
+    source: ArtifactSource,
+    store: VersionStore,
+    catalog: Catalog,
+    plan: TransferPlan,
+    *,
+    concurrency: int,
+    progress: Progress = lambda _bytes: None,
+) -> TransferResult:
+    """Bring every entry whose bytes W&B holds into the plan's repository.
+
+    Args:
+        source: W&B.
+        store: Oxen.
+        catalog: what is known of contents; learns the new ones.
+        plan: what to bring.
+        concurrency: files at a time.
+        progress: told of bytes as they are done with.
+    """
+    wanted: dict[Digest, PlannedEntry] = {}
+    copies: dict[Digest, int] = {}
+    for item in plan.of(Decision.MOVE, Decision.KEEP):
+        wanted.setdefault(item.digest, item)
+        copies[item.digest] = copies.get(item.digest, 0) + 1
+    present = _present(store, catalog, plan, wanted)
+    for digest in present:
+        progress((wanted[digest].entry.size or 0) * copies[digest])
+    contents = dict(present)
+    failed: list[Failure] = []
+    downloaded = 0
+
+    def fetch(item: PlannedEntry) -> tuple[Digest, StoredContent | SyncdError]:
+        try:
+            what = f"transfer {plan.version.ref} {item.entry.path}"
+            stored = retry.call(lambda: _bring(source, store, plan, item.entry), what=what)
+        except SyncdError as error:
+            return item.digest, error
+        catalog.learn({item.digest: stored})
+        return item.digest, stored
+
+    missing = [item for digest, item in wanted.items() if digest not in present]
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as pool:
+        for digest, outcome in pool.map(fetch, missing):
+            if isinstance(outcome, SyncdError):
+                failed.append(Failure(path=wanted[digest].entry.path, error=outcome))
+                continue
+            contents[digest] = outcome
+            downloaded += outcome.size
+            progress(outcome.size * copies[digest])
+    total = sum(item.entry.size or 0 for item in plan.of(Decision.MOVE, Decision.KEEP))
+    return TransferResult(
+        contents=contents,
+        failed=tuple(failed),
+        downloaded=downloaded,
+        uploaded=downloaded,
+        deduplicated=0 if failed else total - downloaded,
+    )
+
+
+def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
+    """Learn again, from the newest lineage files in Oxen, what a lost catalog knew.
+
+    Args:
+        store: Oxen.
+        catalog: learns.
+        plan: the version whose own commit, or whose branch's head, is read.
+    """
+    wanted = {item.digest for item in plan.of(Decision.MOVE, Decision.KEEP)}
+    if wanted <= catalog.known(wanted).keys():
+        return
+    path = plan.tree_path(LINEAGE_PATH)
+    for branch in (version_branch(plan.version.index, plan.prefix), plan.branch):
+        commit = store.resolve(plan.repo, branch)
+        if commit is None:
+            continue
+        try:
+            files = json.loads(b"".join(store.read(commit.ref, path)))["files"]
+            contents = {
+                (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
+                    hash=str(item["hash"]), size=int(item["size"])
+                )
+                for item in files.values()
+            }
+        except (PermanentError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # not a lineage file of ours: the bytes are moved again, and hashed
+        catalog.learn({digest: stored for digest, stored in contents.items() if digest in wanted})
+        return
+
+
+def _present(
+    store: VersionStore, catalog: Catalog, plan: TransferPlan, wanted: dict[Digest, PlannedEntry]
+) -> dict[Digest, StoredContent]:
+    """Contents that the repository holds already, as far as their Oxen hash is known."""
+    known = catalog.known(wanted.keys())
+    for digest, item in wanted.items():
+        if digest[0] == "XXH128" and item.entry.size is not None:
+            # The same hash family; Oxen writes it without zero padding.
+            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
+    missing = store.missing(plan.repo, {stored.hash for stored in known.values()})
+    return {digest: stored for digest, stored in known.items() if stored.hash not in missing}
+
+
+def _bring(
+    source: ArtifactSource, store: VersionStore, plan: TransferPlan, entry: Entry
+) -> StoredContent:
+    return store.put(plan.repo, _checked(source.read(plan.version, entry), entry))
+
+
+def _checked(chunks: Iterator[bytes], entry: Entry) -> Iterator[bytes]:
+    """Pass chunks on; at their end, raise unless they are what the manifest promises."""
+    md5 = entry.algorithm == "MD5"
+    hasher: Hasher = hashlib.md5(usedforsecurity=False) if md5 else xxhash.xxh3_128()
+    size = 0
+    for chunk in chunks:
+        hasher.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if entry.size is not None and size != entry.size:
+        raise IntegrityError(f"{entry.path}: {size} bytes arrived, the manifest says {entry.size}")
+    if hasher.hexdigest() != entry.hex_digest:
+        raise IntegrityError(
+            f"{entry.path}: the bytes have {entry.algorithm} {hasher.hexdigest()}, "
+            f"the manifest says {entry.hex_digest}"
+        )

@@ -1,0 +1,385 @@
+"""The durable path of one version, as a DBOS workflow: each stage is a step that runs once.
+
+DBOS keeps a step's answer, so answers are small; what is large (manifest, hashes) is read again
+where it is needed. A killed process goes on behind the last step that finished, and since every
+stage finds its own earlier effect, a step that was cut off in the middle repeats harmlessly.
+
+Workflows wait in one queue, partitioned by Oxen repository with one at a time in each: Oxen allows
+one writer per repository, and versions of a collection go in order (by priority, because DBOS
+breaks ties of the same millisecond by workflow id). A version that fails for good ends its workflow
+with an outcome, never with an exception: one bad version must not stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+
+from syncd import errors, log
+from syncd.catalog.catalog import Catalog, State
+from syncd.clients.protocols import ArtifactSource, Run, StoredContent, Version, VersionStore
+from syncd.config import Config
+from syncd.plans import Decision, Digest, Receipt, TransferPlan
+from syncd.refs import CommitRef, RunRef, Target
+from syncd.replacements import replacement_of
+from syncd.stages import annotate, commit, plan, replace, transfer, verify
+
+QUEUE = "syncd-versions"
+# Workflows of another path must not be resumed by this one; changed only when steps change.
+PATH_VERSION = "syncd-path-1"
+POLL = 0.1  # seconds between looks at the queue
+PLANS_KEPT = 16
+UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
+Outcome = dict[str, Any]
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What the workflows of this process work with.
+
+    Args:
+        source: W&B.
+        store: Oxen.
+        catalog: the local state.
+        config: the configuration.
+        progress: told of a version's stage and payload bytes done with.
+        finished: told of each outcome, also of workflows that an earlier process began.
+    """
+
+    source: ArtifactSource
+    store: VersionStore
+    catalog: Catalog
+    config: Config
+    progress: Callable[[str, log.Stage, int], None] = _ignore
+    finished: Callable[[Outcome], None] = _ignore
+    plans: Callable[[str], TransferPlan] = field(init=False)
+    runs: Callable[[RunRef], Run] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plans = lru_cache(PLANS_KEPT)(self._plan)
+
+    def _plan(self, artifact_id: str) -> TransferPlan:
+        version = self.source.version(artifact_id)
+        return plan.plan(version, self.source.manifest(version), self.config)
+
+    def contents(self, planned: TransferPlan) -> dict[Digest, StoredContent]:
+        """What Oxen holds for each moved or kept entry of a plan.
+
+        Raises:
+            TransientError: when the catalog was lost since the transfer.
+        """
+        wanted = {item.digest for item in planned.of(Decision.MOVE, Decision.KEEP)}
+        known = self.catalog.known(wanted)
+        if wanted - known.keys():
+            raise errors.TransientError(
+                f"{planned.version.ref}: the state was lost between transfer and commit"
+            )
+        return known
+
+
+_context: Context | None = None
+
+
+def launch(context: Context, *, database: str, concurrency: int) -> None:
+    """Start DBOS in this process; workflows that a killed one left behind go on at once.
+
+    Args:
+        context: what workflows work with.
+        database: an SQLAlchemy URL for DBOS's own tables.
+        concurrency: versions at a time.
+    """
+    global _context  # noqa: PLW0603 DBOS calls module functions by name
+    _context = context
+    config: DBOSConfig = {
+        "name": "syncd",
+        "system_database_url": database,
+        "application_version": PATH_VERSION,
+        "executor_id": "local",
+        "console_log_level": "WARNING",
+        "log_level": "WARNING",
+    }
+    DBOS(config=config)
+    DBOS.launch()
+    DBOS.register_queue(
+        QUEUE,
+        worker_concurrency=concurrency,
+        partition_concurrency=1,
+        polling_interval_sec=POLL,
+    )
+
+
+def stop(*, timeout: int) -> None:
+    """Stop DBOS, waiting at most so many seconds for running workflows."""
+    DBOS.destroy(workflow_completion_timeout_sec=timeout)
+
+
+def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: str) -> str:
+    """Put a version in the queue and return the workflow's id; twice is once.
+
+    Args:
+        version: what to move.
+        attempt: which attempt at it, from 1.
+        partition: the Oxen repository's name.
+        replacement_id: the version that replaces it already, empty when there is none.
+    """
+    workflow_id = f"{version.id}.{attempt}"
+    priority = version.index + 1
+    with (
+        SetWorkflowID(workflow_id),
+        SetEnqueueOptions(queue_partition_key=partition, priority=priority),
+    ):
+        queue = DBOS.retrieve_queue(QUEUE)
+        assert queue is not None, "launch() registers the queue"
+        queue.enqueue(move_version, version.id, replacement_id)
+    return workflow_id
+
+
+def unfinished(workflow_id: str) -> bool:
+    """Whether a workflow of this id is still to end."""
+    status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
+    return status is not None and status.status in UNFINISHED
+
+
+@DBOS.workflow(name="move_version")
+def move_version(artifact_id: str, replacement_id: str) -> Outcome:
+    """Take one version along the whole path; the answer says how it ended."""
+    context = _here()
+    outcome = _move(context, artifact_id, replacement_id)
+    context.finished(outcome)
+    return outcome
+
+
+def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
+    stage = log.Stage.PLAN
+    version: Version | None = None
+    try:
+        planned = context.plans(artifact_id)
+        version = planned.version
+        log.get().info(
+            stage.done,
+            artifact=str(version.ref),
+            entries=len(planned.of(Decision.MOVE)),
+            bytes=planned.moved_bytes,
+        )
+        if planned.skip:
+            context.catalog.note(version, State.SKIPPED, reason=planned.skip)
+            return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
+        if not replacement_id:
+            stage = log.Stage.TRANSFER
+            moved = transfer_step(artifact_id)
+            stage = log.Stage.COMMIT
+            committed = commit_step(artifact_id)
+            stage = log.Stage.VERIFY
+            receipt = verify_step(artifact_id, committed)
+        else:
+            moved, committed, receipt = {}, "", {}
+        stage = log.Stage.REPLACE
+        replaced = replace_step(artifact_id, committed, receipt, replacement_id)
+        annotate_step(artifact_id)
+    except errors.SyncdError as error:
+        return _quarantine(context, artifact_id, version, stage, error)
+    except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
+        log.get().debug(stage.failed, artifact=artifact_id, exc_info=error)
+        bug = errors.PermanentError(
+            f"{type(error).__name__}: {error}",
+            hint="This looks like a bug in syncd; nothing was lost. Report it with the debug log.",
+        )
+        return _quarantine(context, artifact_id, version, stage, bug)
+    return _outcome(artifact_id, version, State.REPLACED, **moved, **replaced)
+
+
+@DBOS.step(name="transfer")
+def transfer_step(artifact_id: str) -> dict[str, int]:
+    """Bring the version's bytes into Oxen; raises the first failure when any file failed."""
+    context, stage = _here(), log.Stage.TRANSFER
+    planned = _enter(artifact_id, stage, State.TRANSFER)
+    transfer.recall(context.store, context.catalog, planned)
+    result = transfer.transfer(
+        context.source,
+        context.store,
+        context.catalog,
+        planned,
+        concurrency=context.config.transfer.concurrency,
+        progress=lambda done: context.progress(artifact_id, stage, done),
+    )
+    if result.failed:
+        first = result.failed[0]
+        others = f" (and {len(result.failed) - 1} more files)" if len(result.failed) > 1 else ""
+        raise errors.PermanentError(
+            f"{first.path}: {first.error}{others}", hint=getattr(first.error, "hint", None)
+        ) from first.error
+    moved = {
+        "downloaded": result.downloaded,
+        "uploaded": result.uploaded,
+        "deduplicated": result.deduplicated,
+    }
+    sizes = {"moved_bytes": planned.moved_bytes, "kept_bytes": planned.kept_bytes}
+    context.catalog.note(planned.version, State.COMMIT, **moved, **sizes)
+    log.get().info(stage.done, artifact=str(planned.version.ref), **moved)
+    return moved
+
+
+@DBOS.step(name="commit")
+def commit_step(artifact_id: str) -> str:
+    """Commit the version; the commit's name."""
+    context, stage = _here(), log.Stage.COMMIT
+    planned = _enter(artifact_id, stage, State.COMMIT)
+    version = planned.version
+    run = context.source.run(version.run) if version.run else None
+    made = commit.commit(context.store, planned, context.contents(planned), run=run)
+    context.catalog.note(
+        version,
+        State.VERIFY,
+        namespace=made.repo.namespace,
+        repo=made.repo.repo,
+        commit_id=made.commit,
+    )
+    log.get().info(stage.done, artifact=str(version.ref), commit=str(made))
+    return str(made)
+
+
+@DBOS.step(name="verify")
+def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
+    """Read the commit back; the receipt, or a VerificationError with what is wrong."""
+    context, stage = _here(), log.Stage.VERIFY
+    planned = _enter(artifact_id, stage, State.VERIFY)
+    report = verify.verify(
+        context.store,
+        context.catalog,
+        CommitRef.parse(committed),
+        prefix=planned.prefix,
+        progress=lambda done: context.progress(artifact_id, stage, done),
+    )
+    if report.problems:
+        shown = "; ".join(report.problems[:3])
+        more = f" (and {len(report.problems) - 3} more)" if len(report.problems) > 3 else ""  # noqa: PLR2004
+        raise errors.VerificationError(f"{committed}: {shown}{more}")
+    log.get().info(stage.done, artifact=str(planned.version.ref), files=report.receipt.files)
+    return {key: value for key, value in asdict(report.receipt).items() if key != "commit"}
+
+
+@DBOS.step(name="replace")
+def replace_step(
+    artifact_id: str, committed: str, receipt: dict[str, Any], replacement_id: str
+) -> dict[str, Any]:
+    """Log the reference version and move what points at the old one; the replacement's name."""
+    context, stage = _here(), log.Stage.REPLACE
+    record = context.catalog.get(artifact_id)
+    again = record is not None and record.state is State.REPLACE
+    planned = _enter(artifact_id, stage, State.REPLACE)
+    version = planned.version
+    existing = context.source.version(replacement_id) if replacement_id else None
+    if existing is None and again:
+        existing = _logged_before(context.source, version)
+    link = replacement_of(existing.metadata, existing.digest) if existing else None
+    if link is not None:
+        proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
+        commit_ref, hashes = link.commit, {}
+    else:
+        commit_ref = CommitRef.parse(committed)
+        proof = Receipt(commit=commit_ref, **receipt)
+        known = context.contents(planned)
+        hashes = {item.entry.path: known[item.digest].hash for item in planned.of(Decision.MOVE)}
+    made = replace.replace(
+        context.source,
+        planned,
+        commit_ref,
+        proof,
+        contents=hashes,
+        base_url=context.config.references.base_url,
+        existing=existing,
+    )
+    context.catalog.note(
+        version,
+        State.REPLACED,
+        namespace=commit_ref.repo.namespace,
+        repo=commit_ref.repo.repo,
+        commit_id=commit_ref.commit,
+        replacement_id=made.id,
+        replacement=str(made.ref),
+        moved_files=len(planned.of(Decision.MOVE)),
+        moved_bytes=planned.moved_bytes,
+        kept_bytes=planned.kept_bytes,
+        reason="",
+        hint="",
+        failed_stage="",
+    )
+    log.get().info(stage.done, artifact=str(version.ref), replacement=str(made.ref))
+    return {
+        "replacement": str(made.ref),
+        "oxen": str(commit_ref),
+        "entries_moved": len(planned.of(Decision.MOVE)),
+        "planned": planned.moved_bytes,
+        "kept": planned.kept_bytes,
+    }
+
+
+@DBOS.step(name="annotate")
+def annotate_step(artifact_id: str) -> None:
+    """Write the run-config keys of the runs around the version; running ones are noted for later."""
+    context = _here()
+    version = context.plans(artifact_id).version
+    runs = {*context.source.consumers(version), *([version.run] if version.run else [])}
+    for run in sorted(runs, key=str):
+        if annotate.annotate(context.source, run):
+            context.catalog.remove_run_due(run)
+        else:
+            context.catalog.add_run_due(run)
+
+
+def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
+    context = _here()
+    planned = context.plans(artifact_id)
+    context.catalog.note(planned.version, state)
+    log.get().info(stage.started, artifact=str(planned.version.ref))
+    return planned
+
+
+def _logged_before(source: ArtifactSource, version: Version) -> Version | None:
+    """The replacement that an attempt which was cut off may have logged."""
+    ref = version.ref
+    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
+    for candidate in source.versions(target):
+        link = replacement_of(candidate.metadata, candidate.digest)
+        if link is not None and link.source_artifact_id == version.id:
+            return candidate
+    return None
+
+
+def _quarantine(
+    context: Context,
+    artifact_id: str,
+    version: Version | None,
+    stage: log.Stage,
+    error: errors.SyncdError,
+) -> Outcome:
+    failed = {"stage": str(stage), "error": str(error), "hint": error.hint}
+    name = str(version.ref) if version else artifact_id
+    log.get().error(stage.failed, artifact=name, error=str(error))
+    if version is not None:
+        context.catalog.note(
+            version,
+            State.QUARANTINED,
+            failed_stage=str(stage),
+            reason=str(error),
+            hint=error.hint,
+        )
+    return _outcome(artifact_id, version, State.QUARANTINED, **failed)
+
+
+def _outcome(artifact_id: str, version: Version | None, state: State, **more: Any) -> Outcome:
+    name = str(version.ref) if version else artifact_id
+    return {"artifact_id": artifact_id, "version": name, "state": str(state), **more}
+
+
+def _here() -> Context:
+    assert _context is not None, "launch() comes first"
+    return _context

@@ -1,0 +1,93 @@
+"""`syncd gateway` and `syncd sandbox serve`: ready lines, settings and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from syncd.cli import ExitCode
+from syncd.cli.main import main
+
+ANYWHERE = {"SYNCD_WEB__BIND": "127.0.0.1:0"}
+
+
+@contextmanager
+def serving(
+    *words: str, environ: dict[str, str], end: signal.Signals = signal.SIGTERM
+) -> Iterator[dict[str, str]]:
+    """Run a server until the block ends; the block gets its ready line."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "syncd", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ) | environ,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield json.loads(line)
+        finally:
+            process.send_signal(end)
+            rest = process.stdout.read(), process.stderr.read()
+    assert (process.returncode, rest) == (ExitCode.DONE, ("", ""))
+
+
+def status(url: str, token: str = "") -> int:
+    """The status of a GET."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_says_when_it_is_ready_and_ends_on_a_signal(end: signal.Signals) -> None:
+    """One line on standard output, an answer at that address, and a clean end."""
+    with serving("gateway", environ=ANYWHERE, end=end) as ready:
+        assert set(ready) == {"url"}
+        assert status(f"{ready['url']}/healthz") == 200
+
+
+def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:
+    """Any line of the file is a token; nothing else is."""
+    (tmp_path / "tokens").write_text("first-token\nsecond-token\n")
+    environ = ANYWHERE | {"SYNCD_WEB__READ_TOKEN_FILE": str(tmp_path / "tokens")}
+    with serving("gateway", environ=environ) as ready:
+        url = f"{ready['url']}/api/repos/n/r/file/{'0' * 32}/a"
+        answers = [status(url, token) for token in ("", "third-token", "second-token")]
+
+    assert answers == [401, 401, 404]
+
+
+def test_a_gateway_serves_folders_only(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A server needs no gateway, and is told so."""
+    monkeypatch.setenv("SYNCD_OXEN__URL", "https://hub.oxen.ai")
+
+    assert main(["gateway"]) == ExitCode.USAGE
+    assert "serves its files itself" in capfd.readouterr().err
+
+
+def test_a_sandbox_says_how_to_reach_it_and_ends_on_a_signal(tmp_path: Path) -> None:
+    """One line on standard output with what a wandb client needs."""
+    with serving("sandbox", "serve", "--data", str(tmp_path / "data"), environ={}) as ready:
+        assert set(ready) == {"base_url", "api_key", "entity"}
+        assert status(f"{ready['base_url']}/sandbox/stats", ready["api_key"]) == 200
