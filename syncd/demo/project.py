@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import wandb
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-from sklearn.linear_model import SGDClassifier  # type: ignore[import-untyped]
 from sklearn.model_selection import cross_val_predict  # type: ignore[import-untyped]
 from sklearn.neighbors import KNeighborsClassifier  # type: ignore[import-untyped]
 from sklearn.neural_network import MLPClassifier  # type: ignore[import-untyped]
@@ -50,12 +49,8 @@ def main(folder: Path) -> None:
         {"rows": len(relabelled[1]), "labels_fixed": fixes},
     )
     _references(folder / "sources")
-    _train(folder / "linear", "digits:cleaned", SGDClassifier(random_state=SEED, loss="log_loss"))
-    _train(
-        folder / "network",
-        "digits:relabelled",
-        MLPClassifier(hidden_layer_sizes=(256, 128), random_state=SEED),
-    )
+    _train(folder / "small", "digits:cleaned", layers=(64,))
+    _train(folder / "large", "digits:relabelled", layers=(256, 128))
     _evaluate(folder / "report")
 
 
@@ -90,8 +85,9 @@ def _dataset(
         table = np.column_stack([images[rows], labels[rows]])
         np.savetxt(split / "rows.csv", table, delimiter=",", header=header, fmt="%g", comments="")
     (folder / "README.md").write_text(f"# Handwritten digits, {alias}\n\n{description}\n")
-    with wandb.init(project=PROJECT, job_type="prepare", name=f"prepare-{alias}") as run:
-        run.config.update({"seed": SEED, "step": alias})
+    config = {"seed": SEED, "step": alias}
+    name = f"prepare-{alias}"
+    with wandb.init(project=PROJECT, job_type="prepare", name=name, config=config) as run:
         artifact = wandb.Artifact(
             "digits", type="dataset", description=description, metadata=metadata
         )
@@ -115,11 +111,12 @@ def _references(folder: Path) -> None:
         run.log_artifact(artifact).wait()
 
 
-def _train(folder: Path, dataset: str, model: Any) -> None:
+def _train(folder: Path, dataset: str, *, layers: tuple[int, ...]) -> None:
     folder.mkdir(parents=True)
-    kind = type(model).__name__
-    with wandb.init(project=PROJECT, job_type="train", name=f"train-{folder.name}") as run:
-        run.config.update({"model": kind, "epochs": EPOCHS, "seed": SEED})
+    model = MLPClassifier(hidden_layer_sizes=layers, random_state=SEED)
+    config = {"layers": list(layers), "epochs": EPOCHS, "seed": SEED}
+    name = f"train-{folder.name}"
+    with wandb.init(project=PROJECT, job_type="train", name=name, config=config) as run:
         data = Path(run.use_artifact(dataset).download())
         images, labels = _split(data, "train")
         for epoch in range(EPOCHS):
@@ -127,16 +124,8 @@ def _train(folder: Path, dataset: str, model: Any) -> None:
             run.log({"epoch": epoch, "train/accuracy": model.score(images, labels)})
         accuracy = float(model.score(*_split(data, "test")))
         run.summary["test/accuracy"] = accuracy
-        weights = (
-            [*np.atleast_1d(model.coef_), model.intercept_]
-            if kind == "SGDClassifier"
-            else [
-                *model.coefs_,
-                *model.intercepts_,
-            ]
-        )
-        np.savez(folder / "weights.npz", *weights)
-        (folder / "config.json").write_text(json.dumps({"model": kind, "dataset": dataset}))
+        np.savez(folder / "weights.npz", *model.coefs_, *model.intercepts_)
+        (folder / "config.json").write_text(json.dumps({**config, "dataset": dataset}))
         artifact = wandb.Artifact(
             "digits-classifier", type="model", metadata={"test_accuracy": accuracy}
         )
@@ -153,7 +142,7 @@ def _evaluate(folder: Path) -> None:
     folder.mkdir(parents=True)
     with wandb.init(project=PROJECT, job_type="evaluate", name="evaluate") as run:
         run.use_artifact("digits:relabelled")
-        models = [run.use_artifact(f"digits-classifier:{alias}") for alias in ("linear", "network")]
+        models = [run.use_artifact(f"digits-classifier:{alias}") for alias in ("small", "large")]
         scores = {model.version: model.metadata["test_accuracy"] for model in models}
         best = max(models, key=lambda model: float(model.metadata["test_accuracy"]))
         best.aliases.append("production")

@@ -73,8 +73,7 @@ class Stage:
             [sys.executable, "-m", module, *words],
             env={**self.environ, "WANDB_CACHE_DIR": str(self.folder / cache)},
             cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )
@@ -226,7 +225,11 @@ def _lineage(stage: Stage, model: str) -> Json:
         "model": model,
         "model_commit": named["oxen"]["commit"],
         "run": document["run"]["ref"],
-        "config": document["run"]["config"],
+        "config": {
+            key: value
+            for key, value in document["run"]["config"].items()
+            if not key.endswith(("_repo", "_commit"))  # syncd's own keys; they stand below
+        },
         "datasets": [
             {"artifact": item["artifact"], "commit": item["oxen"]} for item in document["inputs"]
         ],
