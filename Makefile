@@ -1,0 +1,50 @@
+# install  a virtual environment with the locked versions      demo   the whole job on this machine
+# test     everything that must pass before a commit           check  lint, format and types only
+# lint     correct what can be corrected                       lock   choose the versions anew
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+JOBS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install demo test check lint lock
+.DEFAULT_GOAL := install
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: syncd needs Python 3.11 or later, and $(PYTHON) is older or missing." >&2; \
+	    echo "hint: name another one: make PYTHON=python3.12 install" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "hint: on Debian and Ubuntu, install the package python3-venv." >&2; \
+	    rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	$(BIN)/syncd demo
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Needs uv (https://docs.astral.sh/uv/); nothing else here does. UPGRADE=--upgrade takes the newest.
+lock:
+	uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links $(UPGRADE) \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+# Made from the configuration's definition; a test compares.
+config.example.toml: $(wildcard syncd/config/*.py) $(STAMP)
+	$(BIN)/syncd config example > $@.new && mv $@.new $@
