@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncd.clients.oxen_index import IndexEntry, parents
+from syncd.clients.oxen_index import IndexEntry
+from syncd.clients.oxen_paths import parents
 from syncd.clients.protocols import TreeEntry
 
 # Seconds tried on two cores (oxenai 0.65.1). They only choose between two ways to the same tree.

@@ -34,78 +34,16 @@ from typing import Any, Self
 
 import xxhash
 
+from syncd.clients.oxen_paths import HASH
+from syncd.clients.oxen_paths import unsupported_path as unsupported_path  # noqa: PLC0414 found here too
 from syncd.clients.protocols import Author, Commit, TreeEntry
 from syncd.errors import InvalidNameError, PermanentError, SyncdError
-from syncd.refs import CommitRef, RepoRef, check_path
+from syncd.refs import CommitRef, RepoRef
 
-MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
-MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
 INDEX_DIR = ".syncd"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-_HASH = re.compile(r"[0-9a-f]{3,32}")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
-_HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
 _SUM = b"\x00"  # begins the last line of an index; no path can
-
-
-def unsupported_path(path: str) -> str | None:
-    r"""Why a path cannot be part of an Oxen tree, or None when it can.
-
-    From liboxen 0.65.2 (`util/fs.rs` `is_oxen_hidden_dir_name`, `core/oxenignore.rs`) and from
-    trying: a folder with a backslash in its name is committed but cannot be found again, and a
-    `.oxenignore` at the root changes what is staged.
-    """
-    try:
-        check_path(path)
-    except InvalidNameError as error:
-        return str(error)
-    segments = path.split("/")
-    if any(_HIDDEN.fullmatch(segment) for segment in segments):
-        return f"path {path!r} goes through Oxen's own folder .oxen"
-    if path == ".oxenignore":
-        return "path '.oxenignore' would make Oxen leave out other files"
-    if "\\" in path:
-        return f"path {path!r} holds a backslash, which Oxen reads as a folder separator"
-    if len(path.encode()) > MAX_TREE_PATH_BYTES:
-        return f"path {path[:80]!r}... is longer than {MAX_TREE_PATH_BYTES} bytes"
-    if max(len(segment.encode()) for segment in segments) > MAX_TREE_SEGMENT_BYTES:
-        return f"path {path[:80]!r}... has a name longer than {MAX_TREE_SEGMENT_BYTES} bytes"
-    return None
-
-
-def checked_tree(tree: Iterable[TreeEntry]) -> list[TreeEntry]:
-    """The entries of a tree that Oxen can hold, sorted by path.
-
-    Raises:
-        InvalidNameError: for a path that Oxen cannot hold (see `unsupported_path`) or a malformed
-            hash or size.
-        PermanentError: when a path occurs twice, or is a file and a folder at once.
-    """
-    entries = sorted(tree, key=lambda entry: entry.path)
-    folders: set[str] = set()
-    previous = None
-    for entry in entries:
-        if reason := unsupported_path(entry.path):
-            raise InvalidNameError(
-                reason, hint="Keep this file in W&B: exclude it from what is moved."
-            )
-        if not _HASH.fullmatch(entry.hash) or entry.hash[0] == "0" or entry.size < 0:
-            raise InvalidNameError(f"path {entry.path!r} has no valid hash and size")
-        if entry.path == previous:
-            raise PermanentError(f"path {entry.path!r} occurs twice in one tree")
-        previous = entry.path
-        folders.update(parents(entry.path))
-    for entry in entries:
-        if entry.path in folders:
-            raise PermanentError(f"path {entry.path!r} is a file and a folder in one tree")
-    return entries
-
-
-def parents(path: str) -> Iterator[str]:
-    """The folders a path lies in, innermost first, without the root."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +200,7 @@ class RepoIndex:
         Raises:
             InvalidNameError: when it is not a hash.
         """
-        if not _HASH.fullmatch(content):
+        if not HASH.fullmatch(content):
             raise InvalidNameError(f"{content!r} is not an xxh3-128 hash")
         return self.oxen / "versions" / "files" / content[:2] / content[2:] / "data"
 

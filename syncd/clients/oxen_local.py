@@ -7,9 +7,7 @@ of things, which makes a kill at any point harmless:
     commit   pending index (durable) -> staged -> liboxen commit -> proved -> pending renamed
     branch   intent in branches.json -> moved in liboxen -> branches.json
 
-Whoever opens a repository next first heals it: links and staged entries of a dead process go, a
-branch move that was under way is done again, and a commit that was made while its index was
-pending is proved and adopted, or taken off its branch.
+Whoever opens a repository next first heals it (`oxen_recovery`).
 """
 
 from __future__ import annotations
@@ -23,14 +21,14 @@ from pathlib import Path
 
 import xxhash
 
-from syncd.clients import oxen_proof
+from syncd.clients import oxen_proof, oxen_recovery
 from syncd.clients.oxen_changes import changes
-from syncd.clients.oxen_index import Branches, CommitIndex, RepoIndex, checked_tree, translated
+from syncd.clients.oxen_index import Branches, CommitIndex, RepoIndex, translated
+from syncd.clients.oxen_paths import check_branch, checked_tree
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import (
     Checkpoint,
     OxenRepository,
-    check_branch,
     escaped,
     locked,
     unique_time,
@@ -242,17 +240,7 @@ class EmbeddedVersionStore:
         with self._opened(index) as opened:
             heads = opened.branches()
             if heads.get(name) != commit.commit:
-                self._move(opened, heads, {name: commit.commit})
-
-    def _move(
-        self, opened: OxenRepository, heads: Mapping[str, str], moving: Mapping[str, str]
-    ) -> None:
-        opened.index.write_branches(Branches(heads=heads, moving=moving))
-        self._checkpoint("branch.intended")
-        for name, commit in moving.items():
-            opened.move_branch(name, commit)
-        self._checkpoint("branch.moved")
-        opened.index.write_branches(Branches(heads=opened.branches()))
+                oxen_recovery.move(opened, heads, {name: commit.commit})
 
     # --- opening and healing
 
@@ -263,52 +251,11 @@ class EmbeddedVersionStore:
             _io(f"cannot write {index.repo}"),
             locked(index, self._root / ".syncd" / "config", self._checkpoint) as opened,
         ):
-            self._heal(opened)
+            oxen_recovery.heal(opened, _PROCESS)
             try:
                 yield opened
             finally:
                 opened.rest()
-
-    def _heal(self, opened: OxenRepository) -> None:
-        index = opened.index
-        heads = opened.branches()  # first: fails when liboxen is in use elsewhere
-        head = opened.head()
-        opened.rest()
-        for temporary in index.tmp.glob("*"):
-            if not temporary.name.startswith(_PROCESS):
-                temporary.unlink(missing_ok=True)
-        if index.pending.exists():
-            self._adopt(opened, heads, head)
-            heads = opened.branches()
-        published = index.branches()
-        if published is None or published.moving:
-            moving = published.moving if published else {}
-            self._move(opened, heads, {n: c for n, c in moving.items() if index.holds(c)})
-        elif published.heads != heads:
-            index.write_branches(Branches(heads=heads))
-
-    def _adopt(self, opened: OxenRepository, heads: Mapping[str, str], head: str) -> None:
-        """Finish a commit that was under way, or undo it."""
-        index = opened.index
-        try:
-            pending = CommitIndex(index.pending)
-        except PermanentError:
-            index.pending.unlink()  # written in part, so nothing was committed with it
-            return
-        with pending:
-            branch = str(pending.header["branch"])
-            candidate = heads.get(branch, head)
-            made = opened.commit_info(candidate)
-            if made is not None and made == pending.commit(made.ref):
-                wrong = oxen_proof.structure(opened, candidate, pending)
-                if not wrong:
-                    if heads.get(branch) != candidate:
-                        opened.move_branch(branch, candidate)
-                    index.adopt_pending(candidate)
-                else:
-                    opened.move_branch(branch, next(iter(made.parents), None))
-        opened.rest()
-        index.pending.unlink(missing_ok=True)
 
     @contextmanager
     def _index(self, commit: CommitRef) -> Iterator[CommitIndex]:
@@ -319,7 +266,7 @@ class EmbeddedVersionStore:
         found = index.open(commit.commit)
         if found is None:
             with self._opened(index) as opened:
-                self._rebuild(opened, commit.commit)
+                oxen_recovery.rebuild(opened, commit.commit)
             found = CommitIndex(index.index_path(commit.commit))
         with found:
             yield found
@@ -329,26 +276,10 @@ class EmbeddedVersionStore:
         """The same with the repository open."""
         found = opened.index.open(commit)
         if found is None:
-            self._rebuild(opened, commit)
+            oxen_recovery.rebuild(opened, commit)
             found = CommitIndex(opened.index.index_path(commit))
         with found:
             yield found
-
-    def _rebuild(self, opened: OxenRepository, commit: str) -> None:
-        """Write the index of a commit from what liboxen restores of it."""
-        made = opened.commit_info(commit)
-        if made is None:
-            raise NotFoundError(f"{opened.index.repo}@{commit} does not exist")
-        header = {
-            "message": made.message,
-            "author": made.author.name,
-            "email": made.author.email,
-            "branch": "",
-            "parents": list(made.parents),
-        }
-        opened.index.write_pending(header, oxen_proof.restored(opened, commit))
-        opened.index.adopt_pending(commit)
-        opened.rest()
 
 
 @contextmanager

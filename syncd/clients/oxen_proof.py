@@ -17,7 +17,8 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients.oxen_changes import Changes, expected_missing
-from syncd.clients.oxen_index import CommitIndex, IndexEntry, parents
+from syncd.clients.oxen_index import CommitIndex, IndexEntry
+from syncd.clients.oxen_paths import parents
 from syncd.clients.oxen_repo import Difference, OxenRepository, unique_time
 from syncd.errors import PermanentError
 
@@ -28,16 +29,13 @@ BATCH_FILES = 5000
 
 def damage(path: Path, content: str, size: int) -> str | None:
     """What is wrong with stored bytes, or None: missing, of another length, of another hash."""
-    try:
-        found = path.stat().st_size
-        if found != size:
-            return f"has {found} bytes instead of {size}"
-        digest = xxhash.xxh3_128()
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-    except FileNotFoundError:
-        return "is missing"
+    wrong = _length(path, size)
+    if wrong is not None:
+        return wrong
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
     if f"{digest.intdigest():x}" != content:
         return f"has the hash {digest.intdigest():x} instead of {content}"
     return None
@@ -66,7 +64,6 @@ def structure(
     entries: Iterable[IndexEntry],
     *,
     absent: frozenset[str] = frozenset(),
-    fresh: bool = False,
 ) -> list[str]:
     """Problems of a commit's tree: paths it lacks or has besides, and files staged otherwise.
 
@@ -74,25 +71,21 @@ def structure(
         opened: the repository.
         commit: the commit.
         entries: its index.
-        absent: paths whose content is known to be missing or of another length.
-        fresh: make liboxen read all bytes instead of trusting the recorded times.
+        absent: paths whose content is known not to be there.
     """
     opened.clear()
-    folders: set[str] = set()
     left_out: list[IndexEntry] = []
-    times: dict[str, int] = {}
     for entry in entries:
         if entry.path in absent:
             (opened.index.worktree / entry.path).parent.mkdir(parents=True, exist_ok=True)
             left_out.append(entry)
-            continue
-        opened.link(_timed(entry, times) if fresh else entry)
-    folders.update(folder for entry in left_out for folder in parents(entry.path))
+        else:
+            opened.link(entry)
     difference = opened.compare(commit)
-    problems = _problems(difference, expected_missing(left_out, frozenset(), folders))
+    opened.clear()
+    problems = _problems(difference, {entry.path for entry in left_out})
     if not problems and not left_out and not difference.clean:
         problems.append("Oxen finds the tree different without saying where")
-    opened.clear()
     return problems
 
 
@@ -104,58 +97,58 @@ def complete(
         index.check()
     except PermanentError as error:
         return [str(error)]
-    name = f"{opened.index.repo}@{commit}"
-    problems: list[str] = []
-    absent: set[str] = set()
-    seen: set[str] = set()
-    count = size = 0
-    for entry in index:
-        seen.add(entry.path) if selected and entry.path in selected else None
-        found = _length(opened, entry)
-        if found is not None:
-            absent.add(entry.path)
-            problems.append(f"the content of {entry.path!r} in {name} {found}")
-        count, size = count + 1, size + entry.size
+    absent, problems = _absent(opened, index)
     if selected is not None:
-        problems.extend(f"{name} has no {path!r}" for path in sorted(selected - seen))
-    at_once = selected is None and count <= BATCH_FILES and size <= BATCH_BYTES
-    bad: set[str] = set()
-    if not at_once:
-        structural = structure(opened, commit, index, absent=frozenset(absent))
-        problems.extend(f"{text} in {name}" for text in structural)
-    chosen = (
-        entry
-        for entry in index
-        if entry.path not in absent and (selected is None or entry.path in selected)
-    )
-    for batch in _batches(chosen):
-        for entry in batch:
-            wrong = damage(opened.index.content(entry.hash), entry.hash, entry.size)
-            if wrong is not None:
-                bad.add(entry.path)
-                problems.append(f"the content of {entry.path!r} in {name} {wrong}")
-        if at_once:
-            continue
-        problems.extend(_rehashed(opened, commit, batch, bad, name))
-    if at_once:
-        out = frozenset(absent | bad)
-        fresh = structure(opened, commit, index, absent=out, fresh=True)
-        problems.extend(f"{text} in {name}" for text in fresh)
-    return problems
+        known = {entry.path for entry in index if entry.path in selected}
+        problems += [f"there is no {path!r}" for path in sorted(selected - known)]
+    problems += structure(opened, commit, index, absent=absent)
+    chosen = (e for e in index if selected is None or e.path in selected)
+    for batch in _batches(e for e in chosen if e.path not in absent):
+        problems += _rehashed(opened, commit, batch)
+    return [f"{opened.index.repo}@{commit}: {problem}" for problem in dict.fromkeys(problems)]
 
 
-def _rehashed(
-    opened: OxenRepository, commit: str, batch: Sequence[IndexEntry], bad: set[str], name: str
-) -> list[str]:
-    """Files of a batch whose bytes are not those that liboxen's tree names."""
+def _absent(
+    opened: OxenRepository, entries: Iterable[IndexEntry]
+) -> tuple[frozenset[str], list[str]]:
+    """The paths whose content is not there in full length, and a sentence for each."""
+    absent: set[str] = set()
+    problems: list[str] = []
+    for entry in entries:
+        wrong = _length(opened.index.content(entry.hash), entry.size)
+        if wrong is not None:
+            absent.add(entry.path)
+            problems.append(f"the content of {entry.path!r} {wrong}")
+    return frozenset(absent), problems
+
+
+def _length(path: Path, size: int) -> str | None:
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        return "is missing"
+    return None if found == size else f"has {found} bytes instead of {size}"
+
+
+def _rehashed(opened: OxenRepository, commit: str, batch: Sequence[IndexEntry]) -> list[str]:
+    """Files whose bytes are damaged, or are not those that liboxen's tree names.
+
+    Python reads them first, while other threads run; liboxen then finds them in memory.
+    """
     opened.clear()
+    problems: list[str] = []
     times: dict[str, int] = {}
     for entry in batch:
-        if entry.path not in bad:
-            opened.link(_timed(entry, times))
+        wrong = damage(opened.index.content(entry.hash), entry.hash, entry.size)
+        if wrong is not None:
+            problems.append(f"the content of {entry.path!r} {wrong}")
+            continue
+        if entry.hash not in times:
+            times[entry.hash] = unique_time()
+        opened.link(replace(entry, mtime=times[entry.hash]))
     modified = opened.compare(commit).modified
     opened.clear()
-    return [f"the tree names other bytes for {path!r} in {name}" for path in sorted(modified)]
+    return problems + [f"the tree names other bytes for {path!r}" for path in sorted(modified)]
 
 
 def restored(opened: OxenRepository, commit: str) -> Iterator[IndexEntry]:
@@ -177,21 +170,6 @@ def _problems(difference: Difference, missing: set[str]) -> list[str]:
         *(f"the tree lacks {path!r}" for path in sorted(missing - difference.missing)),
         *(f"the tree lacks {path!r}" for path in sorted(difference.untracked)),
     ]
-
-
-def _length(opened: OxenRepository, entry: IndexEntry) -> str | None:
-    try:
-        found = opened.index.content(entry.hash).stat().st_size
-    except FileNotFoundError:
-        return "is missing"
-    return None if found == entry.size else f"has {found} bytes instead of {entry.size}"
-
-
-def _timed(entry: IndexEntry, times: dict[str, int]) -> IndexEntry:
-    """The entry with a time nothing was staged with; one for each content."""
-    if entry.hash not in times:
-        times[entry.hash] = unique_time()
-    return replace(entry, mtime=times[entry.hash])
 
 
 def _batches(entries: Iterable[IndexEntry]) -> Iterator[list[IndexEntry]]:

@@ -32,13 +32,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from syncd.clients.oxen_index import IndexEntry, RepoIndex, parents, replaced, sync_directory
+from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
+from syncd.clients.oxen_paths import NOWHERE, parents
 from syncd.clients.protocols import Author, Commit
-from syncd.errors import InvalidNameError, PermanentError, StoreLockedError
+from syncd.errors import PermanentError, StoreLockedError
 from syncd.refs import CommitRef
 
 Checkpoint = Callable[[str], None]
-NOWHERE = "syncd-no-branch"  # a HEAD that compares with nothing
 DEFAULT_BRANCH = "main"
 _NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 _locks: dict[Path, threading.RLock] = {}  # liboxen's state is process-wide, so are these
@@ -301,24 +301,6 @@ class OxenRepository:
 def escaped(path: str) -> str:
     """A path as a pattern that matches it alone."""
     return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)
-
-
-def check_branch(name: str) -> str:
-    """A branch name that liboxen takes (`core/refs/ref_manager.rs`) and HEAD can tell from an id.
-
-    Raises:
-        InvalidNameError: when it is none.
-    """
-    forbidden = ("..", "~", "^", ":", "?", "[", "*", "\\", " ", "@{")
-    if (
-        not name
-        or name in {"@", "HEAD", NOWHERE}
-        or name.endswith(".")
-        or any(part in name for part in forbidden)
-        or not name.isprintable()
-    ):
-        raise InvalidNameError(f"{name!r} cannot be an Oxen branch")
-    return name
 
 
 def _locked(index: RepoIndex) -> StoreLockedError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from syncd.clients.oxen_index import unsupported_path
+from syncd.clients.oxen_paths import unsupported_path
 from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError

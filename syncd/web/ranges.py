@@ -34,19 +34,16 @@ def span(headers: Mapping[str, str], etag: str, size: int) -> Span | None:
     the whole file, as 14.2 allows.
     """
     whole = Span(begin=0, end=size, partial=False)
-    if headers.get("if-range", etag).strip() != etag:
-        return whole
     match = _RANGE.fullmatch(headers.get("range", "").strip())
-    if match is None:
+    if match is None or headers.get("if-range", etag).strip() != etag:
         return whole
-    first, last = match.groups()
-    if not first:
-        if not last:
-            return whole
-        length = min(int(last), size)
-        return Span(begin=size - length, end=size, partial=True) if length else None
-    if last and int(last) < int(first):
+    first, last = (int(group) if group else None for group in match.groups())
+    if first is None and last is None:
         return whole
-    if int(first) >= size:
-        return None
-    return Span(begin=int(first), end=min(int(last) + 1, size) if last else size, partial=True)
+    if first is None or last is None:
+        begin, end = (size - min(last or 0, size), size) if first is None else (first, size)
+    elif last < first:
+        return whole
+    else:
+        begin, end = first, min(last + 1, size)
+    return Span(begin=begin, end=end, partial=True) if begin < end else None

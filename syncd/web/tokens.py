@@ -1,29 +1,12 @@
-"""Who may read: tokens from a file, given as Bearer or as the password of Basic credentials."""
+"""Who may read: tokens, given as Bearer or as the password of Basic credentials."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
-from pathlib import Path
 
-from syncd.errors import AuthenticationError, ConfigurationError
-
-
-def read_tokens(path: Path) -> frozenset[str]:
-    """The tokens in a file, one a line; empty lines and lines that begin with `#` do not count.
-
-    Raises:
-        ConfigurationError: when the file cannot be read or holds none.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"token file {path}: cannot be read"]) from error
-    tokens = frozenset(line for line in lines if line and not line.startswith("#"))
-    if not tokens:
-        raise ConfigurationError([f"token file {path}: holds no token"])
-    return tokens
+from syncd.errors import AuthenticationError
 
 
 def authorize(header: str, tokens: frozenset[str]) -> None:

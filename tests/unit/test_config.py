@@ -329,6 +329,8 @@ def test_database_and_spool_follow_the_state_folder() -> None:
 
     assert found.engine.database == "sqlite:////srv/syncd/syncd.db"
     assert Path("/srv/syncd/spool") == found.transfer.spool_dir
+    found = config.load(None, NAMELESS | {"SYNCD_TRANSFER__SPOOL_DIR": "/fast"})
+    assert Path("/fast") == found.transfer.spool_dir
 
 
 @pytest.mark.parametrize(
@@ -421,3 +423,6 @@ def test_a_mistake_does_not_quote_the_value() -> None:
     url = "postgresql://syncd:hunter22@db"
 
     assert "hunter22" not in str(problems(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url}))
+    with pytest.raises(ValidationError) as caught:
+        config.Config.model_validate({"engine": {"database": url}})
+    assert "hunter22" not in str(caught.value)

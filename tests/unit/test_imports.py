@@ -20,12 +20,14 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "manifest"),  # values
     ("log", "retry", "config", "config."),  # plumbing
-    ("clients", "clients.protocols", "plans", "replacements"),  # what stages hand to each other
+    # what stages hand to each other, and what Oxen can hold
+    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements"),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    ("workflow", "runtime", "backfill", "scheduler", "daemon"),  # durability
+    ("workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
     ("web", "web."),  # faces
+    ("demo", "demo."),
     ("cli", "cli.", "__main__"),
 )
 
@@ -43,6 +45,8 @@ NARROW: dict[str, tuple[str, ...]] = {
     "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
+    "demo.client": (),  # scripts of a user who does not know syncd
+    "demo.project": (),
 }
 
 # Modules that only these may import.
@@ -54,16 +58,15 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("clients.wandb", "training"),
+    "wandb": ("clients.wandb", "training", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
-    "httpx": ("clients.",),
+    "httpx": ("clients.", "demo.story"),
     "sqlalchemy": ("catalog", "catalog."),
     "dbos": ("workflow", "runtime", "daemon"),
     "apscheduler": ("scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),
     "pydantic": ("config.",),
-    "pydantic_settings": ("config.",),
     "typer": ("cli", "cli."),
     "rich": ("cli", "cli."),
     "starlette": ("web", "web.", "sandbox", "sandbox."),
@@ -176,6 +179,7 @@ def test_the_whole_package_is_read() -> None:
         ("stages.plan", "from . import commit", "may only import"),
         ("stages.plan", "from syncd.clients import wandb", "may only import"),
         ("web.gateway", "from syncd import catalog", "may only import"),
+        ("demo.client", "from syncd import errors", "may only import"),
         ("sandbox.app", "from syncd import errors", "may only import"),
         ("web.app", "from syncd.sandbox import app", "which only"),
         ("cli.plan", "from syncd import testing", "which only"),

@@ -1,0 +1,98 @@
+"""Which paths, trees and branches Oxen can hold; known without liboxen, so that a plan can say it first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from syncd.clients.protocols import TreeEntry
+from syncd.errors import InvalidNameError, PermanentError
+from syncd.refs import check_path
+
+MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
+MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
+SHOWN = 80  # characters of a path in a message
+HASH = re.compile(r"[0-9a-f]{3,32}")
+NOWHERE = "syncd-no-branch"  # what HEAD names while files are staged, never a branch
+_HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
+
+
+def unsupported_path(path: str) -> str | None:
+    r"""Why a path cannot be part of an Oxen tree, or None when it can.
+
+    From liboxen 0.65.2 (`util/fs.rs` `is_oxen_hidden_dir_name`, `core/oxenignore.rs`) and from
+    trying: a folder with a backslash in its name is committed but cannot be found again, and a
+    `.oxenignore` at the root changes what is staged.
+    """
+    try:
+        check_path(path)
+    except InvalidNameError as error:
+        return str(error)
+    segments = path.split("/")
+    reasons = {
+        "goes through Oxen's own folder .oxen": any(map(_HIDDEN.fullmatch, segments)),
+        "would make Oxen leave out other files": path == ".oxenignore",
+        "holds a backslash, which Oxen reads as a folder separator": "\\" in path,
+        f"is longer than {MAX_TREE_PATH_BYTES} bytes": len(path.encode()) > MAX_TREE_PATH_BYTES,
+        f"has a name longer than {MAX_TREE_SEGMENT_BYTES} bytes": any(
+            len(segment.encode()) > MAX_TREE_SEGMENT_BYTES for segment in segments
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            shown = repr(path) if len(path) <= SHOWN else f"{path[:SHOWN]!r}..."
+            return f"path {shown} {reason}"
+    return None
+
+
+def checked_tree(tree: Iterable[TreeEntry]) -> list[TreeEntry]:
+    """The entries of a tree that Oxen can hold, sorted by path.
+
+    Raises:
+        InvalidNameError: for a path that Oxen cannot hold (see `unsupported_path`) or a malformed
+            hash or size.
+        PermanentError: when a path occurs twice, or is a file and a folder at once.
+    """
+    entries = sorted(tree, key=lambda entry: entry.path)
+    folders: set[str] = set()
+    previous = None
+    for entry in entries:
+        if reason := unsupported_path(entry.path):
+            raise InvalidNameError(
+                reason, hint="Keep this file in W&B: exclude it from what is moved."
+            )
+        if not HASH.fullmatch(entry.hash) or entry.hash[0] == "0" or entry.size < 0:
+            raise InvalidNameError(f"path {entry.path!r} has no valid hash and size")
+        if entry.path == previous:
+            raise PermanentError(f"path {entry.path!r} occurs twice in one tree")
+        previous = entry.path
+        folders.update(parents(entry.path))
+    for entry in entries:
+        if entry.path in folders:
+            raise PermanentError(f"path {entry.path!r} is a file and a folder in one tree")
+    return entries
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders a path lies in, innermost first, without the root."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def check_branch(name: str) -> str:
+    """A branch name that liboxen takes (`core/refs/ref_manager.rs`) and HEAD can tell from an id.
+
+    Raises:
+        InvalidNameError: when it is none.
+    """
+    forbidden = ("..", "~", "^", ":", "?", "[", "*", "\\", " ", "@{")
+    if (
+        not name
+        or name in {"@", "HEAD", NOWHERE}
+        or name.endswith(".")
+        or any(part in name for part in forbidden)
+        or not name.isprintable()
+    ):
+        raise InvalidNameError(f"{name!r} cannot be an Oxen branch")
+    return name

@@ -1,0 +1,109 @@
+"""What a process that died may have left of its work in a repository, and how it is put right.
+
+Links in the work tree and staged entries go. A branch move that was under way is done again. A
+commit that was made while its index was pending is proved and adopted, or taken off its branch;
+one that was not made is forgotten, its contents stay. An index that somebody deleted is written
+again from what liboxen restores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from syncd.clients import oxen_proof
+from syncd.clients.oxen_index import Branches, CommitIndex
+from syncd.clients.oxen_repo import OxenRepository
+from syncd.errors import NotFoundError, PermanentError
+
+
+def heal(opened: OxenRepository, process: str) -> None:
+    """Put a repository right that was just locked.
+
+    Args:
+        opened: the repository.
+        process: how the names of this process's temporary files begin; others are dead.
+
+    Raises:
+        StoreLockedError: when liboxen is in use in another process; nothing was touched.
+    """
+    index = opened.index
+    heads = opened.branches()  # first: this is what fails when another process is at work
+    head = opened.head()
+    opened.rest()
+    for temporary in index.tmp.glob("*"):
+        if not temporary.name.startswith(process):
+            temporary.unlink(missing_ok=True)
+    if index.pending.exists():
+        _finish_commit(opened, heads, head)
+        heads = opened.branches()
+    published = index.branches()
+    if published is not None and published.moving:
+        move(opened, heads, {n: c for n, c in published.moving.items() if index.holds(c)})
+    elif published is None or published.heads != heads:
+        index.write_branches(Branches(heads=heads))
+
+
+def move(opened: OxenRepository, heads: Mapping[str, str], moving: Mapping[str, str]) -> None:
+    """Point branches at commits, such that a kill in between is made good by `heal`.
+
+    liboxen can only delete and create a branch (oxenai 0.65.1 has no call that moves one).
+
+    Args:
+        opened: the repository.
+        heads: all branches as they are.
+        moving: the branches to make or move.
+    """
+    opened.index.write_branches(Branches(heads=heads, moving=moving))
+    opened.checkpoint("branch.intended")
+    for name, commit in moving.items():
+        if heads.get(name) != commit:
+            opened.move_branch(name, commit)
+    opened.checkpoint("branch.moved")
+    opened.index.write_branches(Branches(heads=opened.branches()))
+
+
+def rebuild(opened: OxenRepository, commit: str) -> None:
+    """Write the index of a commit from what liboxen restores of it; slow, some ms a file.
+
+    Raises:
+        NotFoundError: when the repository has no such commit.
+    """
+    made = opened.commit_info(commit)
+    if made is None:
+        raise NotFoundError(f"{opened.index.repo}@{commit} does not exist")
+    header = {
+        "message": made.message,
+        "author": made.author.name,
+        "email": made.author.email,
+        "branch": "",  # so that a kill leaves nothing to adopt
+        "parents": list(made.parents),
+    }
+    opened.index.write_pending(header, oxen_proof.restored(opened, commit))
+    opened.index.adopt_pending(commit)
+    opened.rest()
+
+
+def _finish_commit(opened: OxenRepository, heads: Mapping[str, str], head: str) -> None:
+    """Adopt the commit that the pending index belongs to, or undo it.
+
+    The first commit of a branch leaves HEAD on the commit until the branch is made.
+    """
+    index = opened.index
+    try:
+        pending = CommitIndex(index.pending)
+    except PermanentError:
+        index.pending.unlink()  # not whole, so nothing was committed with it
+        return
+    with pending:
+        branch = str(pending.header["branch"])
+        candidate = heads.get(branch, head)
+        made = opened.commit_info(candidate) if branch else None
+        if made is not None and made == pending.commit(made.ref):
+            if oxen_proof.structure(opened, candidate, pending):
+                opened.move_branch(branch, next(iter(made.parents), None))
+            else:
+                if branch not in heads:
+                    opened.move_branch(branch, candidate)
+                index.adopt_pending(candidate)
+    opened.rest()
+    index.pending.unlink(missing_ok=True)
