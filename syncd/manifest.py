@@ -18,6 +18,7 @@ from syncd.errors import ManifestError
 
 Algorithm = Literal["MD5", "XXH128"]
 Json = dict[str, Any]
+MAX_SIZE_DIGITS = 19  # of a size written as text; what 64 bits hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,7 @@ def from_json(document: object) -> Manifest:
 
     Raises:
         ManifestError: when it is not a version 1 manifest, or an entry has no digest, a size that
-            is no whole number of bytes, or an unknown algorithm.
+            is no whole number of bytes, an unknown algorithm, or a reference that is no text.
     """
     if not isinstance(document, dict) or document.get("version") != 1:
         raise ManifestError("the manifest is not a version 1 manifest")
@@ -161,10 +162,13 @@ def _entry(path: str, item: object) -> Entry:
     if not isinstance(item, dict) or not isinstance(item.get("digest"), str):
         raise ManifestError(f"entry {path!r} has no digest")
     size = item.get("size")
-    if isinstance(size, str) and size.isdecimal():
+    if isinstance(size, str) and size.isdecimal() and len(size) <= MAX_SIZE_DIGITS:
         size = int(size)  # the SDK stores an HTTP reference's Content-Length as text
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
         raise ManifestError(f"entry {path!r} has a size that is no number of bytes: {size!r}")
+    ref, birth_artifact_id = item.get("ref"), item.get("birthArtifactID")
+    if not isinstance(ref, str | None) or not isinstance(birth_artifact_id, str | None):
+        raise ManifestError(f"entry {path!r} has a ref or birthArtifactID that is no text")
     extra = item.get("extra") or {}
     algorithm = extra.get("alg", "MD5") if isinstance(extra, dict) else None
     if algorithm not in ("MD5", "XXH128"):
@@ -173,8 +177,8 @@ def _entry(path: str, item: object) -> Entry:
         path=path,
         digest=item["digest"],
         size=size,
-        ref=item.get("ref"),
-        birth_artifact_id=item.get("birthArtifactID"),
+        ref=ref,
+        birth_artifact_id=birth_artifact_id,
         algorithm=algorithm,
         extra=extra,
     )

@@ -226,7 +226,10 @@ def reference_url(base: str, commit: CommitRef, path: str) -> str:
 
 def parse_reference_url(url: str) -> tuple[CommitRef, str] | None:
     """The commit and path that a reference URL names, or None when it is another URL."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # e.g. a bracket that is no IPv6 address
+        return None
     match = re.search(r"/api/repos/([^/]+)/([^/]+)/file/([0-9a-f]+)/(.+)$", parts.path)
     if match is None or parts.query or parts.fragment or not _COMMIT.fullmatch(match[3]):
         return None
@@ -261,11 +264,14 @@ def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:
     hex escapes behind a leading `wandb/alias/`, and so does an alias that would hide the main
     branch or a version's branch.
     """
-    if _BRANCH_UNSAFE.search(alias) or "/" in alias or alias in {main, "HEAD", ""}:
-        escaped = re.sub(
-            r"[^A-Za-z0-9_]",
-            lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
-            alias,
-        )
-        alias = f"wandb/alias/{escaped}"
-    return f"{prefix}/{alias}" if prefix else alias
+    branch = f"{prefix}/{alias}" if prefix else alias
+    hides = branch == main or alias in {main, "HEAD", ""}
+    if not hides and "/" not in alias and not _BRANCH_UNSAFE.search(alias):
+        return branch
+    escaped = re.sub(
+        r"[^A-Za-z0-9_]",
+        lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
+        alias,
+    )
+    branch = f"wandb/alias/{escaped or '-'}"
+    return f"{prefix}/{branch}" if prefix else branch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.errors import SyncdError
-from syncd.refs import CommitRef, OxenURL
+from syncd.refs import CommitRef
 
 KEY = "oxen"
 
@@ -72,10 +72,13 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
     item = metadata.get(KEY)
     if not isinstance(item, Mapping) or item.get("digest") != digest:
         return None
+    receipt = item.get("receipt") or {}
     try:
-        repo = OxenURL.parse(f"{item['repo']}@{item['commit']}").repo
+        commit = CommitRef.parse(f"{item['repo']}@{item['commit']}")
+        if commit.commit != item["commit"] or not isinstance(receipt, Mapping):
+            return None
         return Replacement(
-            commit=CommitRef(repo=repo, commit=str(item["commit"])),
+            commit=commit,
             url=str(item["url"]),
             source_version=str(item["source_version"]),
             source_artifact_id=str(item["source_artifact_id"]),
@@ -84,8 +87,8 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
             moved_files=int(item["moved_files"]),
             moved_bytes=int(item["moved_bytes"]),
             digest=digest,
-            receipt=item.get("receipt") or {},
+            receipt=receipt,
             complete=item.get("complete") is True,
         )
-    except (KeyError, TypeError, ValueError, SyncdError):
+    except (KeyError, TypeError, ValueError, OverflowError, SyncdError):
         return None  # somebody else's key of the same name

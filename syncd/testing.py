@@ -5,18 +5,29 @@ They keep the same promises as the real ones: `tests/contract` runs over both.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 import xxhash
 
 from syncd.clients.oxen_paths import check_branch, checked_tree
-from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
+from syncd.clients.protocols import (
+    Author,
+    Commit,
+    Run,
+    StoredContent,
+    TreeEntry,
+    Version,
+    VersionStore,
+)
 from syncd.errors import NotFoundError, PermanentError, VerificationError
-from syncd.refs import CommitRef, RepoRef
+from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
+from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +36,15 @@ class Fault:
 
     Args:
         method: the name of the method that fails.
-        error: what it raises; nothing is done before.
+        error: what it raises; nothing is done before, unless it is `late`.
         at: at which call of the method, counted from 1; later calls work.
+        late: the call has its effect before it fails, as when only the answer is lost.
     """
 
     method: str
     error: Exception
     at: int = 1
+    late: bool = False
 
 
 class _Calls:
@@ -43,8 +56,15 @@ class _Calls:
 
     def __call__(self, method: str) -> None:
         self.count[method] += 1
+        self._fail(method, late=False)
+
+    def answer(self, method: str) -> None:
+        """The call has had its effect."""
+        self._fail(method, late=True)
+
+    def _fail(self, method: str, *, late: bool) -> None:
         for fault in self._faults:
-            if (fault.method, fault.at) == (method, self.count[method]):
+            if (fault.method, fault.at, fault.late) == (method, self.count[method], late):
                 raise fault.error
 
 
@@ -84,6 +104,7 @@ class MemoryVersionStore:
         contents = self._repositories.setdefault(repo, _Repository()).contents
         if contents.get(content) != data:
             contents[content] = data
+        self._call.answer("put")
         return StoredContent(hash=content, size=len(data))
 
     def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
@@ -115,6 +136,7 @@ class MemoryVersionStore:
         commit = Commit(ref=ref, message=message, author=author, parents=parents)
         found.commits[made] = (commit, entries)
         found.branches[branch] = made
+        self._call.answer("commit")
         return ref
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
@@ -184,6 +206,7 @@ class MemoryVersionStore:
         check_branch(name)
         self._found(commit)
         self._repositories[commit.repo].branches[name] = commit.commit
+        self._call.answer("set_branch")
 
     def branches(self, repo: RepoRef) -> Mapping[str, str]:
         """See `VersionStore.branches`."""
@@ -242,3 +265,333 @@ class StoreHarness(Protocol):
     def stored(self, repo: RepoRef, content: str) -> object:
         """Something that changes when a content is written again."""
         ...
+
+    def checked_out(self, commit: CommitRef) -> Mapping[str, bytes]:
+        """The commit's files, by another way than the store's own."""
+        ...
+
+
+# --- W&B
+
+FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
+TEAM, PROJECT = "team", "proj"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Bytes that arrive otherwise than they were logged.
+
+    Args:
+        path: of the file, in every version.
+        change: what arrives in their place.
+        times: at so many reads; later ones are right.
+    """
+
+    path: str
+    change: Callable[[bytes], bytes]
+    times: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class _Logged:
+    version: Version  # as it was logged; aliases stand in the collection
+    manifest: Manifest
+
+
+@dataclass(slots=True, kw_only=True)
+class _RunState:
+    state: str
+    config: dict[str, Any]
+    inputs: list[str] = field(default_factory=list)  # ids
+    outputs: list[str] = field(default_factory=list)
+
+
+class MemoryArtifactSource:
+    """An `ArtifactSource` in memory, with what a person does in W&B: `add_run`, `log`.
+
+    Args:
+        faults: failures to happen.
+        damages: bytes to spoil on their way.
+        watch: told the method of each change when it has just happened.
+        chunk_size: bytes that `read` gives at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        faults: Iterable[Fault] = (),
+        damages: Iterable[Damage] = (),
+        watch: Callable[[str], None] = lambda _method: None,
+        chunk_size: int = 1 << 20,
+    ) -> None:
+        self._call = _Calls(faults)
+        self._damages = tuple(damages)
+        self._damaged: Counter[Damage] = Counter()
+        self._watch = watch
+        self._chunk_size = chunk_size
+        self._logged: dict[str, _Logged] = {}
+        self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
+        self._aliases: dict[tuple[str, str, str], dict[str, str]] = {}
+        self._runs: dict[RunRef, _RunState] = {}
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How often each method was called."""
+        return self._call.count
+
+    # what a person does
+
+    def add_run(
+        self, run_id: str, *, state: str = "finished", config: Mapping[str, Any] | None = None
+    ) -> RunRef:
+        """Make a run, or end and configure it anew."""
+        ref = RunRef(entity=TEAM, project=PROJECT, run_id=run_id)
+        before = self._runs.get(ref, _RunState(state=state, config={}))
+        self._runs[ref] = replace(before, state=state, config=dict(config or {}))
+        return ref
+
+    def log(
+        self,
+        collection: str,
+        files: Mapping[str, bytes],
+        *,
+        run: RunRef | None = None,
+        kind: str = "dataset",
+        algorithm: Algorithm = "MD5",
+        references: Iterable[Entry] = (),
+        draft_of: Version | None = None,
+        aliases: Sequence[str] = ("latest",),
+        tags: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: int = -1,
+        project: str = PROJECT,
+    ) -> Version:
+        """Log a version as a training script does; a draft begins with another's files and metadata."""
+        artifact_id = self._next_id()
+        entries = dict(self._logged[draft_of.id].manifest.entries) if draft_of else {}
+        for path, data in files.items():
+            digest = _digest(data, algorithm)
+            self._bytes[artifact_id, digest] = data
+            entries[path] = Entry(
+                path=path,
+                digest=digest,
+                size=len(data),
+                birth_artifact_id=artifact_id,
+                algorithm=algorithm,
+                extra={} if algorithm == "MD5" else {"alg": algorithm},
+            )
+        entries |= {entry.path: entry for entry in references}
+        copied = draft_of.metadata if draft_of else {}
+        version = Version(
+            id=artifact_id,
+            ref=self._next_ref(TEAM, project, collection),
+            type=kind,
+            digest=manifest_digest(entries.values()),
+            size=sum(entry.size or 0 for entry in entries.values()),
+            file_count=len(entries),
+            created_at=_minute(len(self._logged)),
+            tags=tuple(tags),
+            description=description,
+            metadata=dict(copied if metadata is None else metadata),
+            run=run,
+            author="ann",
+            ttl_seconds=ttl_seconds,
+            history_step=0 if run else None,
+        )
+        manifest = Manifest(entries=entries, storage_policy_config={"storageLayout": "V2"})
+        return self._keep(version, manifest, aliases)
+
+    # what syncd does
+
+    def versions(self, target: Target) -> Iterator[Version]:
+        """See `ArtifactSource.versions`.
+
+        Raises:
+            NotFoundError: when the project, the collection or the version does not exist.
+        """
+        self._call("versions")
+        found = [
+            self._now(logged)
+            for logged in self._logged.values()
+            if logged.version.ref.entity == target.entity
+            and target.project in (None, logged.version.ref.project)
+            and target.collection in (None, logged.version.ref.collection)
+        ]
+        if target.alias:
+            found = [item for item in found if target.alias in (item.ref.alias, *item.aliases)]
+        if target.project and not found:
+            raise NotFoundError(f"{target}: there is no such thing")
+        first: dict[tuple[str, str], int] = {}
+        for number, item in enumerate(found):
+            first.setdefault((item.ref.project, item.ref.collection), number)
+        yield from sorted(
+            found, key=lambda item: (first[item.ref.project, item.ref.collection], item.index)
+        )
+
+    def manifest(self, version: Version) -> Manifest:
+        """See `ArtifactSource.manifest`."""
+        self._call("manifest")
+        return self._found(version.id).manifest
+
+    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
+        """See `ArtifactSource.read`.
+
+        Raises:
+            NotFoundError: when W&B does not hold these bytes.
+        """
+        self._call("read")
+        data = self._bytes.get((entry.birth_artifact_id or "", entry.digest))
+        if data is None or entry.is_reference:
+            raise NotFoundError(f"{version.ref} {entry.path}: W&B has no download URL for it")
+        for damage in self._damages:
+            if damage.path == entry.path and self._damaged[damage] < damage.times:
+                self._damaged[damage] += 1
+                data = damage.change(data)
+        for begin in range(0, len(data), self._chunk_size):
+            yield data[begin : begin + self._chunk_size]
+
+    def consumers(self, version: Version) -> Sequence[RunRef]:
+        """See `ArtifactSource.consumers`."""
+        self._call("consumers")
+        return [ref for ref, run in self._runs.items() if version.id in run.inputs]
+
+    def run(self, ref: RunRef) -> Run:
+        """See `ArtifactSource.run`.
+
+        Raises:
+            NotFoundError: when there is no such run.
+        """
+        self._call("run")
+        found = self._found_run(ref)
+        return Run(
+            id=f"id of {ref.run_id}",
+            ref=ref,
+            name=f"name of {ref.run_id}",
+            state=found.state,
+            url=f"https://wandb.example/{ref}",
+            config=dict(found.config),
+            inputs=tuple(self._now(self._logged[item]) for item in found.inputs),
+            outputs=tuple(self._now(self._logged[item]) for item in found.outputs),
+        )
+
+    def log_replacement(
+        self, version: Version, manifest: Manifest, metadata: Mapping[str, Any]
+    ) -> Version:
+        """See `ArtifactSource.log_replacement`."""
+        self._call("log_replacement")
+        digest = manifest_digest(manifest.entries.values())
+        source = self._found(version.id).version
+        names = replace(source.ref, alias="")
+        for logged in self._logged.values():
+            if logged.version.digest == digest and replace(logged.version.ref, alias="") == names:
+                made = logged.version
+                break
+        else:
+            made = self._keep(
+                replace(
+                    source,
+                    id=self._next_id(),
+                    ref=self._next_ref(names.entity, names.project, names.collection),
+                    digest=digest,
+                    metadata=dict(metadata),
+                    created_at=_minute(len(self._logged)),
+                ),
+                manifest,
+                aliases=(),
+            )
+        if source.run and made.id not in self._runs[source.run].outputs:
+            self._runs[source.run].outputs.append(made.id)
+        self._happened("log_replacement")
+        return self._now(self._logged[made.id])
+
+    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
+        """See `ArtifactSource.move_aliases`."""
+        self._call("move_aliases")
+        self._point(self._found(version.id).version, aliases)
+        self._happened("move_aliases")
+
+    def record_use(self, run: RunRef, version: Version) -> None:
+        """See `ArtifactSource.record_use`."""
+        self._call("record_use")
+        inputs = self._found_run(run).inputs
+        if self._found(version.id).version.id not in inputs:
+            inputs.append(version.id)
+        self._happened("record_use")
+
+    def update_config(self, run: RunRef, values: Mapping[str, Any], unset: Sequence[str]) -> bool:
+        """See `ArtifactSource.update_config`."""
+        self._call("update_config")
+        found = self._found_run(run)
+        before = found.config
+        found.config = {key: item for key, item in before.items() if key not in unset} | dict(
+            values
+        )
+        self._happened("update_config")
+        return found.config != before
+
+    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
+        """See `ArtifactSource.update_metadata`."""
+        self._call("update_metadata")
+        found = self._found(version.id)
+        found.version = replace(found.version, metadata=dict(metadata))
+        self._happened("update_metadata")
+
+    def version(self, artifact_id: str) -> Version:
+        """See `ArtifactSource.version`.
+
+        Raises:
+            NotFoundError: when there is no such version.
+        """
+        self._call("version")
+        return self._now(self._found(artifact_id))
+
+    def _happened(self, method: str) -> None:
+        self._watch(method)
+        self._call.answer(method)
+
+    def _keep(self, version: Version, manifest: Manifest, aliases: Sequence[str]) -> Version:
+        self._logged[version.id] = _Logged(version=version, manifest=manifest)
+        if version.run:
+            self._found_run(version.run).outputs.append(version.id)
+        self._point(version, aliases)
+        return self._now(self._logged[version.id])
+
+    def _point(self, version: Version, aliases: Sequence[str]) -> None:
+        ref = version.ref
+        pointers = self._aliases.setdefault((ref.entity, ref.project, ref.collection), {})
+        pointers.update(dict.fromkeys(aliases, version.id))
+
+    def _now(self, logged: _Logged) -> Version:
+        version, ref = logged.version, logged.version.ref
+        pointers = self._aliases.get((ref.entity, ref.project, ref.collection), {})
+        names = tuple(alias for alias, artifact_id in pointers.items() if artifact_id == version.id)
+        return replace(version, aliases=names)
+
+    def _found(self, artifact_id: str) -> _Logged:
+        if artifact_id not in self._logged:
+            raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
+        return self._logged[artifact_id]
+
+    def _found_run(self, ref: RunRef) -> _RunState:
+        if ref not in self._runs:
+            raise NotFoundError(f"{ref}: there is no such run")
+        return self._runs[ref]
+
+    def _next_id(self) -> str:
+        return base64.b64encode(f"Artifact:{len(self._logged) + 1}".encode()).decode()
+
+    def _next_ref(self, entity: str, project: str, collection: str) -> ArtifactRef:
+        ref = ArtifactRef(entity=entity, project=project, collection=collection, alias="")
+        index = sum(replace(item.version.ref, alias="") == ref for item in self._logged.values())
+        return replace(ref, alias=f"v{index}")
+
+
+def _digest(data: bytes, algorithm: Algorithm) -> str:
+    md5 = hashlib.md5(data, usedforsecurity=False)
+    raw = md5.digest() if algorithm == "MD5" else xxhash.xxh3_128_digest(data)
+    return base64.b64encode(raw).decode()
+
+
+def _minute(number: int) -> str:
+    return (FIRST_LOGGED + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -183,7 +183,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             moved, committed, receipt = {}, "", {}
         stage = log.Stage.REPLACE
         replaced = replace_step(artifact_id, committed, receipt, replacement_id)
-        annotate_step(artifact_id)
+        annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
@@ -315,6 +315,7 @@ def replace_step(
     log.get().info(stage.done, artifact=str(version.ref), replacement=str(made.ref))
     return {
         "replacement": str(made.ref),
+        "replacement_id": made.id,
         "oxen": str(commit_ref),
         "entries_moved": len(planned.of(Decision.MOVE)),
         "planned": planned.moved_bytes,
@@ -323,8 +324,11 @@ def replace_step(
 
 
 @DBOS.step(name="annotate")
-def annotate_step(artifact_id: str) -> None:
-    """Write the run-config keys of the runs around the version; running ones are noted for later."""
+def annotate_step(artifact_id: str, replacement_id: str) -> None:
+    """Write the run-config keys of the runs around the version; running ones are noted for later.
+
+    Only then is the replacement complete: a kill before that must not hide what is left to do.
+    """
     context = _here()
     version = context.plans(artifact_id).version
     runs = {*context.source.consumers(version), *([version.run] if version.run else [])}
@@ -333,6 +337,7 @@ def annotate_step(artifact_id: str) -> None:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)
+    replace.complete(context.source, replacement_id)
 
 
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:

@@ -202,6 +202,13 @@ class Catalog:
 
     def verified(self, repo: RepoRef, hashes: Collection[str]) -> set[str]:
         """Which of these contents were read back from this repository and found right."""
+        return self._read_back(repo, hashes, good=True)
+
+    def damaged(self, repo: RepoRef, hashes: Collection[str]) -> set[str]:
+        """Which of these contents were read back from this repository and found wrong."""
+        return self._read_back(repo, hashes, good=False)
+
+    def _read_back(self, repo: RepoRef, hashes: Collection[str], *, good: bool) -> set[str]:
         table = schema.verified
         found: set[str] = set()
         for batch in _batches(sorted(hashes)):
@@ -209,21 +216,28 @@ class Catalog:
                 table.c.namespace == repo.namespace,
                 table.c.repo == repo.repo,
                 table.c.hash.in_(batch),
+                table.c.good.is_(good),
             )
             found.update(row["hash"] for row in self._rows(query))
         return found
 
-    def mark_verified(self, repo: RepoRef, hashes: Collection[str]) -> None:
-        """Remember that these contents were read back from this repository and found right."""
+    def mark_read_back(self, repo: RepoRef, hashes: Collection[str], *, good: bool) -> None:
+        """Remember that these contents were read back from this repository, and how they were."""
         now = _now()
         rows = [
-            {"namespace": repo.namespace, "repo": repo.repo, "hash": item, "verified_at": now}
+            {
+                "namespace": repo.namespace,
+                "repo": repo.repo,
+                "hash": item,
+                "good": good,
+                "verified_at": now,
+            }
             for item in hashes
         ]
         self._upsert(schema.verified, rows, ("namespace", "repo", "hash"))
 
-    def forget_verified(self, repo: RepoRef, hashes: Collection[str]) -> None:
-        """Take these contents for unproved again."""
+    def forget_read_back(self, repo: RepoRef, hashes: Collection[str]) -> None:
+        """Take these contents for unproved again, because they were stored anew."""
         table = schema.verified
         with self._engine.begin() as connection:
             for batch in _batches(sorted(hashes)):

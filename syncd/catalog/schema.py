@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -50,13 +50,14 @@ contents = Table(
     Column("size", BigInteger, nullable=False),
 )
 
-# Contents of a repository that were read back and found right.
+# Contents of a repository that were read back, and whether they were found right.
 verified = Table(
     "syncd_verified",
     metadata,
     Column("namespace", String(255), primary_key=True),
     Column("repo", String(255), primary_key=True),
     Column("hash", String(32), primary_key=True),
+    Column("good", Boolean, nullable=False),
     Column("verified_at", String(40), nullable=False),
 )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TARGET]...",
+        metavar="TARGET",
         help="entity/project, entity/*, entity/project/collection or a full name with :v3; "
         "by default [wandb] projects.",
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from syncd.clients.oxen_index import IndexEntry
 from syncd.clients.oxen_paths import parents
@@ -11,6 +11,7 @@ from syncd.clients.protocols import TreeEntry
 
 # Seconds tried on two cores (oxenai 0.65.1). They only choose between two ways to the same tree.
 REMOVE_SECONDS = 0.005
+REMOVE_SECONDS_PER_ENTRY = 4e-6  # of the folder, which is read each time
 ADD_SECONDS = 0.0006
 ADD_SECONDS_PER_BYTE = 1 / 400e6
 
@@ -20,15 +21,17 @@ class Changes:
     """How one tree differs from the one before.
 
     Args:
-        entries: the complete new tree, sorted by path. New and changed files carry a fresh time,
-            the others the time they were staged with.
-        changed: the paths that are new or have new content.
+        entries: the complete new tree, sorted by path. What is staged carries a fresh time, the
+            rest the time it was staged with.
+        added: the paths to stage as new: files that are, and some that are not (see `changes`).
+        modified: the paths that have other content than before.
         removals: files, and whole folders, of the old tree to remove, topmost first.
         rebuild: removing so much is slower than removing all and adding all of the new tree.
     """
 
     entries: Sequence[IndexEntry]
-    changed: frozenset[str]
+    added: frozenset[str]
+    modified: frozenset[str]
     removals: Sequence[str]
     rebuild: bool
 
@@ -38,37 +41,93 @@ def changes(
 ) -> Changes:
     """Compare two trees, both sorted by path.
 
+    A folder that only loses files gets one of those it keeps (or that lie deeper) staged anew, and
+    so does a root that does not change: see `oxen_repo`, "node names".
+
     Args:
         before: the tree of the branch's head; empty when there is none.
         after: the tree to commit.
         clock: gives modification times, never the same twice; equal contents share one.
     """
-    times: dict[str, int] = {}
-    changed: set[str] = set()
+    added: set[str] = set()
+    modified: set[str] = set()
     removed: list[str] = []
     entries: list[IndexEntry] = []
     for old, new in _paired(before, after):
         if new is None:
             assert old is not None, "a pair holds one entry at least"
             removed.append(old.path)
-            continue
-        if old is not None and old.hash == new.hash:
+        elif old is not None and old.hash == new.hash:
             entries.append(old)
-            continue
-        changed.add(new.path)
-        if new.hash not in times:
-            times[new.hash] = clock()
-        entries.append(
-            IndexEntry(path=new.path, hash=new.hash, size=new.size, mtime=times[new.hash])
-        )
+        else:
+            (added if old is None else modified).add(new.path)
+            entries.append(IndexEntry(path=new.path, hash=new.hash, size=new.size))
     removals = _topmost(removed, entries)
+    added |= _touched(removals, entries, added | modified)
+    times: dict[str, int] = {}
+    for position, entry in enumerate(entries):
+        if entry.path in added or entry.path in modified:
+            if entry.hash not in times:
+                times[entry.hash] = clock()
+            entries[position] = replace(entry, mtime=times[entry.hash])
+    removing = REMOVE_SECONDS + REMOVE_SECONDS_PER_ENTRY * len(entries)
     adding = ADD_SECONDS * len(entries) + ADD_SECONDS_PER_BYTE * sum(e.size for e in entries)
     return Changes(
         entries=entries,
-        changed=frozenset(changed),
+        added=frozenset(added),
+        modified=frozenset(modified),
         removals=removals,
-        rebuild=len(removals) * REMOVE_SECONDS > 0.5 + adding,
+        rebuild=len(removals) * removing > 0.5 + adding,
     )
+
+
+def scaffold(
+    before: Iterable[IndexEntry], after: Sequence[TreeEntry], placeholder: TreeEntry
+) -> list[TreeEntry] | None:
+    """The tree before, made ready for the one after.
+
+    It has a placeholder in every folder that only the tree after has, and neither files that
+    become folders nor folders that become files: liboxen keeps such a folder's node (tried).
+
+    Args:
+        before: the tree of the branch's head; empty when there is none.
+        after: the tree to commit.
+        placeholder: its content, and the name it gets in each folder.
+
+    Returns:
+        The tree, sorted by path, or None when the tree before is ready as it is.
+    """
+    old = list(before)
+    known = {"", *_folders(old)} if old else set()
+    fresh = {"", *_folders(after)} - known
+    files = {entry.path for entry in after} & known
+    if not fresh and not files:
+        return None
+    tree = [
+        entry.tree_entry()
+        for entry in old
+        if entry.path not in fresh and files.isdisjoint(parents(entry.path))
+    ]
+    tree += [
+        replace(placeholder, path=f"{folder}/{placeholder.path}".lstrip("/")) for folder in fresh
+    ]
+    return sorted(tree, key=lambda entry: entry.path)
+
+
+def _folders(entries: Iterable[IndexEntry | TreeEntry]) -> set[str]:
+    return {folder for entry in entries for folder in parents(entry.path)}
+
+
+def _touched(removals: Iterable[str], entries: Iterable[IndexEntry], staged: set[str]) -> set[str]:
+    """The smallest file in each folder that would lose files without getting any."""
+    poorer = {path.rpartition("/")[0] for path in removals} or {""}
+    poorer -= {folder for path in staged for folder in (*parents(path), "")}
+    smallest: dict[str, IndexEntry] = {}
+    for entry in entries if poorer else ():
+        for folder in (*parents(entry.path), ""):
+            if folder in poorer and (folder not in smallest or entry.size < smallest[folder].size):
+                smallest[folder] = entry
+    return {entry.path for entry in smallest.values()}
 
 
 def _paired(
@@ -90,7 +149,7 @@ def _paired(
 
 def _topmost(removed: Iterable[str], kept: Iterable[IndexEntry]) -> list[str]:
     """The removed files, or instead the topmost folder in which nothing is kept."""
-    folders = {folder for entry in kept for folder in parents(entry.path)}
+    folders = _folders(kept)
     topmost: dict[str, None] = {}
     for path in removed:
         target = path
@@ -103,7 +162,7 @@ def _topmost(removed: Iterable[str], kept: Iterable[IndexEntry]) -> list[str]:
 
 
 def expected_missing(
-    tree: Iterable[IndexEntry], present: Mapping[str, object] | frozenset[str], folders: set[str]
+    tree: Iterable[IndexEntry], present: frozenset[str], folders: set[str]
 ) -> set[str]:
     """What a work tree lacks of a tree: files beside present ones, and topmost absent folders.
 

@@ -21,6 +21,7 @@ This module reads and writes files only; it never imports oxen.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
@@ -183,6 +184,7 @@ class RepoIndex:
         self.repo = repo
         self.worktree = root / repo.namespace / repo.repo
         self.oxen = self.worktree / ".oxen"
+        self._versions = self.oxen / "versions" / "files"
         self.directory = root / repo.namespace / INDEX_DIR / repo.repo
         self.lock = self.directory / "lock"
         self.tmp = self.directory / "tmp"
@@ -202,11 +204,18 @@ class RepoIndex:
         """
         if not HASH.fullmatch(content):
             raise InvalidNameError(f"{content!r} is not an xxh3-128 hash")
-        return self.oxen / "versions" / "files" / content[:2] / content[2:] / "data"
+        return Path(f"{self._versions}/{content[:2]}/{content[2:]}/data")
 
     def holds(self, commit: str) -> bool:
         """Whether the repository itself has the commit: liboxen keeps a folder for each."""
         return bool(_COMMIT.fullmatch(commit)) and (self.oxen / "history" / commit).is_dir()
+
+    def has_commits(self) -> bool:
+        """Whether a commit was ever made, on a branch or not."""
+        try:
+            return any((self.oxen / "history").iterdir())
+        except FileNotFoundError:
+            return False
 
     def index_path(self, commit: str) -> Path:
         """Where a commit's index is."""
@@ -282,6 +291,19 @@ def sync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync(path: Path) -> None:
+    """Make durable whatever was written to the file system of a path.
+
+    One call for all contents of a commit: an fsync of each one's two folders costs more.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            os.sync()
     finally:
         os.close(handle)
 

@@ -4,15 +4,14 @@ Layout and index files: `oxen_index`. How one repository is driven: `oxen_repo`.
 of things, which makes a kill at any point harmless:
 
     put      bytes -> tmp/, hashed while they pass, fsync, rename to their place in the version store
-    commit   pending index (durable) -> staged -> liboxen commit -> proved -> pending renamed
-    branch   intent in branches.json -> moved in liboxen -> branches.json
+    commit   pending index (durable) -> staged -> commit on no branch -> proved -> pending renamed
+    branch   intent in branches.json (from here on it counts) -> moved in liboxen -> branches.json
 
 Whoever opens a repository next first heals it (`oxen_recovery`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,9 +21,9 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients import oxen_proof, oxen_recovery
-from syncd.clients.oxen_changes import changes
-from syncd.clients.oxen_index import Branches, CommitIndex, RepoIndex, translated
-from syncd.clients.oxen_paths import check_branch, checked_tree
+from syncd.clients.oxen_changes import changes, scaffold
+from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
+from syncd.clients.oxen_paths import NOWHERE, check_branch, checked_tree
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import (
     Checkpoint,
@@ -37,6 +36,8 @@ from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, PermanentError, StoreLockedError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 
+ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
+ONE_BY_ONE_ENTRIES = 400_000  # ...and 5 us for each file of the folder: this many take 2 s
 _PROCESS = uuid.uuid4().hex  # marks temporary files of this process
 
 
@@ -129,6 +130,9 @@ class EmbeddedVersionStore:
     ) -> CommitRef:
         """See `VersionStore.commit`; a branch that does not exist begins without a parent.
 
+        When the tree needs folders that the parent lacks, a commit that makes them comes in between
+        (`oxen_repo`, "node names"); no branch ever points at it.
+
         Raises:
             InvalidNameError: when Oxen cannot hold a path, or not under that branch name.
             StoreLockedError: when another process is at work in the repository.
@@ -140,35 +144,82 @@ class EmbeddedVersionStore:
         index = RepoIndex(self._root, repo)
         with self._opened(index) as opened:
             _check_contents(index, entries)
-            parent = opened.branches().get(branch)
-            if parent is None:
-                plan = changes((), entries, unique_time)
-            else:
-                with self._opened_index(opened, parent) as before:
-                    plan = changes(before, entries, unique_time)
-            header = {
-                "message": message,
-                "author": author.name,
-                "email": author.email,
-                "branch": branch,
-                "parents": [parent] if parent else [],
-            }
-            _sync(index.oxen)
-            index.write_pending(header, plan.entries)
-            self._checkpoint("commit.pending")
-            opened.set_head(branch)
-            links = (e for e in plan.entries if plan.rebuild or e.path in plan.changed)
-            opened.stage(["*"] if plan.rebuild else list(map(escaped, plan.removals)), links)
-            made = opened.commit(branch, message, author)
-            if problems := oxen_proof.staged(opened, made, plan):
-                index.pending.unlink()
-                opened.move_branch(branch, parent)
-                raise VerificationError(f"Oxen made another tree of {repo}: {problems[0]}")
-            self._checkpoint("commit.proved")
-            index.adopt_pending(made)
-            self._checkpoint("commit.indexed")
-            index.write_branches(Branches(heads=opened.branches()))
+            heads = opened.branches()
+            parent = heads.get(branch)
+            if index.has_commits():  # else there is nothing a new folder could clash with
+                parent = self._scaffolded(opened, parent, entries, author)
+            made = self._make(opened, parent, entries, message, author)
+            oxen_recovery.move(opened, heads, {branch: made})
         return CommitRef(repo=repo, commit=made)
+
+    def _scaffolded(
+        self,
+        opened: OxenRepository,
+        parent: str | None,
+        entries: Sequence[TreeEntry],
+        author: Author,
+    ) -> str | None:
+        """The parent, or a commit on it that has every folder of the tree (`scaffold`).
+
+        Why: `oxen_repo`, "node names".
+        """
+        name = f"syncd-{uuid.uuid4().hex}"
+        data = uuid.uuid4().bytes
+        content = StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
+        placeholder = TreeEntry(path=name, hash=content.hash, size=content.size)
+        with self._before(opened, parent) as before:
+            tree = scaffold(before, entries, placeholder)
+        if tree is None:
+            return parent
+        self.put(opened.index.repo, [data])
+        message = f"Make folders\n\nOxen needs them before they are filled: {name}"
+        return self._make(opened, parent, tree, message, author)
+
+    def _make(
+        self,
+        opened: OxenRepository,
+        parent: str | None,
+        tree: Sequence[TreeEntry],
+        message: str,
+        author: Author,
+    ) -> str:
+        """Make a commit on no branch, and its index."""
+        index = opened.index
+        with self._before(opened, parent) as before:
+            plan = changes(before, tree, unique_time)
+        header = {
+            "message": message,
+            "author": author.name,
+            "email": author.email,
+            "parents": [parent] if parent else [],
+        }
+        sync(index.oxen)
+        index.write_pending(header, plan.entries)
+        self._checkpoint("commit.pending")
+        few = (
+            not plan.rebuild
+            and len(plan.modified) <= ONE_BY_ONE
+            and len(plan.modified) * len(plan.entries) <= ONE_BY_ONE_ENTRIES
+        )
+        singly = [
+            entry
+            for entry in plan.entries
+            if few and entry.path in plan.modified and escaped(entry.path) == entry.path
+        ]
+        bulk = plan.added | plan.modified.difference(entry.path for entry in singly)
+        opened.set_head(parent or NOWHERE)
+        opened.stage(
+            ["*"] if plan.rebuild else [escaped(path) for path in plan.removals],
+            singly,
+            (entry for entry in plan.entries if plan.rebuild or entry.path in bulk),
+        )
+        made = opened.commit(message, author)
+        if problems := oxen_proof.staged(opened, made, plan):
+            raise VerificationError(f"Oxen made another tree of {index.repo}: {problems[0]}")
+        self._checkpoint("commit.proved")
+        index.adopt_pending(made)
+        self._checkpoint("commit.indexed")
+        return made
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
         """See `VersionStore.resolve`."""
@@ -272,6 +323,15 @@ class EmbeddedVersionStore:
             yield found
 
     @contextmanager
+    def _before(self, opened: OxenRepository, commit: str | None) -> Iterator[Iterable[IndexEntry]]:
+        """The tree of a parent; none is an empty one."""
+        if commit is None:
+            yield ()
+        else:
+            with self._opened_index(opened, commit) as index:
+                yield index
+
+    @contextmanager
     def _opened_index(self, opened: OxenRepository, commit: str) -> Iterator[CommitIndex]:
         """The same with the repository open."""
         found = opened.index.open(commit)
@@ -303,16 +363,3 @@ def _check_contents(index: RepoIndex, entries: Sequence[TreeEntry]) -> None:
             raise PermanentError(
                 f"{index.repo} holds {size} bytes for {entry.path!r}, not {entry.size}"
             )
-
-
-def _sync(path: Path) -> None:
-    """Make durable whatever was written to the file system of a path.
-
-    One call for all contents of a commit: an fsync of each one's two folders costs more.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
-            os.sync()
-    finally:
-        os.close(handle)

@@ -24,7 +24,7 @@ from syncd.errors import PermanentError
 
 CHUNK = 1 << 20  # bytes read at once
 BATCH_BYTES = 256 << 20  # how much liboxen hashes in one call, during which Python stands still
-BATCH_FILES = 5000
+BATCH_FILES = 20_000
 
 
 def damage(path: Path, content: str, size: int) -> str | None:
@@ -46,7 +46,9 @@ def staged(opened: OxenRepository, commit: str, changes: Changes) -> list[str]:
 
     What was not staged is proved to be left as it was: nothing more and nothing less.
     """
-    links = frozenset(e.path for e in changes.entries) if changes.rebuild else changes.changed
+    links = changes.added | changes.modified
+    if changes.rebuild:
+        links = frozenset(entry.path for entry in changes.entries)
     kept = {folder for entry in changes.entries for folder in parents(entry.path)}
     folders = {folder for path in links for folder in parents(path)}
     for path in changes.removals:
@@ -146,7 +148,7 @@ def _rehashed(opened: OxenRepository, commit: str, batch: Sequence[IndexEntry]) 
         if entry.hash not in times:
             times[entry.hash] = unique_time()
         opened.link(replace(entry, mtime=times[entry.hash]))
-    modified = opened.compare(commit).modified
+    modified = opened.modified(commit)
     opened.clear()
     return problems + [f"the tree names other bytes for {path!r}" for path in sorted(modified)]
 

@@ -1,9 +1,8 @@
 """What a process that died may have left of its work in a repository, and how it is put right.
 
-Links in the work tree and staged entries go. A branch move that was under way is done again. A
-commit that was made while its index was pending is proved and adopted, or taken off its branch;
-one that was not made is forgotten, its contents stay. An index that somebody deleted is written
-again from what liboxen restores.
+Links in the work tree, staged entries and a pending index go: what they belong to was a commit
+that no branch points at yet, if it was made at all; its contents stay. A branch move that was
+under way is done again. An index that somebody deleted is written again from what liboxen restores.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from syncd.clients import oxen_proof
-from syncd.clients.oxen_index import Branches, CommitIndex
+from syncd.clients.oxen_index import Branches, sync
 from syncd.clients.oxen_repo import OxenRepository
-from syncd.errors import NotFoundError, PermanentError
+from syncd.errors import NotFoundError
 
 
 def heal(opened: OxenRepository, process: str) -> None:
@@ -28,14 +27,11 @@ def heal(opened: OxenRepository, process: str) -> None:
     """
     index = opened.index
     heads = opened.branches()  # first: this is what fails when another process is at work
-    head = opened.head()
     opened.rest()
     for temporary in index.tmp.glob("*"):
         if not temporary.name.startswith(process):
             temporary.unlink(missing_ok=True)
-    if index.pending.exists():
-        _finish_commit(opened, heads, head)
-        heads = opened.branches()
+    index.pending.unlink(missing_ok=True)
     published = index.branches()
     if published is not None and published.moving:
         move(opened, heads, {n: c for n, c in published.moving.items() if index.holds(c)})
@@ -58,6 +54,7 @@ def move(opened: OxenRepository, heads: Mapping[str, str], moving: Mapping[str, 
     for name, commit in moving.items():
         if heads.get(name) != commit:
             opened.move_branch(name, commit)
+    sync(opened.index.oxen)  # liboxen does not wait for the disk when it writes branches
     opened.checkpoint("branch.moved")
     opened.index.write_branches(Branches(heads=opened.branches()))
 
@@ -75,35 +72,8 @@ def rebuild(opened: OxenRepository, commit: str) -> None:
         "message": made.message,
         "author": made.author.name,
         "email": made.author.email,
-        "branch": "",  # so that a kill leaves nothing to adopt
         "parents": list(made.parents),
     }
     opened.index.write_pending(header, oxen_proof.restored(opened, commit))
     opened.index.adopt_pending(commit)
     opened.rest()
-
-
-def _finish_commit(opened: OxenRepository, heads: Mapping[str, str], head: str) -> None:
-    """Adopt the commit that the pending index belongs to, or undo it.
-
-    The first commit of a branch leaves HEAD on the commit until the branch is made.
-    """
-    index = opened.index
-    try:
-        pending = CommitIndex(index.pending)
-    except PermanentError:
-        index.pending.unlink()  # not whole, so nothing was committed with it
-        return
-    with pending:
-        branch = str(pending.header["branch"])
-        candidate = heads.get(branch, head)
-        made = opened.commit_info(candidate) if branch else None
-        if made is not None and made == pending.commit(made.ref):
-            if oxen_proof.structure(opened, candidate, pending):
-                opened.move_branch(branch, next(iter(made.parents), None))
-            else:
-                if branch not in heads:
-                    opened.move_branch(branch, candidate)
-                index.adopt_pending(candidate)
-    opened.rest()
-    index.pending.unlink(missing_ok=True)

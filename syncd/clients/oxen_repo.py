@@ -4,16 +4,29 @@ The work tree is empty at rest. To stage, contents are hard-linked from the vers
 `add` hashes them and finds them stored already, and after the commit the links are removed: bytes
 are never copied. How liboxen 0.65 is brought to do that (read in its source, and tried):
 
-- `HEAD` is a text file with a branch or a commit id. While files are added it names a branch that
-  does not exist, so that liboxen compares with nothing: one `add` of the root stages exactly the
-  links, never a removal, and never takes an equal modification time for equal content.
+- `HEAD` is a text file with a branch or a commit id. Commits are made with a commit id there, so
+  that no branch moves before the commit is proved.
+- New files are added while HEAD names a branch that does not exist, so that liboxen compares with
+  nothing: one `add` of the root stages exactly the links, and never a removal. The same way a file
+  is staged that has not changed. Files that have are added one by one against their commit, when
+  they are few, because only then does liboxen keep its count of a folder's bytes right.
 - Removals are staged before that, one `rm` for each topmost folder or file that goes. Paths are
   glob patterns there, so `* ? [ ]` are written `[*] [?] [[] []]`. A removed last file would leave
   its folder in the tree; hence the topmost folder.
-- An `add` of the empty root stages nothing but the root: that makes a commit with an equal tree.
 - A branch is created by a checkout with HEAD on its commit, and deleted with HEAD on its own head.
 - `add` only logs what it could not stage. So after each commit `status`, with the links still
   there, must show nothing but the files left out on purpose.
+- Commit ids depend on parent, message, author and the second, not on the tree; an id that is taken
+  is refused, and free a second later.
+
+Node names. liboxen 0.65 names the node with a folder's entries after the folder and the contents
+in it, not after the names of its files and whatever its subfolders hold, and writes over a node
+of the same name: a later commit can so change what an earlier one says (tried: `d/one` committed,
+`d` removed, the same bytes committed as `d/two`: the first commit lost `d/one`). It adds something
+random to the name only when the folder is in the parent commit and an entry in it is staged. So
+every folder that is written must meet both: one that only loses files gets one file staged again
+(`oxen_changes.changes`), one that is new is first committed with a random placeholder in it
+(`oxen_changes.scaffold`), and folders are not split into several nodes (`vnode_size`).
 
 liboxen holds Python's GIL during a call and prints progress to standard output.
 """
@@ -23,6 +36,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import threading
 import time
@@ -40,6 +54,9 @@ from syncd.refs import CommitRef
 
 Checkpoint = Callable[[str], None]
 DEFAULT_BRANCH = "main"
+COMMIT_TRIES = 5
+ONE_NODE = 1 << 40  # entries: a folder is never split
+_VNODE_SIZE = re.compile(r"^vnode_size\s*=.*\n", re.MULTILINE)
 _NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 _locks: dict[Path, threading.RLock] = {}  # liboxen's state is process-wide, so are these
 _locks_guard = threading.Lock()
@@ -115,6 +132,9 @@ class OxenRepository:
         fresh.mkdir(parents=True)
         with self._translated("init"):
             self._open(fresh).init()
+        settings = fresh / ".oxen" / "config.toml"
+        text = _VNODE_SIZE.sub("", settings.read_text())
+        settings.write_text(f"vnode_size = {ONE_NODE}\n{text}")
         self.checkpoint("init.made")
         self.index.worktree.mkdir(parents=True, exist_ok=True)
         (fresh / ".oxen").rename(self.index.oxen)
@@ -184,35 +204,56 @@ class OxenRepository:
                 )
         return None
 
-    def stage(self, removed: Sequence[str], links: Iterable[IndexEntry]) -> None:
-        """Stage removals (patterns of files and whole folders), then these files.
+    def stage(
+        self,
+        removed: Sequence[str],
+        modified: Sequence[IndexEntry],
+        added: Iterable[IndexEntry],
+    ) -> None:
+        """Stage the difference to the commit that HEAD names; the links stay in the work tree.
 
-        HEAD must name the branch; it names nothing afterwards.
+        Args:
+            removed: patterns of files and whole folders.
+            modified: files to compare with the commit, one by one; no patterns.
+            added: files to stage whatever the commit says.
         """
+        commit = self.head()
         for pattern in removed:
             with self._translated(f"remove {pattern!r} from"):
                 self._library.rm(pattern, True, False, True)
         self.clear()
         self.checkpoint("commit.removed")
-        for entry in links:
+        for entry in modified:
+            self.link(entry)
+            with self._translated(f"add {entry.path!r} to"):
+                self._library.add(str(self.index.worktree / entry.path))
+        self.clear()
+        for entry in added:
             self.link(entry)
         self.checkpoint("commit.linked")
         self.set_head(NOWHERE)
         with self._translated("add to"):
             self._library.add(str(self.index.worktree))
+        for entry in modified:
+            self.link(entry)
+        self.set_head(commit)
         self.checkpoint("commit.staged")
 
-    def commit(self, branch: str, message: str, author: Author) -> str:
-        """Commit what is staged on a branch, or make the branch with it; the commit's id."""
-        self.set_head(branch)
-        with _author_lock, self._translated("commit to"):
-            self._write_author(author)
-            commit = str(self._library.commit(message).id)
-            self.checkpoint("commit.detached")
-            if self.head() != branch:  # it was new, so HEAD names the commit
-                self._library.checkout(branch, True)
-        self.checkpoint("commit.committed")
-        return commit
+    def commit(self, message: str, author: Author) -> str:
+        """Commit what is staged on top of the commit that HEAD names; HEAD names the new one."""
+        for _ in range(COMMIT_TRIES):
+            with _author_lock, self._translated("commit to"):
+                self._write_author(author)
+                try:
+                    commit = str(self._library.commit(message).id)
+                except ValueError as error:
+                    if "already exists" not in str(error):
+                        raise
+                else:
+                    self.checkpoint("commit.committed")
+                    return commit
+            time.sleep(1 - time.time() % 1)
+        raise PermanentError(f"Oxen gives {self.index.repo} no free commit id")
 
     def _write_author(self, author: Author) -> None:
         from oxen import user  # noqa: PLC0415 see _open
@@ -270,6 +311,12 @@ class OxenRepository:
             untracked=frozenset(map(str, (*untracked.files, *untracked.dirs))),
             clean=bool(status.is_clean()),
         )
+
+    def modified(self, revision: str) -> frozenset[str]:
+        """The same, only the files with other bytes."""
+        self.set_head(revision)
+        with self._translated("compare"):
+            return frozenset(map(str, self._library.status().unstaged_modified_files()))
 
     def files(self, commit: str) -> Iterator[tuple[str, Path]]:
         """Every file of a commit, restored one at a time into the work tree, sorted by path.

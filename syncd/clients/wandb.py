@@ -123,7 +123,7 @@ class WandbSource:
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
         data = self._query("read a version", gql.VERSION_BY_ID, {"id": artifact_id})
-        if data["artifact"] is None:
+        if data["artifact"] is None or data["artifact"]["state"] != "COMMITTED":
             raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
         return _version(data["artifact"])
 

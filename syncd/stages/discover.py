@@ -49,6 +49,7 @@ def discover(
         since: ISO 8601 date or time; older versions are skipped.
         types: artifact types; empty for all.
     """
+    seen: set[str] = set()  # targets may overlap
     for target in targets:
         wanted = target.alias
         whole = Target(entity=target.entity, project=target.project, collection=target.collection)
@@ -59,10 +60,19 @@ def discover(
         for _, versions in by_collection:
             for item in _collection(list(versions)):
                 version = item.version
-                if wanted and wanted != version.ref.alias and wanted not in version.aliases:
+                if wanted and wanted not in _names(item):
                     continue
+                if version.id in seen:
+                    continue
+                seen.add(version.id)
                 skip = item.skip or _unwanted(version, select, since, types)
                 yield Discovered(version=version, skip=skip, replacement=item.replacement)
+
+
+def _names(item: Discovered) -> set[str]:
+    """What a version is called; its aliases may have moved on to its replacement."""
+    moved = item.replacement.aliases if item.replacement else ()
+    return {item.version.ref.alias, *item.version.aliases, *moved}
 
 
 def _collection(versions: list[Version]) -> Iterator[Discovered]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from syncd.clients.oxen_paths import unsupported_path
+from syncd.clients.oxen_paths import HASH, unsupported_path
 from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError
@@ -74,8 +74,10 @@ def _decide(
     unusable = _unusable(entry, prefix, folders)
     if entry.ref is not None:
         link = parse_reference_url(entry.ref)
-        ours = link is not None and entry.ref.startswith(config.references.base_url)
-        if ours and link is not None and link[0].repo == repo and not unusable:
+        ours = link is not None and entry.ref.startswith(f"{config.references.base_url}/api/")
+        # Others may refer to our URLs too, without asking for the ETag: then no content is named.
+        named = entry.size is not None and HASH.fullmatch(entry.digest) is not None
+        if ours and named and link is not None and link[0].repo == repo and not unusable:
             return PlannedEntry(entry=entry, decision=Decision.OXEN, reason="already in Oxen")
         return PlannedEntry(entry=entry, decision=Decision.REFERENCE, reason="already a reference")
     if unusable:

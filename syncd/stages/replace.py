@@ -2,8 +2,8 @@
 
 The replacement is an output of the original run. It is logged without aliases, so that `latest`
 stays where it is; then the aliases that the source holds at that moment move over in one request.
-At each instant `latest` names the same content. Each step finds its own effect when repeated; the
-last one marks the replacement complete.
+At each instant `latest` names the same content. Each step finds its own effect when repeated;
+`complete` marks the replacement when all that goes with it, the runs' config included, is done.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def replace(
         plan: the version.
         commit: the commit that holds it.
         receipt: the proof that it does.
-        contents: Oxen's hash for each moved path.
+        contents: Oxen's hash for each moved path; not needed when there is an `existing` one.
         base_url: under which references are served, with the hash as ETag.
         existing: the replacement, when an earlier attempt logged it.
 
@@ -45,6 +45,39 @@ def replace(
         PermanentError: when W&B hands back a version that is not this replacement.
     """
     now = source.version(plan.version.id)
+    made = existing or _log(source, plan, now, commit, receipt, contents, base_url)
+    written = replacement_of(made.metadata, made.digest)
+    if written is None or written.source_artifact_id != now.id:
+        raise PermanentError(
+            f"{made.ref} was expected to replace {now.ref} but says it replaces "
+            f"{written.source_version if written else 'nothing'}",
+            hint="Two versions of the collection hold the same content; look at both in W&B.",
+        )
+    aliases = source.version(now.id).aliases
+    if aliases:
+        source.move_aliases(made, aliases)
+    for run in source.consumers(now):
+        source.record_use(run, made)
+    return source.version(made.id)
+
+
+def complete(source: ArtifactSource, replacement_id: str) -> None:
+    """Note on a replacement that nothing is left to do for it; the next discovery skips it."""
+    made = source.version(replacement_id)
+    written = replacement_of(made.metadata, made.digest)
+    if written is not None and not written.complete:
+        source.update_metadata(made, changed(written, complete=True).into(made.metadata))
+
+
+def _log(
+    source: ArtifactSource,
+    plan: TransferPlan,
+    now: Version,
+    commit: CommitRef,
+    receipt: Receipt,
+    contents: Mapping[str, str],
+    base_url: str,
+) -> Version:
     manifest = reference_manifest(plan, commit, contents, base_url)
     link = Replacement(
         commit=commit,
@@ -58,23 +91,7 @@ def replace(
         digest=manifest_digest(manifest.entries.values()),
         receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
     )
-    made = existing or source.log_replacement(now, manifest, link.into(now.metadata))
-    written = replacement_of(made.metadata, made.digest)
-    if written is None or written.source_artifact_id != now.id:
-        raise PermanentError(
-            f"{made.ref} was expected to replace {now.ref} but says it replaces "
-            f"{written.source_version if written else 'nothing'}",
-            hint="Two versions of the collection hold the same content; look at both in W&B.",
-        )
-    aliases = source.version(now.id).aliases
-    if aliases:
-        source.move_aliases(made, aliases)
-    for run in source.consumers(now):
-        source.record_use(run, made)
-    if not written.complete:
-        complete = changed(written, complete=True)
-        source.update_metadata(made, complete.into(made.metadata))
-    return source.version(made.id)
+    return source.log_replacement(now, manifest, link.into(now.metadata))
 
 
 def reference_manifest(

@@ -84,6 +84,7 @@ def transfer(
         except SyncdError as error:
             return item.digest, error
         catalog.learn({item.digest: stored})
+        catalog.forget_read_back(plan.repo, [stored.hash])
         return item.digest, stored
 
     missing = [item for digest, item in wanted.items() if digest not in present]
@@ -144,7 +145,8 @@ def _present(
         if digest[0] == "XXH128" and item.entry.size is not None:
             # The same hash family; Oxen writes it without zero padding.
             known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
-    missing = store.missing(plan.repo, {stored.hash for stored in known.values()})
+    hashes = {stored.hash for stored in known.values()}
+    missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
     return {digest: stored for digest, stored in known.items() if stored.hash not in missing}
 
 

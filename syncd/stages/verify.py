@@ -21,6 +21,7 @@ from syncd.plans import LINEAGE_PATH, Receipt, VerifyReport
 from syncd.refs import CommitRef
 
 Progress = Callable[[int], None]  # bytes read back
+_IDENTITY = ("algorithm", "digest", "hash")  # what a lineage file says of a file's content
 
 
 def verify(
@@ -42,21 +43,22 @@ def verify(
         everything: also read again what was read back before.
         progress: told of bytes as they are read.
     """
-    tree = {
-        entry.path: entry
-        for entry in store.tree(commit)
-        if not prefix or entry.path.startswith(f"{prefix}/")
-    }
-    lineage_path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
     problems = list(store.verify(commit, paths=()))
-    files: Mapping[str, Mapping[str, object]] = {}
+    tree: dict[str, TreeEntry] = {}
+    files: Mapping[str, Mapping[str, str]] = {}
+    lineage_path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
     try:
+        tree = {
+            entry.path: entry
+            for entry in store.tree(commit)
+            if not prefix or entry.path.startswith(f"{prefix}/")
+        }
         document = json.loads(b"".join(store.read(commit, lineage_path)))
         files = {
-            (f"{prefix}/{path}" if prefix else path): item
+            (f"{prefix}/{path}" if prefix else path): {key: str(item[key]) for key in _IDENTITY}
             for path, item in document["files"].items()
         }
-    except (PermanentError, ValueError, KeyError, TypeError) as error:
+    except (PermanentError, ValueError, KeyError, TypeError, AttributeError) as error:
         problems.append(f"{lineage_path}: cannot be read back ({error})")
     problems += [f"{path}: not in the commit" for path in sorted(files.keys() - tree.keys())]
     proved = set() if everything else catalog.verified(commit.repo, {e.hash for e in tree.values()})
@@ -78,9 +80,8 @@ def verify(
             bad.add(entry.hash)
         else:
             good.add(entry.hash)
-    catalog.forget_verified(commit.repo, bad)
-    if not problems:
-        catalog.mark_verified(commit.repo, good)
+    catalog.mark_read_back(commit.repo, good, good=True)
+    catalog.mark_read_back(commit.repo, bad, good=False)  # the next transfer brings them again
     return VerifyReport(problems=tuple(problems), receipt=_receipt(commit, tree))
 
 
@@ -88,7 +89,7 @@ def _read_back(
     store: VersionStore,
     commit: CommitRef,
     entry: TreeEntry,
-    expected: Mapping[str, object] | None,
+    expected: Mapping[str, str] | None,
 ) -> str:
     """What is wrong with one file's bytes; empty when nothing is."""
     md5 = hashlib.md5(usedforsecurity=False)

@@ -41,7 +41,7 @@ def until(condition: Callable[[], Result], what: str) -> Result:
     end = time.monotonic() + DEADLINE
     while not (found := condition()):
         assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 

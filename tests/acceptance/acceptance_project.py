@@ -71,10 +71,12 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(data)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """The files below a folder by their path, each as the hash of its bytes."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).digest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def sums(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Files by their path, each as the hash of its bytes."""
+    return {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The files below a folder as `sums` has them."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sums({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})

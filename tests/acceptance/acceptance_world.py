@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from acceptance_process import DEADLINE, IMPATIENT, SYNCD, Done, Process, environment, started
+from acceptance_process import IMPATIENT, SYNCD, Done, Process, environment, started
 
+Once = Callable[[str, Callable[[Path], Any]], Path]
 PROJECT = "p"
 NO_GATEWAY = "http://gateway.invalid"  # where a test fetches no reference
 _PRELUDE = """
@@ -173,6 +174,3 @@ def world(folder: Path, data: Path) -> Iterator[World]:
     with started([*SYNCD, *words], folder, home) as server:
         with World(folder, server.first_line()) as made:
             yield made
-
-
-__all__ = ["DEADLINE", "NO_GATEWAY", "PROJECT", "World", "world"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from syncd.clients.oxen_index import IndexEntry, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
+from syncd.clients.oxen_repo import locked
 from syncd.clients.protocols import TreeEntry, VersionStore
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore, StoreHarness
@@ -28,6 +29,10 @@ class MemoryHarness:
     def reopened(self) -> VersionStore:
         """The same: it lives as long as the process."""
         return self.store
+
+    def checked_out(self, commit: CommitRef) -> Mapping[str, bytes]:
+        """There is no other way into it."""
+        return {e.path: b"".join(self.store.read(commit, e.path)) for e in self.store.tree(commit)}
 
 
 class EmbeddedHarness:
@@ -66,6 +71,21 @@ class EmbeddedHarness:
     def stored(self, repo: RepoRef, content: str) -> object:
         """The file's inode: a file that is written again is another one."""
         return RepoIndex(self._root, repo).content(content).stat().st_ino
+
+    def checked_out(self, commit: CommitRef) -> Mapping[str, bytes]:
+        """What liboxen restores, which walks the tree from its root."""
+        index = RepoIndex(self._root, commit.repo)
+        with locked(index, self._root / ".syncd" / "config", lambda _: None) as opened:
+            opened.clear()
+            opened.set_head(commit.commit)
+            opened._library.restore(".", False, commit.commit)
+            found = {
+                path.relative_to(index.worktree).as_posix(): path.read_bytes()
+                for path in index.worktree.rglob("*")
+                if path.is_file() and index.oxen not in path.parents
+            }
+            opened.rest()
+        return found
 
 
 HARNESSES: dict[str, Callable[[Path], StoreHarness]] = {

@@ -1,0 +1,159 @@
+"""What the commands answer, and how they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from acceptance_state import end_state
+from acceptance_world import World
+
+
+def test_every_report_is_one_json_document_on_standard_output(small: World) -> None:
+    """Whatever liboxen or the log print, before and after the migration."""
+    dry = small.syncd("backfill", "--dry-run", "--json").document
+    plan = small.syncd("plan", "--json").document
+    assert dry == plan
+    assert {item["version"] for item in plan["versions"]} == {
+        f"{small.target}/{name}" for name in ("ds:v0", "ds:v1", "model:v0")
+    }
+    assert small.asked("CreateArtifact") == small.stats()["downloads"] == 0
+    assert not list(small.store.glob("*/*"))
+
+    report = small.syncd("backfill", "--json").document
+    status = small.syncd("status", "--json").document
+    verified = small.syncd("verify", "--json").document
+    resolved = small.syncd("resolve", f"{small.target}/ds:v0", "--json").document
+
+    moved = {item["source"]: item["oxen"] for item in report["replacements"]}
+    assert [(row["seen"], row["moved"]) for row in status["collections"]] == [(2, 2), (1, 1)]
+    assert {item["version"]: item["oxen"] for item in verified["versions"]} == moved
+    assert resolved["oxen"]["commit"] == moved[f"{small.target}/ds:v0"]
+    back = small.syncd("resolve", resolved["oxen"]["commit"], "--json").document
+    assert back == resolved
+
+
+def test_refusal_is_one_json_document_too(small: World) -> None:
+    """With what failed, what to do, and the exit code."""
+    document = small.syncd("resolve", f"{small.target}/ds:v0", "--json", code=1).document
+
+    assert document["error"]["type"] == "NotFoundError"
+    assert "syncd plan" in document["error"]["hint"]
+
+
+def test_verify_finds_one_flipped_bit_in_oxen_and_names_the_file(small: World) -> None:
+    """Every byte is read again, not only what was never read."""
+    small.backfill()
+    versions = small.store / "sandbox" / "p-model" / ".oxen" / "versions" / "files"
+    path = max(versions.rglob("data"), key=lambda found: found.stat().st_size)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(damaged)
+
+    document = small.syncd("verify", "--json", code=1).document
+
+    problems = {item["version"]: item["problems"] for item in document["versions"]}
+    assert len(damaged) == 9000
+    assert problems.pop(f"{small.target}/ds:v0") == problems.pop(f"{small.target}/ds:v1") == []
+    assert all("weights.bin" in text for text in problems[f"{small.target}/model:v0"])
+    assert problems[f"{small.target}/model:v0"]
+
+
+def test_second_backfill_beside_a_running_one_is_refused(
+    small: World, undisturbed: dict[str, object]
+) -> None:
+    """It says who is at work and what to do; the first goes on."""
+    small.fault("graphql:CommitArtifact", "delay:600000", times=1)
+    with small.running("backfill") as first:
+        first.alive_until(lambda: small.asked("CommitArtifact") > 0, "the first is at work")
+        second = small.syncd("backfill", "--json", code=1)
+        first.kill()
+    small.heal()
+    small.backfill()
+
+    error = second.document["error"]
+    assert f"process {first.popen.pid}" in error["message"]
+    assert "Wait for it to end" in error["hint"]
+    assert end_state(small, small.folder / "scratch") == undisturbed
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> None:
+    """Each with its key path, and nothing is contacted."""
+    world = _unconnected(tmp_path)
+    world.config.write_text(
+        """
+        [wandb]
+        base_url = "ftp://nowhere"
+        projects = ["no-slash"]
+        [oxen]
+        url = "s3://bucket"
+        repo = "{colection}"
+        [select]
+        min_file_size = "big"
+        [transfer]
+        concurrency = 0
+        [web]
+        bind = "here"
+        [loging]
+        level = "info"
+        """,
+        encoding="utf-8",
+    )
+    done = world.syncd("backfill", "--json", code=2)
+
+    problems = done.document["error"]["problems"]
+    paths = {problem.split(":", 1)[0] for problem in problems}
+    expected = {
+        "wandb.base_url",
+        "wandb.projects.0",
+        "oxen.url",
+        "oxen.repo",
+        "select.min_file_size",
+        "transfer.concurrency",
+        "web.bind",
+        "loging",
+    }
+    assert paths == expected, problems
+    assert all(path in done.err for path in expected)
+
+
+def test_missing_api_key_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    """Exit 2, with the places a key may come from."""
+    done = _unconnected(tmp_path).syncd("backfill", code=2, WANDB_API_KEY="")
+
+    assert "WANDB_API_KEY" in done.err
+    assert "wandb.api_key_file" in done.err
+
+
+def test_wandb_that_cannot_be_reached_is_told_with_a_hint(tmp_path: Path) -> None:
+    """Exit 5: run it again later."""
+    done = _unconnected(tmp_path).syncd("backfill", "--json", code=5, impatient=True)
+
+    error = done.document["error"]
+    assert "http://127.0.0.1:9" in error["message"]
+    assert "did not answer" in error["message"]
+    assert "again later" in error["hint"]
+
+
+def test_refused_api_key_is_told_with_a_hint(small: World) -> None:
+    """Exit 1: somebody has to change something first."""
+    done = small.syncd("backfill", "--json", code=1, WANDB_API_KEY="0" * 40)
+
+    error = done.document["error"]
+    assert error["type"] == "AuthenticationError"
+    assert "API key" in error["hint"]
+
+
+@pytest.mark.parametrize("word", ["plan", "backfill", "verify"])
+def test_unknown_project_is_told_with_a_hint(small: World, word: str) -> None:
+    """Rather than an empty report."""
+    done = small.syncd(word, "sandbox/nowhere", "--json", code=1)
+
+    assert "sandbox/nowhere" in done.document["error"]["message"]
+    assert "spelling" in done.document["error"]["hint"]
+
+
+def _unconnected(folder: Path) -> World:
+    server = {"base_url": "http://127.0.0.1:9", "api_key": "a" * 40, "entity": "sandbox"}
+    return World(folder, server)

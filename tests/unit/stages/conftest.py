@@ -1,0 +1,62 @@
+"""What the stages work with: a configuration in which four bytes are large, and an empty catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd.catalog.catalog import Catalog
+from syncd.clients.protocols import Version
+from syncd.config import Config
+from syncd.plans import TransferPlan
+from syncd.refs import CommitRef
+from syncd.stages.commit import commit
+from syncd.stages.plan import plan
+from syncd.stages.transfer import transfer
+from syncd.testing import MemoryArtifactSource, MemoryVersionStore
+
+
+@pytest.fixture
+def config() -> Config:
+    """Files of four bytes and more move, one repository per collection."""
+    return Config.model_validate(
+        {"select": {"min_file_size": 4}, "references": {"base_url": "https://data.example"}}
+    )
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """A catalog that knows nothing."""
+    made = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plan_of(config: Config) -> Callable[[MemoryArtifactSource, Version], TransferPlan]:
+    """Plans a version as it is now."""
+
+    def make(source: MemoryArtifactSource, version: Version) -> TransferPlan:
+        now = source.version(version.id)
+        return plan(now, source.manifest(now), config)
+
+    return make
+
+
+@pytest.fixture
+def committed(
+    catalog: Catalog,
+) -> Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]:
+    """Transfers and commits what is planned."""
+
+    def make(
+        source: MemoryArtifactSource, store: MemoryVersionStore, planned: TransferPlan
+    ) -> CommitRef:
+        moved = transfer(source, store, catalog, planned, concurrency=1)
+        assert moved.failed == ()
+        run = planned.version.run
+        return commit(store, planned, moved.contents, run=source.run(run) if run else None)
+
+    return make

@@ -1,0 +1,437 @@
+"""Commit: one per version, found again by what it says, and never over somebody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from syncd.catalog.catalog import Catalog
+from syncd.clients.protocols import Author, TreeEntry, Version
+from syncd.config import Config
+from syncd.errors import RepositoryConflictError, ServiceUnavailableError
+from syncd.manifest import Entry, Manifest, manifest_digest
+from syncd.plans import LINEAGE_PATH, TransferPlan
+from syncd.refs import CommitRef
+from syncd.replacements import Replacement
+from syncd.stages.commit import commit, trailers
+from syncd.stages.plan import plan
+from syncd.stages.transfer import transfer
+from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
+
+PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
+Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]
+KILL = ServiceUnavailableError("killed here")
+AUTHOR = Author(name="Ann", email="ann@example.com")
+
+
+@pytest.fixture
+def source() -> MemoryArtifactSource:
+    """W&B."""
+    return MemoryArtifactSource()
+
+
+@pytest.fixture
+def store() -> MemoryVersionStore:
+    """Oxen."""
+    return MemoryVersionStore()
+
+
+def history(store: MemoryVersionStore, planned: TransferPlan) -> list[str]:
+    """The versions that the branch's commits hold, newest first."""
+    found = []
+    head = store.resolve(planned.repo, planned.branch)
+    while head is not None:
+        found.append(trailers(head.message).get("Wandb-Artifact", "?"))
+        head = store.resolve(planned.repo, head.parents[0]) if head.parents else None
+    return found
+
+
+def paths(store: MemoryVersionStore, made: CommitRef) -> list[str]:
+    """What the tree holds."""
+    return [entry.path for entry in store.tree(made)]
+
+
+def lineage(store: MemoryVersionStore, made: CommitRef, path: str = LINEAGE_PATH) -> dict[str, Any]:
+    """The lineage file."""
+    document: dict[str, Any] = json.loads(b"".join(store.read(made, path)))
+    return document
+
+
+def with_folders(config: Config) -> Config:
+    """One repository for a whole project, a folder for each collection."""
+    oxen = {"repo": "{project}", "path": "{collection}"}
+    return config.model_copy(update={"oxen": config.oxen.model_copy(update=oxen)})
+
+
+# --- one commit a version
+
+
+def test_a_version_is_one_commit_with_its_complete_tree(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """Kept files and the lineage file are in it, byte for byte."""
+    files = {"d/big": b"payload", "small": b"abc"}
+    planned = plan_of(source, source.log("ds", files))
+    made = committed(source, store, planned)
+
+    assert paths(store, made) == [LINEAGE_PATH, "d/big", "small"]
+    assert {path: b"".join(store.read(made, path)) for path in files} == files
+    assert history(store, planned) == ["team/proj/ds:v0"]
+
+
+def test_a_version_hides_nothing_of_the_one_before(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """Its tree is its own; the older one stays in the history and on its branch."""
+    first = plan_of(source, source.log("ds", {"a": b"first"}))
+    second = plan_of(source, source.log("ds", {"b": b"second"}))
+    old, new = committed(source, store, first), committed(source, store, second)
+
+    assert paths(store, new) == [LINEAGE_PATH, "b"]
+    assert paths(store, old) == [LINEAGE_PATH, "a"]
+    assert history(store, second) == ["team/proj/ds:v1", "team/proj/ds:v0"]
+    assert dict(store.branches(first.repo)) == {
+        "main": new.commit,
+        "latest": new.commit,
+        "wandb/v0": old.commit,
+        "wandb/v1": new.commit,
+    }
+
+
+def test_equal_versions_are_two_commits(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A version is a commit, even where its files are the same."""
+    first = plan_of(source, source.log("ds", {"a": b"first"}))
+    second = plan_of(source, source.log("ds", {"a": b"first"}))
+
+    assert committed(source, store, first) != committed(source, store, second)
+
+
+def test_a_repeat_returns_the_same_commit(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """Also when later versions stand on top of it."""
+    first = plan_of(source, source.log("ds", {"a": b"first"}))
+    made = committed(source, store, first)
+    second = plan_of(source, source.log("ds", {"b": b"second"}))
+    committed(source, store, second)
+
+    assert committed(source, store, first) == made
+    assert committed(source, store, second) != made
+    assert store.calls["commit"] == 2
+
+
+def test_an_alias_becomes_a_branch_under_a_name_that_oxen_takes(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """None of them hides the main branch."""
+    planned = plan_of(source, source.log("ds", {"a": b"first"}, aliases=["best one", "main", "x"]))
+    made = committed(source, store, planned)
+
+    assert set(store.branches(planned.repo)) == {
+        "main",
+        "wandb/v0",
+        "x",
+        "wandb/alias/best-20one",
+        "wandb/alias/main",
+    }
+    assert set(store.branches(planned.repo).values()) == {made.commit}
+
+
+# --- killed
+
+
+CALLS = [
+    ("put", False),  # of the lineage file
+    ("put", True),
+    ("commit", False),
+    ("commit", True),  # between commit and branch
+    ("set_branch", False),
+    ("set_branch", True),
+]
+
+
+@pytest.mark.parametrize(("method", "late"), CALLS, ids=str)
+def test_killed_anywhere_the_repeat_ends_as_if_undisturbed(
+    method: str,
+    late: bool,
+    source: MemoryArtifactSource,
+    plan_of: PlanOf,
+    committed: Committed,
+) -> None:
+    """One commit, the same branches."""
+    calm = MemoryVersionStore()
+    version = source.log("ds", {"a": b"first"}, aliases=["latest", "best"])
+    planned = plan_of(source, version)
+    committed(source, calm, planned)
+    number = calm.calls[method] if method == "put" else 1  # the last put is the lineage file's
+    store = MemoryVersionStore(faults=[Fault(method=method, error=KILL, at=number, late=late)])
+    with pytest.raises(ServiceUnavailableError):
+        committed(source, store, planned)
+
+    committed(source, store, planned)
+
+    assert history(store, planned) == ["team/proj/ds:v0"]
+    assert store.branches(planned.repo) == calm.branches(planned.repo)
+
+
+def test_a_later_version_gives_a_killed_one_its_branch(
+    source: MemoryArtifactSource, plan_of: PlanOf, committed: Committed
+) -> None:
+    """Otherwise nobody would find it behind the new head, and it would be committed twice."""
+    store = MemoryVersionStore(faults=[Fault(method="set_branch", error=KILL)])
+    first = plan_of(source, source.log("ds", {"a": b"first"}))
+    with pytest.raises(ServiceUnavailableError):
+        committed(source, store, first)
+    killed = store.resolve(first.repo, "main")
+    assert killed is not None
+    committed(source, store, plan_of(source, source.log("ds", {"b": b"second"})))
+
+    assert committed(source, store, first) == killed.ref
+    assert store.calls["commit"] == 2
+
+
+# --- other people's commits
+
+
+def test_a_commit_that_syncd_did_not_make_is_not_hidden(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """The version's tree would take its files away from the head."""
+    planned = plan_of(source, source.log("ds", {"a": b"first"}))
+    stored = store.put(planned.repo, [b"mine"])
+    theirs = store.commit(
+        planned.repo,
+        branch="main",
+        tree=[TreeEntry(path="mine", hash=stored.hash, size=stored.size)],
+        message="Add my file\n\nNot by a machine",
+        author=AUTHOR,
+    )
+    with pytest.raises(RepositoryConflictError, match="did not make"):
+        committed(source, store, planned)
+    assert store.branches(planned.repo) == {"main": theirs.commit}
+
+
+def test_another_collections_repository_is_refused(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """`a-b` of `c` and `b-c` of `a` have one default name; each would hide the other's files."""
+    first = plan_of(source, source.log("b-ds", {"a": b"first"}, project="a"))
+    second = plan_of(source, source.log("ds", {"b": b"second"}, project="a-b"))
+    assert first.repo == second.repo
+    made = committed(source, store, first)
+
+    with pytest.raises(RepositoryConflictError, match="another collection") as caught:
+        committed(source, store, second)
+    assert "tells them apart" in caught.value.hint
+    assert store.branches(first.repo)["main"] == made.commit
+
+
+def test_a_versions_branch_that_holds_another_version_is_refused(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A collection that was deleted and made again has a v0 again."""
+    planned = plan_of(source, source.log("ds", {"a": b"first"}))
+    made = committed(source, store, planned)
+    again = replace(planned, version=replace(planned.version, id="another id"))
+
+    with pytest.raises(RepositoryConflictError, match="wandb/v0"):
+        committed(source, store, again)
+    assert store.branches(planned.repo)["wandb/v0"] == made.commit
+
+
+# --- folders
+
+
+def test_in_a_shared_repository_a_neighbours_folder_is_kept(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """Each version replaces the folder of its collection and nothing else."""
+    shared = with_folders(config)
+
+    def move(name: str, files: dict[str, bytes]) -> CommitRef:
+        version = source.log(name, files)
+        return committed(source, store, plan(version, source.manifest(version), shared))
+
+    move("ds", {"a": b"first"})
+    move("dsx", {"a": b"other"})  # its name begins alike
+    head = move("ds", {"b": b"second"})
+
+    assert paths(store, head) == [
+        f"ds/{LINEAGE_PATH}",
+        "ds/b",
+        f"dsx/{LINEAGE_PATH}",
+        "dsx/a",
+    ]
+    assert b"".join(store.read(head, "dsx/a")) == b"other"
+    assert set(store.branches(head.repo)) == {
+        "main", "ds/latest", "ds/wandb/v0", "ds/wandb/v1", "dsx/latest", "dsx/wandb/v0",
+    }  # fmt: skip
+
+
+def test_a_kill_in_a_shared_repository_heals_on_the_same_version(
+    source: MemoryArtifactSource, config: Config, committed: Committed
+) -> None:
+    """By the trailers of the head."""
+    store = MemoryVersionStore(faults=[Fault(method="set_branch", error=KILL)])
+    version = source.log("ds", {"a": b"first"})
+    planned = plan(version, source.manifest(version), with_folders(config))
+    with pytest.raises(ServiceUnavailableError):
+        committed(source, store, planned)
+    committed(source, store, planned)
+
+    assert store.calls["commit"] == 1
+    assert "ds/wandb/v0" in store.branches(planned.repo)
+
+
+# --- what it says
+
+
+def test_the_message_tells_people_and_machines_where_it_came_from(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A subject, and trailers that are read back."""
+    version = source.log("ds", {"a": b"first", "b": b"x"}, run=source.add_run("r1"))
+    planned = plan_of(source, version)
+    found = store.resolve(planned.repo, committed(source, store, planned).commit)
+
+    assert found is not None
+    assert found.message.splitlines()[:2] == ["ds v0: 2 files", ""]
+    assert trailers(found.message) == {
+        "Wandb-Artifact": "team/proj/ds:v0",
+        "Wandb-Artifact-Id": version.id,
+        "Wandb-Artifact-Type": "dataset",
+        "Wandb-Digest": version.digest,
+        "Wandb-Created-At": "2026-01-01T00:00:00Z",
+        "Wandb-Run": "team/proj/runs/r1",
+        "Wandb-Url": "https://wandb.example/team/proj/runs/r1",
+    }
+    assert found.author == Author(name="ann", email="ann@wandb.invalid")
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_a_version_without_run_or_author_is_still_committed(
+    run: bool,
+    source: MemoryArtifactSource,
+    store: MemoryVersionStore,
+    plan_of: PlanOf,
+    committed: Committed,
+) -> None:
+    """A user may log one from a notebook."""
+    version = source.log("ds", {"a": b"first"}, run=source.add_run("r1") if run else None)
+    planned = plan_of(source, version)
+    unknown = replace(planned, version=replace(planned.version, author=""))
+    made = committed(source, store, unknown)
+    found = store.resolve(made.repo, made.commit)
+
+    assert found is not None
+    assert found.author.name == "syncd"
+    assert ("Wandb-Run" in trailers(found.message)) == run
+    assert (lineage(store, made)["run"] is not None) == run
+
+
+def test_a_name_cannot_forge_a_trailer(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A line feed in what W&B says stays on its line."""
+    forged = "dataset\nWandb-Artifact-Id: another"
+    planned = plan_of(source, source.log("ds", {"a": b"first"}, kind=forged))
+    made = committed(source, store, planned)
+    found = store.resolve(made.repo, made.commit)
+
+    assert found is not None
+    assert trailers(found.message)["Wandb-Artifact-Id"] == planned.version.id
+
+
+def test_the_lineage_file_names_the_run_and_its_inputs_with_their_commits(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """Which data trained this model, without W&B."""
+    run = source.add_run("r1", config={"lr": 0.1, "oxen": {"inputs": {}, "outputs": {}}})
+    data = source.log("ds", {"a": b"first"})
+    other = source.log("raw", {"a": b"raw!"})
+    moved = committed(source, store, plan_of(source, data))
+    replacement = _replacement(source, data, moved)
+    for used in (data, replacement, other):
+        source.record_use(run, used)
+    model = source.log("m", {"w": b"weights"}, kind="model", run=run, tags=["b", "a"])
+    made = committed(source, store, plan_of(source, model))
+    document = lineage(store, made)
+
+    assert document["run"] == {
+        "ref": "team/proj/runs/r1",
+        "name": "name of r1",
+        "url": "https://wandb.example/team/proj/runs/r1",
+        "config": {"lr": 0.1},  # without what syncd wrote itself
+    }
+    assert [(item["artifact"], item["oxen"]) for item in document["inputs"]] == [
+        ("team/proj/ds:v0", str(moved)),  # once, though its replacement was used too
+        ("team/proj/raw:v0", None),
+    ]
+    assert document["artifact"]["tags"] == ["a", "b"]
+    assert document["artifact"]["digest"] == model.digest
+
+
+def test_the_lineage_file_lists_every_file_with_both_names_of_its_content(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """What moved, what stayed, what points elsewhere, and what Oxen cannot hold."""
+    link = Entry(path="link", digest="etag", size=5, ref="s3://b/k")
+    version = source.log(
+        "ds", {"big": b"payload", "small": b"abc", "a\\b": b"omitted"}, references=[link]
+    )
+    planned = plan_of(source, version)
+    made = committed(source, store, planned)
+    document = lineage(store, made)
+    tree = {entry.path: entry for entry in store.tree(made)}
+    digests = {path: item.digest for path, item in source.manifest(version).entries.items()}
+
+    assert document["schema"] == 1
+    assert document["files"] == {
+        path: {
+            "algorithm": "MD5",
+            "digest": digests[path],
+            "hash": tree[path].hash,
+            "size": tree[path].size,
+            "moved": path == "big",
+        }
+        for path in ("big", "small")
+    }
+    assert document["references"] == {"link": {"ref": "s3://b/k", "digest": "etag", "size": 5}}
+    assert list(document["omitted"]) == ["a\\b"]
+    assert "backslash" in document["omitted"]["a\\b"]
+
+
+def test_contents_come_before_the_commit_that_names_them(
+    source: MemoryArtifactSource, store: MemoryVersionStore, catalog: Catalog, plan_of: PlanOf
+) -> None:
+    """A commit of contents that were lost since is refused, and no branch moves."""
+    planned = plan_of(source, source.log("ds", {"a": b"first"}))
+    moved = transfer(source, store, catalog, planned, concurrency=1)
+    for stored in moved.contents.values():
+        store.corrupt(planned.repo, stored.hash, None)
+
+    with pytest.raises(Exception, match="lacks the content"):
+        commit(store, planned, moved.contents, run=None)
+    assert store.branches(planned.repo) == {}
+
+
+def _replacement(source: MemoryArtifactSource, version: Version, made: CommitRef) -> Version:
+    entries = {"a": Entry(path="a", digest="12ab", ref="https://data.example/a")}
+    link = Replacement(
+        commit=made,
+        url="",
+        source_version=str(version.ref),
+        source_artifact_id=version.id,
+        source_digest=version.digest,
+        source_created_at=version.created_at,
+        moved_files=1,
+        moved_bytes=1,
+        digest=manifest_digest(entries.values()),
+    )
+    return source.log_replacement(version, Manifest(entries=entries), link.into({}))

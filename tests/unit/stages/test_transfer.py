@@ -1,0 +1,397 @@
+"""Transfer: bytes arrive whole or not at all, and none moves twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import xxhash
+
+from syncd import retry
+from syncd.catalog.catalog import Catalog
+from syncd.clients.protocols import StoredContent, Version
+from syncd.config import Config
+from syncd.errors import IntegrityError, NotFoundError, ServiceUnavailableError
+from syncd.manifest import Algorithm, Manifest
+from syncd.plans import TransferPlan, TransferResult
+from syncd.refs import CommitRef
+from syncd.stages.plan import plan
+from syncd.stages.transfer import recall, transfer
+from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
+
+PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
+Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]
+ATTEMPTS = retry.DEFAULT.attempts
+ALWAYS = 1000
+
+
+def oxen_hash(data: bytes) -> str:
+    """As Oxen writes it."""
+    return f"{xxhash.xxh3_128_intdigest(data):x}"
+
+
+class Bench:
+    """A source, a store and a catalog, with a transfer between them."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        plan_of: PlanOf,
+        source: MemoryArtifactSource,
+        store: MemoryVersionStore | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.plan_of = plan_of
+        self.source = source
+        self.store = store or MemoryVersionStore()
+        self.told = 0
+
+    def transfer(self, version: Version, *, concurrency: int = 1) -> TransferResult:
+        """Plan and transfer."""
+        return self.bring(self.plan_of(self.source, version), concurrency=concurrency)
+
+    def bring(self, planned: TransferPlan, *, concurrency: int = 1) -> TransferResult:
+        """Transfer what is planned."""
+
+        def tell(done: int) -> None:
+            self.told += done
+
+        return transfer(
+            self.source,
+            self.store,
+            self.catalog,
+            planned,
+            concurrency=concurrency,
+            progress=tell,
+        )
+
+
+Bench_ = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(catalog: Catalog, plan_of: PlanOf) -> Bench_:
+    """Makes the bench around a source and a store."""
+
+    def make(
+        source: MemoryArtifactSource | None = None, store: MemoryVersionStore | None = None
+    ) -> Bench:
+        return Bench(catalog, plan_of, source or MemoryArtifactSource(chunk_size=3), store)
+
+    return make
+
+
+# --- what moves
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_moved_and_kept_files_are_brought_and_nothing_else(concurrency: int, bench: Bench_) -> None:
+    """The commit's tree is to be complete; what Oxen cannot hold stays."""
+    here = bench()
+    version = here.source.log("ds", {"big": b"payload", "small": b"abc", "a\\b": b"omitted"})
+    planned = here.plan_of(here.source, version)
+    result = here.bring(planned, concurrency=concurrency)
+
+    assert result.failed == ()
+    assert (result.downloaded, result.uploaded, result.deduplicated) == (10, 10, 0)
+    for data in (b"payload", b"abc"):
+        assert here.store.stored(planned.repo, oxen_hash(data)) == data
+    assert here.store.missing(planned.repo, [oxen_hash(b"omitted")])
+    assert sorted(stored.size for stored in result.contents.values()) == [3, 7]
+    assert here.told == 10
+
+
+def test_equal_files_move_once(bench: Bench_) -> None:
+    """Whatever their names, one download and one upload."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload", "b": b"payload", "c": b"payload"})
+    result = here.transfer(version)
+
+    assert (here.source.calls["read"], here.store.calls["put"]) == (1, 1)
+    assert (result.downloaded, result.deduplicated) == (7, 14)
+    assert here.told == 21  # of 21 bytes, all are done with
+
+
+def test_known_content_moves_nothing(bench: Bench_) -> None:
+    """A second version with the same files costs no byte."""
+    here = bench()
+    here.transfer(here.source.log("ds", {"a": b"payload", "b": b"other"}))
+    again = here.transfer(here.source.log("ds", {"a2": b"payload", "b2": b"other", "c": b"new!"}))
+
+    assert (again.downloaded, again.uploaded, again.deduplicated) == (4, 4, 12)
+    assert here.source.calls["read"] == 3
+    assert len(again.contents) == 3
+
+
+def test_the_same_transfer_again_moves_nothing(bench: Bench_) -> None:
+    """A stage is a no-op on repeat."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload"})
+    first, second = here.transfer(version), here.transfer(version)
+
+    assert (second.downloaded, second.contents) == (0, first.contents)
+
+
+def test_content_that_only_another_repository_holds_is_brought(bench: Bench_) -> None:
+    """Repositories do not share bytes."""
+    here = bench()
+    here.transfer(here.source.log("ds", {"a": b"payload"}))
+    result = here.transfer(here.source.log("other", {"a": b"payload"}))
+
+    assert result.downloaded == 7
+
+
+def test_content_that_the_store_has_lost_is_brought_again(bench: Bench_) -> None:
+    """The catalog is believed only as far as the store agrees."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload"})
+    here.transfer(version)
+    here.store.corrupt(here.plan_of(here.source, version).repo, oxen_hash(b"payload"), None)
+
+    assert here.transfer(version).downloaded == 7
+
+
+def test_content_that_was_read_back_wrong_is_brought_again(bench: Bench_) -> None:
+    """The store has a file of the name, with other bytes in it."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload"})
+    planned = here.plan_of(here.source, version)
+    content = oxen_hash(b"payload")
+    here.transfer(version)
+    here.store.corrupt(planned.repo, content, b"pAyload")
+    here.catalog.mark_read_back(planned.repo, [content], good=False)
+
+    assert here.transfer(version).downloaded == 7
+    assert here.store.stored(planned.repo, content) == b"payload"
+    assert here.catalog.damaged(planned.repo, [content]) == set()
+
+
+# --- what does not arrive as it was promised
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a flipped byte": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "truncated": lambda data: data[:-1],
+    "nothing at all": lambda _data: b"",
+    "one byte too many": lambda data: data + b"\0",
+    "another file of the same size": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_bytes_are_fetched_again(damage: str, algorithm: Algorithm, bench: Bench_) -> None:
+    """The next transfer is usually whole."""
+    here = bench(
+        MemoryArtifactSource(damages=[Damage(path="a", change=DAMAGES[damage])], chunk_size=3)
+    )
+    version = here.source.log("ds", {"a": b"payload"}, algorithm=algorithm)
+    result = here.transfer(version)
+
+    assert result.failed == ()
+    assert here.source.calls["read"] == 2
+    assert [stored.hash for stored in result.contents.values()] == [oxen_hash(b"payload")]
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_bytes_that_stay_damaged_fail_while_other_files_go_on(
+    damage: str, algorithm: Algorithm, bench: Bench_
+) -> None:
+    """One entry in `failed` with the cause; nothing of it is kept or learned."""
+    change = DAMAGES[damage]
+    here = bench(
+        MemoryArtifactSource(damages=[Damage(path="b", change=change, times=ALWAYS)], chunk_size=3)
+    )
+    files = {"a": b"first", "b": b"payload", "c": b"third"}
+    planned = here.plan_of(here.source, here.source.log("ds", files, algorithm=algorithm))
+    result = here.bring(planned)
+    bad = next(item.digest for item in planned.entries if item.entry.path == "b")
+
+    [failure] = result.failed
+    assert failure.path == "b"
+    assert isinstance(failure.error, IntegrityError)
+    assert "the manifest says" in str(failure.error)
+    assert here.source.calls["read"] == 2 + ATTEMPTS
+    assert len(result.contents) == 2
+    assert bad not in result.contents
+    assert here.catalog.known([bad]) == {}
+    assert here.store.missing(planned.repo, [oxen_hash(change(b"payload"))])
+
+
+def test_bytes_of_unknown_size_are_still_hashed(bench: Bench_, config: Config) -> None:
+    """A manifest need not say how many there are."""
+    here = bench(
+        MemoryArtifactSource(damages=[Damage(path="a", change=lambda _: b"x", times=ALWAYS)])
+    )
+    version = here.source.log("ds", {"a": b"payload", "b": b"other"})
+    entries = here.source.manifest(version).entries
+    unsized = Manifest(entries={path: replace(e, size=None) for path, e in entries.items()})
+    result = here.bring(plan(version, unsized, config))
+
+    assert [failure.path for failure in result.failed] == ["a"]
+    assert [stored.size for stored in result.contents.values()] == [5]
+
+
+@pytest.mark.parametrize("where", ["source", "store"])
+def test_a_service_that_fails_for_a_while_is_asked_again(where: str, bench: Bench_) -> None:
+    """On either side, and the file arrives once."""
+    down = ServiceUnavailableError("503")
+    here = bench(
+        MemoryArtifactSource(faults=[Fault(method="read", error=down)] * (where == "source")),
+        MemoryVersionStore(faults=[Fault(method="put", error=down)] * (where == "store")),
+    )
+    result = here.transfer(here.source.log("ds", {"a": b"payload"}))
+
+    assert result.failed == ()
+    assert (result.downloaded, here.store.calls["put"]) == (7, 2)
+
+
+def test_a_service_that_stays_down_is_a_failure_of_that_file(bench: Bench_) -> None:
+    """With the cause; the other file is brought."""
+    down = ServiceUnavailableError("503")
+    faults = [Fault(method="read", error=down, at=number + 1) for number in range(ATTEMPTS)]
+    here = bench(MemoryArtifactSource(faults=faults))
+    result = here.transfer(here.source.log("ds", {"a": b"first", "b": b"other"}))
+
+    assert [(failure.path, failure.error) for failure in result.failed] == [("a", down)]
+    assert (result.downloaded, result.deduplicated) == (5, 0)
+
+
+def test_what_will_never_work_is_tried_once(bench: Bench_) -> None:
+    """A file that W&B has lost stays lost."""
+    gone = NotFoundError("gone")
+    here = bench(MemoryArtifactSource(faults=[Fault(method="read", error=gone)]))
+    result = here.transfer(here.source.log("ds", {"a": b"first"}))
+
+    assert [failure.error for failure in result.failed] == [gone]
+    assert here.source.calls["read"] == 1
+
+
+def test_after_a_failure_only_what_failed_is_brought(bench: Bench_) -> None:
+    """Run it again to resume."""
+    damage = Damage(path="b", change=lambda _: b"", times=ATTEMPTS)
+    here = bench(MemoryArtifactSource(damages=[damage]))
+    version = here.source.log("ds", {"a": b"first", "b": b"payload", "c": b"third"})
+    first, second = here.transfer(version), here.transfer(version)
+
+    assert len(first.failed) == 1
+    assert second.failed == ()
+    assert second.downloaded == len(b"payload")
+
+
+# --- digests of the store's own family
+
+
+def test_content_named_by_xxh128_is_asked_for_in_oxen_first(bench: Bench_) -> None:
+    """It is the store's own hash: an empty catalog costs nothing."""
+    here = bench()
+    here.transfer(here.source.log("ds", {"a": b"payload"}))
+    version = here.source.log("ds", {"a": b"payload"}, algorithm="XXH128")
+    result = here.transfer(version)
+
+    assert (result.downloaded, result.deduplicated) == (0, 7)
+    assert here.source.calls["read"] == 1
+
+
+def test_a_hash_that_begins_with_zero_is_found(bench: Bench_) -> None:
+    """Oxen writes it without zero padding, W&B writes all 16 bytes."""
+    data = next(
+        text
+        for text in (f"payload {number}".encode() for number in range(1000))
+        if len(oxen_hash(text)) < 32
+    )
+    here = bench()
+    here.transfer(here.source.log("ds", {"a": data}))
+    result = here.transfer(here.source.log("ds", {"a": data}, algorithm="XXH128"))
+
+    assert result.downloaded == 0
+    assert list(result.contents.values()) == [StoredContent(hash=oxen_hash(data), size=len(data))]
+
+
+# --- a lost catalog
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
+def test_a_lost_catalog_is_filled_again_from_the_lineage_file(
+    algorithm: Algorithm, bench: Bench_, committed: Committed, catalog: Catalog
+) -> None:
+    """The version's own commit says which content each digest stands for."""
+    here = bench()
+    files = {"a": b"payload", "b": b"abc"}
+    planned = here.plan_of(here.source, here.source.log("ds", files, algorithm=algorithm))
+    committed(here.source, here.store, planned)
+    _lose(catalog)
+    recall(here.store, catalog, planned)
+
+    assert here.bring(planned).downloaded == 0
+    assert catalog.known([planned.entries[0].digest]) == {
+        planned.entries[0].digest: StoredContent(hash=oxen_hash(b"payload"), size=7)
+    }
+
+
+def test_the_version_before_tells_what_a_new_one_has_in_common(
+    bench: Bench_, committed: Committed, catalog: Catalog
+) -> None:
+    """The head of the branch, for a version that is not committed yet."""
+    here = bench()
+    first = here.source.log("ds", {"a": b"payload", "b": b"other"})
+    committed(here.source, here.store, here.plan_of(here.source, first))
+    _lose(catalog)
+    second = here.source.log("ds", {"a": b"payload", "c": b"new!"})
+    planned = here.plan_of(here.source, second)
+    recall(here.store, catalog, planned)
+
+    assert here.bring(planned).downloaded == 4
+    other = here.plan_of(here.source, first).entries[1]
+    assert catalog.known([other.digest]) == {}  # what nobody asked for is not learned
+
+
+def test_nothing_is_read_from_oxen_when_the_catalog_knows_all(
+    bench: Bench_, committed: Committed, catalog: Catalog
+) -> None:
+    """The common case costs no request."""
+    here = bench()
+    planned = here.plan_of(here.source, here.source.log("ds", {"a": b"payload"}))
+    committed(here.source, here.store, planned)
+    before = dict(here.store.calls)
+    recall(here.store, catalog, planned)
+
+    assert here.store.calls == before
+
+
+@pytest.mark.parametrize(
+    "lineage",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"files": []}',
+        b'{"files": {"a": {}}}',
+        b'{"files": {"a": {"algorithm": "MD5", "digest": "?", "hash": "1", "size": "x"}}}',
+        b"\xff",
+    ],
+)
+def test_a_lineage_file_that_cannot_be_read_only_costs_the_transfer(
+    lineage: bytes, bench: Bench_, committed: Committed, catalog: Catalog
+) -> None:
+    """It is a cache of a cache."""
+    here = bench()
+    planned = here.plan_of(here.source, here.source.log("ds", {"a": b"payload"}))
+    made = committed(here.source, here.store, planned)
+    tree = [entry for entry in here.store.tree(made) if entry.path == "a"]
+    stored = here.store.put(planned.repo, [lineage])
+    file = replace(tree[0], path=".syncd/lineage.json", hash=stored.hash, size=stored.size)
+    here.store.falsify(made, [file, *tree])
+    _lose(catalog)
+    recall(here.store, catalog, planned)
+
+    assert here.bring(planned).downloaded == 7
+
+
+def _lose(catalog: Catalog) -> None:
+    """Forget all contents."""
+    with catalog._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM syncd_contents")

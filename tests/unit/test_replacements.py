@@ -1,0 +1,111 @@
+"""The key `oxen`: what is written is read, and what others wrote is not taken for ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncd.refs import CommitRef, RepoRef
+from syncd.replacements import KEY, Replacement, replacement_of
+
+DIGEST = "00ff" * 8
+LINK = Replacement(
+    commit=CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit="12ab"),
+    url="http://x/api/repos/team/proj-ds/file/12ab/.syncd/lineage.json",
+    source_version="team/proj/ds:v0",
+    source_artifact_id="QXJ0aWZhY3Q6MQ==",
+    source_digest="ab" * 16,
+    source_created_at="2026-01-01T00:00:00Z",
+    moved_files=2,
+    moved_bytes=1 << 40,
+    digest=DIGEST,
+    receipt={"tree": "ff", "files": 3},
+)
+COMPLETE = LINK.into({})[KEY] | {"complete": True}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_replacement_is_read_as_it_was_written(complete: bool) -> None:
+    """Through JSON text, beside what people wrote."""
+    link = replace(LINK, complete=complete)
+    metadata = json.loads(json.dumps(link.into({"rows": 5})))
+
+    assert metadata["rows"] == 5
+    assert replacement_of(metadata, DIGEST) == link
+
+
+def test_the_metadata_it_is_written_into_stays_as_it_was() -> None:
+    """It belongs to the source version."""
+    metadata: dict[str, Any] = {"rows": 5, KEY: "old"}
+    LINK.into(metadata)
+
+    assert metadata == {"rows": 5, KEY: "old"}
+
+
+def test_copied_metadata_does_not_make_a_draft_a_replacement() -> None:
+    """`new_draft()` copies metadata; its new files must be moved."""
+    assert replacement_of(LINK.into({}), "another digest") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({key: None} for key in ("repo", "commit", "moved_files", "moved_bytes", "digest")),
+        {"repo": "team/proj-ds"},
+        {"repo": "oxen://team"},
+        {"commit": ""},
+        {"commit": "a/b"},  # would be read as a path
+        {"moved_files": "many"},
+        {"moved_bytes": []},
+        {"moved_bytes": float("inf")},
+        {"receipt": "yes"},
+        {"receipt": [1]},
+    ],
+    ids=str,
+)
+def test_a_key_that_syncd_did_not_write_is_no_replacement(change: dict[str, Any]) -> None:
+    """Another tool may use the same name."""
+    assert replacement_of({KEY: COMPLETE | change}, DIGEST) is None
+
+
+@pytest.mark.parametrize("key", sorted(COMPLETE.keys() - {"receipt", "complete"}))
+def test_a_key_with_a_part_missing_is_no_replacement(key: str) -> None:
+    """All of it, or none."""
+    part = {name: value for name, value in COMPLETE.items() if name != key}
+
+    assert replacement_of({KEY: part}, DIGEST) is None
+
+
+@pytest.mark.parametrize("value", [1, "true", None, []])
+def test_only_true_means_complete(value: object) -> None:
+    """What is unsure is done again, which does no harm."""
+    link = replacement_of({KEY: COMPLETE | {"complete": value}}, DIGEST)
+
+    assert link is not None
+    assert not link.complete
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    JSON
+    | st.builds(
+        lambda change: {**COMPLETE, **change},
+        st.dictionaries(st.sampled_from(sorted(COMPLETE)), JSON, max_size=3),
+    )
+)
+def test_garbage_under_the_key_never_raises(garbage: object) -> None:
+    """Metadata is anybody's."""
+    link = replacement_of({KEY: garbage}, DIGEST)
+
+    assert link is None or replacement_of(link.into({}), DIGEST) == link
