@@ -16,6 +16,7 @@ from typing import Any
 from syncd import log, workflow
 from syncd.catalog.catalog import Record, State
 from syncd.clients.protocols import Run, Version
+from syncd.context import Context, Outcome
 from syncd.errors import NotFoundError
 from syncd.plans import Decision, TransferPlan
 from syncd.refs import RepoRef, RunRef, Target, alias_branch
@@ -33,11 +34,11 @@ class Report:
     """What a backfill did; `document()` is the answer of `syncd backfill --json`."""
 
     discovered: int = 0
-    replaced: list[workflow.Outcome] = field(default_factory=list)
+    replaced: list[Outcome] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, outcome: workflow.Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count how one version ended."""
         if outcome["state"] == State.REPLACED:
             self.replaced.append(outcome)
@@ -85,7 +86,7 @@ class Follower:
     def working(self, artifact_id: str, stage: log.Stage, done: int) -> None:
         """A stage of a version is done with so many more bytes."""
 
-    def ended(self, outcome: workflow.Outcome) -> None:
+    def ended(self, outcome: Outcome) -> None:
         """A version reached its end."""
 
 
@@ -139,8 +140,8 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         follower: told how it goes.
     """
     report = Report()
-    news: queue.SimpleQueue[workflow.Outcome] = queue.SimpleQueue()
-    context = workflow.Context(
+    news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    context = Context(
         source=runtime.source,
         store=runtime.store,
         catalog=runtime.catalog,
@@ -185,7 +186,7 @@ def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
     )
 
 
-def _ended(report: Report, follower: Follower, outcome: workflow.Outcome) -> None:
+def _ended(report: Report, follower: Follower, outcome: Outcome) -> None:
     report.add(outcome)
     follower.ended(outcome)
 
@@ -193,8 +194,8 @@ def _ended(report: Report, follower: Follower, outcome: workflow.Outcome) -> Non
 def _drive(
     runtime: Runtime,
     pending: Sequence[Discovered],
-    news: queue.SimpleQueue[workflow.Outcome],
-    ended: Callable[[workflow.Outcome], None],
+    news: queue.SimpleQueue[Outcome],
+    ended: Callable[[Outcome], None],
 ) -> None:
     """Queue versions as their inputs are done with, until all have ended."""
     waits = _inputs(runtime, [item.version for item in pending])

@@ -93,7 +93,9 @@ _secrets: set[str] = set()
 _CREDENTIALS = (
     re.compile(r"(?i)(\b(?:basic|bearer)\s+)(?=\S*[0-9=])[A-Za-z0-9+/=._~-]{6,}"),
     re.compile(r"(?i)(\b(?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?)[^\s'\",}]{6,}"),
-    re.compile(r"(?i)([?&](?:x-(?:amz|goog)-signature|signature|sig|token)=)[^&\s'\"]+"),
+    re.compile(
+        r"(?i)([?&](?:x-[a-z]+-(?:signature|security-token)|signature|sig|token)=)[^&\s'\"]+"
+    ),
     re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"),
 )
 _HIDDEN_KEYS = frozenset({"authorization", "proxy-authorization", "api_key", "token", "password"})

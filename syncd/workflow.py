@@ -12,79 +12,25 @@ with an outcome, never with an exception: one bad version must not stop the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import asdict
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
 from syncd import errors, log
-from syncd.catalog.catalog import Catalog, State
-from syncd.clients.protocols import ArtifactSource, Run, StoredContent, Version, VersionStore
-from syncd.config import Config
-from syncd.plans import Decision, Digest, Receipt, TransferPlan
-from syncd.refs import CommitRef, RunRef, Target
+from syncd.catalog.catalog import State
+from syncd.clients.protocols import ArtifactSource, Version
+from syncd.context import Context, Outcome
+from syncd.plans import Decision, Receipt, TransferPlan
+from syncd.refs import CommitRef, Target
 from syncd.replacements import replacement_of
-from syncd.stages import annotate, commit, plan, replace, transfer, verify
+from syncd.stages import annotate, commit, replace, transfer, verify
 
 QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
 PATH_VERSION = "syncd-path-1"
 POLL = 0.1  # seconds between looks at the queue
-PLANS_KEPT = 16
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
-Outcome = dict[str, Any]
-
-
-def _ignore(*_: object) -> None:
-    pass
-
-
-@dataclass(slots=True, kw_only=True)
-class Context:
-    """What the workflows of this process work with.
-
-    Args:
-        source: W&B.
-        store: Oxen.
-        catalog: the local state.
-        config: the configuration.
-        progress: told of a version's stage and payload bytes done with.
-        finished: told of each outcome, also of workflows that an earlier process began.
-    """
-
-    source: ArtifactSource
-    store: VersionStore
-    catalog: Catalog
-    config: Config
-    progress: Callable[[str, log.Stage, int], None] = _ignore
-    finished: Callable[[Outcome], None] = _ignore
-    plans: Callable[[str], TransferPlan] = field(init=False)
-    runs: Callable[[RunRef], Run] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.plans = lru_cache(PLANS_KEPT)(self._plan)
-
-    def _plan(self, artifact_id: str) -> TransferPlan:
-        version = self.source.version(artifact_id)
-        return plan.plan(version, self.source.manifest(version), self.config)
-
-    def contents(self, planned: TransferPlan) -> dict[Digest, StoredContent]:
-        """What Oxen holds for each moved or kept entry of a plan.
-
-        Raises:
-            TransientError: when the catalog was lost since the transfer.
-        """
-        wanted = {item.digest for item in planned.of(Decision.MOVE, Decision.KEEP)}
-        known = self.catalog.known(wanted)
-        if wanted - known.keys():
-            raise errors.TransientError(
-                f"{planned.version.ref}: the state was lost between transfer and commit"
-            )
-        return known
-
-
 _context: Context | None = None
 
 
@@ -367,6 +313,7 @@ def _quarantine(
     error: errors.SyncdError,
 ) -> Outcome:
     failed = {"stage": str(stage), "error": str(error), "hint": error.hint}
+    version = version or _looked_up(context.source, artifact_id)
     name = str(version.ref) if version else artifact_id
     log.get().error(stage.failed, artifact=name, error=str(error))
     if version is not None:
@@ -378,6 +325,14 @@ def _quarantine(
             hint=error.hint,
         )
     return _outcome(artifact_id, version, State.QUARANTINED, **failed)
+
+
+def _looked_up(source: ArtifactSource, artifact_id: str) -> Version | None:
+    """The version, where W&B still tells: a failure needs a name that a person knows."""
+    try:
+        return source.version(artifact_id)
+    except errors.SyncdError:
+        return None
 
 
 def _outcome(artifact_id: str, version: Version | None, state: State, **more: Any) -> Outcome:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+WIDE = 400  # columns of a table that no terminal shows
 
 
 class Output:
@@ -64,7 +65,9 @@ class Output:
 
         self.written = True
         with self._stream() as stream:
-            human(Console(file=stream, highlight=False, soft_wrap=True))
+            # A file or a pipe has no width: rows stay whole for whoever searches them.
+            width = None if stream.isatty() else WIDE
+            human(Console(file=stream, highlight=False, soft_wrap=True, width=width))
 
     def line(self, document: Mapping[str, Any]) -> None:
         """Write the document as one line of JSON, whether or not `--json` was given."""

@@ -56,7 +56,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
         f"{name}_{part}"
         for name in SHORT_KEYS
         for part in ("repo", "commit")
-        if run.config.get(f"{name}_{part}") in ours
+        if str(run.config.get(f"{name}_{part}")) in ours
     }
     values: dict[str, Any] = {
         key: value for key, value in wanted.items() if key not in run.config or key in mine
@@ -94,6 +94,6 @@ def _written_before(config: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for side in full.values():
         for text in side.values() if isinstance(side, Mapping) else ():
-            repo, _, commit = str(text).rpartition("@")
-            found |= {repo, commit}
+            repo, at, commit = str(text).rpartition("@")
+            found |= {repo, commit} if at else set()
     return found

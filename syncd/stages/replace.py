@@ -45,7 +45,9 @@ def replace(
         PermanentError: when W&B hands back a version that is not this replacement.
     """
     now = source.version(plan.version.id)
-    made = existing or _log(source, plan, now, commit, receipt, contents, base_url)
+    made = existing or _log(
+        source, plan, now, commit=commit, receipt=receipt, contents=contents, base_url=base_url
+    )
     written = replacement_of(made.metadata, made.digest)
     if written is None or written.source_artifact_id != now.id:
         raise PermanentError(
@@ -73,6 +75,7 @@ def _log(
     source: ArtifactSource,
     plan: TransferPlan,
     now: Version,
+    *,
     commit: CommitRef,
     receipt: Receipt,
     contents: Mapping[str, str],

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    ("workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
+    ("context", "workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -58,11 +58,11 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("clients.wandb", "training", "demo.client", "demo.project"),
+    "wandb": ("training", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story"),
     "sqlalchemy": ("catalog", "catalog."),
-    "dbos": ("workflow", "runtime", "daemon"),
+    "dbos": ("context", "workflow", "runtime", "daemon"),
     "apscheduler": ("scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),

@@ -1,0 +1,111 @@
+"""A version's manifest and the bytes that W&B holds, over signed URLs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+
+from syncd import retry
+from syncd.clients import wandb_graphql as gql
+from syncd.clients.http import CHUNK_BYTES, check_status, check_url, translated
+from syncd.clients.protocols import Version
+from syncd.clients.wandb_session import WandbSession
+from syncd.errors import IntegrityError, ManifestError, NotFoundError
+from syncd.manifest import Entry, Manifest, from_json
+
+FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
+CACHED_VERSIONS = 8  # versions whose signed URLs are kept
+
+
+class WandbFiles:
+    """Reads what lies behind versions; signed URLs are fetched in pages and kept for a few.
+
+    Args:
+        session: the server.
+    """
+
+    def __init__(self, session: WandbSession) -> None:
+        self._session = session
+        self._urls: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def manifest(self, version: Version) -> Manifest:
+        """The version's manifest.
+
+        Raises:
+            ManifestError: when it cannot be read.
+        """
+        what = f"read the manifest of {version.ref}"
+
+        def attempt() -> bytes:
+            data = self._session.query(what, gql.MANIFEST, {"id": version.id})
+            current = (data["artifact"] or {}).get("currentManifest")
+            if not current:
+                raise ManifestError(f"{version.ref} has no manifest")
+            url = check_url(current["file"]["directUrl"])
+            with translated(what, url):
+                answer = self._session.http.get(url)
+            check_status(what, answer)
+            return answer.content
+
+        try:
+            return from_json(msgspec.json.decode(retry.call(attempt, what=what)))
+        except msgspec.DecodeError as error:
+            raise ManifestError(f"the manifest of {version.ref} is not JSON: {error}") from error
+
+    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
+        """The bytes of one entry, in chunks of 1 MiB; a refused signed URL is renewed once."""
+        what = f"download {version.ref} {entry.path}"
+        for renewed in (False, True):
+            url = self._file_url(version, entry, renew=renewed)
+            with translated(what, url), self._session.http.stream("GET", url) as answer:
+                if answer.status_code in {401, 403} and not renewed:
+                    continue
+                check_status(what, answer)
+                yield from _exactly(answer, what)
+                return
+
+    def _file_url(self, version: Version, entry: Entry, *, renew: bool) -> str:
+        with self._lock:
+            urls = self._urls.get(version.id)
+            if urls is None or renew:
+                urls = self._sign(version)
+                self._urls[version.id] = urls
+                while len(self._urls) > CACHED_VERSIONS:
+                    self._urls.popitem(last=False)
+        if entry.path not in urls:
+            raise NotFoundError(f"{version.ref} {entry.path}: W&B has no download URL for it")
+        return check_url(urls[entry.path])
+
+    def _sign(self, version: Version) -> dict[str, str]:
+        ref = version.ref
+        return {
+            node["name"]: node["directUrl"]
+            for node in self._session.pages(
+                f"sign the files of {ref}",
+                gql.FILE_URLS,
+                {
+                    "entity": ref.entity,
+                    "project": ref.project,
+                    "collection": ref.collection,
+                    "alias": ref.alias,
+                },
+                lambda data: data["project"]["artifactCollection"]["artifactMembership"]["files"],
+                page=FILE_URL_PAGE,
+            )
+        }
+
+
+def _exactly(answer: httpx.Response, what: str) -> Iterator[bytes]:
+    """The body in chunks, as many bytes as were promised (gzip is not asked for, nor undone)."""
+    promised = answer.headers.get("content-length")
+    count = 0
+    for chunk in answer.iter_raw(CHUNK_BYTES):
+        count += len(chunk)
+        yield chunk
+    if promised is not None and promised.isdecimal() and int(promised) != count:
+        raise IntegrityError(f"{what}: {count} of {promised} bytes arrived")

@@ -1,0 +1,64 @@
+"""What W&B's GraphQL answers mean, as the values of `clients.protocols`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from syncd.clients.protocols import Version
+from syncd.errors import NotFoundError
+from syncd.refs import ArtifactRef, RunRef
+
+Json = dict[str, Any]
+
+
+def config_values(config: str | None) -> Json:
+    """A run's config as plain `key -> value`, from the JSON text that W&B keeps."""
+    document = json.loads(config or "{}")
+    return {
+        key: item["value"] if isinstance(item, dict) and "value" in item else item
+        for key, item in document.items()
+    }
+
+
+def run_ref(node: Json) -> RunRef:
+    """A run's name, from its node with project and entity."""
+    project = node["project"]
+    return RunRef(entity=project["entity"]["name"], project=project["name"], run_id=node["name"])
+
+
+def version_of(node: Json) -> Version:
+    """Read the fields of `wandb_graphql._VERSION`."""
+    sequence = node["artifactSequence"]
+    if not sequence or not sequence["project"] or node["versionIndex"] is None:
+        raise NotFoundError(f"artifact {node['id']}: its collection is not visible to this API key")
+    project, entity = sequence["project"]["name"], sequence["project"]["entity"]["name"]
+    creator = node["createdBy"] or {}
+    is_run = creator.get("__typename") == "Run"
+    author = ((creator.get("user") or {}) if is_run else creator).get("username")
+    metadata = json.loads(node["metadata"] or "{}")
+    own = {"name": sequence["name"], "project": {"name": project, "entity": {"name": entity}}}
+    return Version(
+        id=node["id"],
+        ref=ArtifactRef(
+            entity=entity,
+            project=project,
+            collection=sequence["name"],
+            alias=f"v{node['versionIndex']}",
+        ),
+        type=node["artifactType"]["name"],
+        digest=node["digest"],
+        size=int(node["size"] or 0),
+        file_count=int(node["fileCount"] or 0),
+        created_at=node["createdAt"],
+        aliases=tuple(
+            item["alias"] for item in node["aliases"] or [] if item["artifactCollection"] == own
+        ),
+        tags=tuple(tag["name"] for tag in node["tags"] or []),
+        description=node["description"],
+        metadata=metadata if isinstance(metadata, dict) else {},
+        run=run_ref(creator) if is_run and creator.get("project") else None,
+        author=author or "",
+        ttl_seconds=-1 if node["ttlIsInherited"] else node["ttlDurationSeconds"],
+        history_step=node["historyStep"],
+    )
