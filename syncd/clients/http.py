@@ -56,8 +56,12 @@ def check_url(url: str) -> str:
     Raises:
         PermanentError: for any other URL; what W&B names must not make us read local files.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError as error:  # brackets that hold no address, a port that is none
+        raise PermanentError("a URL that cannot be read is no http(s) URL") from error
+    if not web:
         raise PermanentError(f"{place(url) if parts.hostname else 'a URL'} is not an http(s) URL")
     return url
 
@@ -72,8 +76,14 @@ def translated(what: str, url: str) -> Iterator[None]:
     """
     try:
         yield
-    except httpx.RemoteProtocolError as error:
-        raise IntegrityError(f"{what}: the answer of {place(url)} was cut short") from error
+    except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
+        raise IntegrityError(
+            f"{what}: the answer of {place(url)} was cut short or garbled"
+        ) from error
+    except (httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
+        raise PermanentError(
+            f"{what}: {place(url)} leads in a circle, or away from the web"
+        ) from error
     except httpx.TransportError as error:
         raise ServiceUnavailableError(
             f"{what}: {place(url)} did not answer ({type(error).__name__})"

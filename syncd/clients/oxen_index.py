@@ -36,7 +36,6 @@ from typing import Any, Self
 import xxhash
 
 from syncd.clients.oxen_paths import HASH
-from syncd.clients.oxen_paths import unsupported_path as unsupported_path  # noqa: PLC0414 found here too
 from syncd.clients.protocols import Author, Commit, TreeEntry
 from syncd.errors import InvalidNameError, PermanentError, SyncdError
 from syncd.refs import CommitRef, RepoRef

@@ -23,17 +23,17 @@ import xxhash
 from syncd.clients import oxen_proof, oxen_recovery
 from syncd.clients.oxen_changes import changes, scaffold
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
+from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_paths import NOWHERE, check_branch, checked_tree
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import (
     Checkpoint,
     OxenRepository,
     escaped,
-    locked,
     unique_time,
 )
 from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry
-from syncd.errors import NotFoundError, PermanentError, StoreLockedError, VerificationError
+from syncd.errors import NotFoundError, StoreLockedError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 
 ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
@@ -143,7 +143,7 @@ class EmbeddedVersionStore:
         entries = checked_tree(tree)
         index = RepoIndex(self._root, repo)
         with self._opened(index) as opened:
-            _check_contents(index, entries)
+            oxen_proof.check_contents(index, entries)
             heads = opened.branches()
             parent = heads.get(branch)
             if index.has_commits():  # else there is nothing a new folder could clash with
@@ -300,8 +300,10 @@ class EmbeddedVersionStore:
         """The repository, healed, for this thread alone; left at rest."""
         with (
             _io(f"cannot write {index.repo}"),
-            locked(index, self._root / ".syncd" / "config", self._checkpoint) as opened,
+            exclusive(index),
         ):
+            config = self._root / ".syncd" / "config"
+            opened = OxenRepository(index, config, self._checkpoint)
             oxen_recovery.heal(opened, _PROCESS)
             try:
                 yield opened
@@ -349,17 +351,3 @@ def _io(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise translated(error, what) from error
-
-
-def _check_contents(index: RepoIndex, entries: Sequence[TreeEntry]) -> None:
-    for entry in entries:
-        try:
-            size = index.content(entry.hash).stat().st_size
-        except FileNotFoundError as error:
-            raise PermanentError(
-                f"{index.repo} lacks the content {entry.hash} of {entry.path!r}"
-            ) from error
-        if size != entry.size:
-            raise PermanentError(
-                f"{index.repo} holds {size} bytes for {entry.path!r}, not {entry.size}"
-            )

@@ -17,9 +17,10 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients.oxen_changes import Changes, expected_missing
-from syncd.clients.oxen_index import CommitIndex, IndexEntry
+from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.oxen_paths import parents
 from syncd.clients.oxen_repo import Difference, OxenRepository, unique_time
+from syncd.clients.protocols import TreeEntry
 from syncd.errors import PermanentError
 
 CHUNK = 1 << 20  # bytes read at once
@@ -39,6 +40,19 @@ def damage(path: Path, content: str, size: int) -> str | None:
     if f"{digest.intdigest():x}" != content:
         return f"has the hash {digest.intdigest():x} instead of {content}"
     return None
+
+
+def check_contents(index: RepoIndex, entries: Iterable[TreeEntry]) -> None:
+    """See that every content is there in full length.
+
+    Raises:
+        PermanentError: for the first that is not.
+    """
+    for entry in entries:
+        if wrong := _length(index.content(entry.hash), entry.size):
+            raise PermanentError(
+                f"the content {entry.hash} of {entry.path!r} in {index.repo} {wrong}"
+            )
 
 
 def staged(opened: OxenRepository, commit: str, changes: Changes) -> list[str]:

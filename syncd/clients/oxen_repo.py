@@ -34,7 +34,6 @@ liboxen holds Python's GIL during a call and prints progress to standard output.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -47,9 +46,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
+from syncd.clients.oxen_lock import in_use
 from syncd.clients.oxen_paths import NOWHERE, parents
 from syncd.clients.protocols import Author, Commit
-from syncd.errors import PermanentError, StoreLockedError
+from syncd.errors import PermanentError
 from syncd.refs import CommitRef
 
 Checkpoint = Callable[[str], None]
@@ -58,8 +58,6 @@ COMMIT_TRIES = 5
 ONE_NODE = 1 << 40  # entries: a folder is never split
 _VNODE_SIZE = re.compile(r"^vnode_size\s*=.*\n", re.MULTILINE)
 _NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
-_locks: dict[Path, threading.RLock] = {}  # liboxen's state is process-wide, so are these
-_locks_guard = threading.Lock()
 _author_lock = threading.Lock()  # the author is read from one file named by one variable
 _clock_lock = threading.Lock()
 _last_time = 0
@@ -107,7 +105,7 @@ def unique_time() -> int:
 
 
 class OxenRepository:
-    """A repository that this process holds the lock of; made by `locked`."""
+    """A repository that this thread has for itself (`oxen_lock.exclusive`); made on demand."""
 
     def __init__(self, index: RepoIndex, config: Path, checkpoint: Checkpoint) -> None:
         self.index = index
@@ -116,6 +114,7 @@ class OxenRepository:
         self.checkpoint = checkpoint
         if not index.exists():
             self._init()
+        self._keep_folders_whole()
         self._library = self._open(index.worktree)
 
     def _open(self, path: Path) -> _Library:
@@ -132,14 +131,19 @@ class OxenRepository:
         fresh.mkdir(parents=True)
         with self._translated("init"):
             self._open(fresh).init()
-        settings = fresh / ".oxen" / "config.toml"
-        text = _VNODE_SIZE.sub("", settings.read_text())
-        settings.write_text(f"vnode_size = {ONE_NODE}\n{text}")
         self.checkpoint("init.made")
         self.index.worktree.mkdir(parents=True, exist_ok=True)
         (fresh / ".oxen").rename(self.index.oxen)
         sync_directory(self.index.worktree)
         fresh.rmdir()
+
+    def _keep_folders_whole(self) -> None:
+        """See "node names"."""
+        settings = self.index.oxen / "config.toml"
+        line, text = f"vnode_size = {ONE_NODE}\n", settings.read_text()
+        if not text.startswith(line):
+            with replaced(settings) as path:
+                path.write_text(line + _VNODE_SIZE.sub("", text))
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -152,7 +156,7 @@ class OxenRepository:
                 raise
             text = " ".join(str(error).split())[:500]
             if "lock file" in text.lower() or "LockTimeout" in text:
-                raise _locked(self.index) from error
+                raise in_use(self.index) from error
             raise PermanentError(f"Oxen cannot {what} {self.index.repo}: {text}") from error
 
     # --- where HEAD points
@@ -348,35 +352,3 @@ class OxenRepository:
 def escaped(path: str) -> str:
     """A path as a pattern that matches it alone."""
     return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)
-
-
-def _locked(index: RepoIndex) -> StoreLockedError:
-    try:
-        holder = index.lock.read_text().strip()
-    except OSError:
-        holder = ""
-    by = f"process {holder}" if holder and holder != str(os.getpid()) else "another process"
-    return StoreLockedError(f"{index.repo} is in use by {by}")
-
-
-@contextmanager
-def locked(index: RepoIndex, config: Path, checkpoint: Checkpoint) -> Iterator[OxenRepository]:
-    """The repository, made on demand, with no other thread or process at work in it.
-
-    Raises:
-        StoreLockedError: when another process is at work in it.
-    """
-    with _locks_guard:
-        lock = _locks.setdefault(index.worktree, threading.RLock())
-    with lock:
-        index.directory.mkdir(parents=True, exist_ok=True)
-        with index.lock.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise _locked(index) from error
-            if index.lock.read_text().strip() != str(os.getpid()):
-                file.truncate(0)
-                file.write(f"{os.getpid()}\n")
-                file.flush()
-            yield OxenRepository(index, config, checkpoint)

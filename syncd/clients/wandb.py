@@ -317,8 +317,9 @@ class WandbSource:
             raise NotFoundError(f"{run}: there is no such run")
         config = json.loads(node["config"] or "{}")
         changed = {key: item for key, item in config.items() if key not in unset}
+        held = config_values(node["config"])
         for key, value in values.items():
-            if key not in changed or changed[key].get("value") != value:
+            if key not in changed or held[key] != value:
                 changed[key] = {"value": value, "desc": None}
         if changed == config:
             return False

@@ -19,6 +19,7 @@ from syncd.manifest import Entry, Manifest, from_json
 
 FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
 CACHED_VERSIONS = 8  # versions whose signed URLs are kept
+AS_STORED = {"Accept-Encoding": "identity"}  # httpx asks for gzip by itself
 
 
 class WandbFiles:
@@ -62,7 +63,8 @@ class WandbFiles:
         what = f"download {version.ref} {entry.path}"
         for renewed in (False, True):
             url = self._file_url(version, entry, renew=renewed)
-            with translated(what, url), self._session.http.stream("GET", url) as answer:
+            stream = self._session.http.stream("GET", url, headers=AS_STORED)
+            with translated(what, url), stream as answer:
                 if answer.status_code in {401, 403} and not renewed:
                     continue
                 check_status(what, answer)

@@ -1,4 +1,4 @@
-"""What the acceptance tests share. Helpers beside the tests are imported by name.
+"""What the acceptance tests share. The helpers in `support` are imported by name.
 
 Logging a project with the SDK takes seconds, so each is logged once for all processes of the test
 session, and each test starts a server of its own on a copy.
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from acceptance_project import LOG_SMALL
 from acceptance_state import end_state

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from acceptance_state import end_state
 from acceptance_world import World
+
+
+@pytest.fixture
+def unconnected(tmp_path: Path) -> Iterator[World]:
+    """A world whose server does not answer."""
+    server = {"base_url": "http://127.0.0.1:9", "api_key": "a" * 40, "entity": "sandbox"}
+    with World(tmp_path, server) as made:
+        yield made
 
 
 def test_every_report_is_one_json_document_on_standard_output(small: World) -> None:
@@ -78,10 +87,9 @@ def test_second_backfill_beside_a_running_one_is_refused(
     assert end_state(small, small.folder / "scratch") == undisturbed
 
 
-def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_of_a_configuration_is_told_at_once(unconnected: World) -> None:
     """Each with its key path, and nothing is contacted."""
-    world = _unconnected(tmp_path)
-    world.config.write_text(
+    unconnected.config.write_text(
         """
         [wandb]
         base_url = "ftp://nowhere"
@@ -100,7 +108,7 @@ def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> Non
         """,
         encoding="utf-8",
     )
-    done = world.syncd("backfill", "--json", code=2)
+    done = unconnected.syncd("backfill", "--json", code=2)
 
     problems = done.document["error"]["problems"]
     paths = {problem.split(":", 1)[0] for problem in problems}
@@ -118,17 +126,17 @@ def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> Non
     assert all(path in done.err for path in expected)
 
 
-def test_missing_api_key_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+def test_missing_api_key_is_a_mistake_of_the_configuration(unconnected: World) -> None:
     """Exit 2, with the places a key may come from."""
-    done = _unconnected(tmp_path).syncd("backfill", code=2, WANDB_API_KEY="")
+    done = unconnected.syncd("backfill", code=2, WANDB_API_KEY="")
 
     assert "WANDB_API_KEY" in done.err
     assert "wandb.api_key_file" in done.err
 
 
-def test_wandb_that_cannot_be_reached_is_told_with_a_hint(tmp_path: Path) -> None:
+def test_wandb_that_cannot_be_reached_is_told_with_a_hint(unconnected: World) -> None:
     """Exit 5: run it again later."""
-    done = _unconnected(tmp_path).syncd("backfill", "--json", code=5, impatient=True)
+    done = unconnected.syncd("backfill", "--json", code=5, impatient=True)
 
     error = done.document["error"]
     assert "http://127.0.0.1:9" in error["message"]
@@ -152,8 +160,3 @@ def test_unknown_project_is_told_with_a_hint(small: World, word: str) -> None:
 
     assert "sandbox/nowhere" in done.document["error"]["message"]
     assert "spelling" in done.document["error"]["hint"]
-
-
-def _unconnected(folder: Path) -> World:
-    server = {"base_url": "http://127.0.0.1:9", "api_key": "a" * 40, "entity": "sandbox"}
-    return World(folder, server)

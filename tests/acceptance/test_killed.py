@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 from typing import Any
 
 import pytest
-from acceptance_state import differences, end_state
+from acceptance_state import differences, end_state, raw
 from acceptance_world import World
 
 HELD = "delay:600000"  # milliseconds; longer than any test
@@ -47,6 +49,21 @@ def _kill_at_call(world: World, operation: str) -> None:
     world.heal()
 
 
+def _latest(world: World) -> dict[str, str]:
+    """By collection, the version that was logged with what `latest` names now."""
+    found = {}
+    for name, versions in raw(world)[0].items():
+        (holder,) = (
+            version
+            for version in versions
+            if "latest" in {alias["alias"] for alias in version["aliases"]}
+        )
+        link = json.loads(holder["metadata"] or "{}").get("oxen")
+        own = f"{name}:v{holder['versionIndex']}"
+        found[name] = link["source_version"].rpartition("/")[2] if link else own
+    return found
+
+
 def _assert_as(undisturbed: dict[str, Any], world: World) -> None:
     assert differences(end_state(world, world.folder / "scratch"), undisturbed) == []
 
@@ -68,8 +85,27 @@ def test_killed_in_the_middle_of_a_call_the_next_run_reaches_the_same_end(
 ) -> None:
     """A replacement that was made in part is found and finished."""
     _kill_at_call(small, operation)
+    between = _latest(small)
     small.backfill()
 
+    assert between == {"ds": "ds:v1", "model": "model:v0"}
+    _assert_as(undisturbed, small)
+
+
+def test_interrupted_politely_it_says_so_at_once_and_goes_on_later(
+    small: World, undisturbed: dict[str, Any]
+) -> None:
+    """Ctrl-C ends with 130, even while a call hangs."""
+    small.fault("graphql:CommitArtifact", HELD, times=1)
+    with small.running("backfill") as process:
+        process.alive_until(lambda: small.asked("CommitArtifact") > 0, "a call hangs")
+        process.popen.send_signal(signal.SIGINT)
+        done = process.wait()
+    small.heal()
+    small.backfill()
+
+    assert done.code == 130
+    assert "progress is kept" in done.err.lower()
     _assert_as(undisturbed, small)
 
 
@@ -99,7 +135,9 @@ def test_killed_at_an_edge_and_its_state_lost_the_next_run_reaches_the_same_end(
     _assert_as(undisturbed, small)
 
 
-@pytest.mark.parametrize("operation", ["CommitArtifact", "AddAliases", "UseArtifact", "UpsertBucket"])
+@pytest.mark.parametrize(
+    "operation", ["CommitArtifact", "AddAliases", "UseArtifact", "UpsertBucket"]
+)
 def test_killed_in_a_call_and_its_state_lost_the_next_run_reaches_the_same_end(
     small: World, undisturbed: dict[str, Any], operation: str
 ) -> None:

@@ -1,7 +1,11 @@
-"""The stores that keep the contract; a new one adds a harness to `HARNESSES`."""
+"""The stores that keep the contract; a new one adds a harness to `HARNESSES`.
+
+Helpers beside the tests are imported by name.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +13,13 @@ import pytest
 
 from syncd.clients.oxen_index import IndexEntry, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
-from syncd.clients.oxen_repo import locked
+from syncd.clients.oxen_lock import exclusive
+from syncd.clients.oxen_repo import OxenRepository
 from syncd.clients.protocols import TreeEntry, VersionStore
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore, StoreHarness
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class MemoryHarness:
@@ -75,7 +82,8 @@ class EmbeddedHarness:
     def checked_out(self, commit: CommitRef) -> Mapping[str, bytes]:
         """What liboxen restores, which walks the tree from its root."""
         index = RepoIndex(self._root, commit.repo)
-        with locked(index, self._root / ".syncd" / "config", lambda _: None) as opened:
+        with exclusive(index):
+            opened = OxenRepository(index, self._root / ".syncd" / "config", lambda _: None)
             opened.clear()
             opened.set_head(commit.commit)
             opened._library.restore(".", False, commit.commit)

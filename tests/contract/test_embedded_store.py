@@ -15,6 +15,8 @@ import pytest
 
 from syncd.clients.oxen_index import CommitIndex, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
+from syncd.clients.oxen_lock import exclusive
+from syncd.clients.oxen_repo import ONE_NODE, OxenRepository
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import PermanentError, StoreLockedError
 from syncd.refs import CommitRef, RepoRef
@@ -125,6 +127,47 @@ def test_the_working_directory_does_not_matter(
     second = commit(store, ("d/b", "new/e/f"))
 
     assert holds(store, second, ("d/b", "new/e/f"))
+
+
+def test_swapped_contents_with_equal_times_are_seen(tmp_path: Path) -> None:
+    """As files have that are written within one tick of the clock."""
+    store = EmbeddedVersionStore(tmp_path)
+    one, two = (store.put(REPO, [data]) for data in (b"A", b"B"))
+    refs = []
+    for turn in range(4):
+        for content in (one, two):
+            os.utime(RepoIndex(tmp_path, REPO).content(content.hash), ns=(10**18, 10**18))
+        tree = [
+            TreeEntry(path=path, hash=content.hash, size=1)
+            for path, content in zip("xy", (one, two)[:: 1 - 2 * (turn % 2)], strict=True)
+        ]
+        refs.append(store.commit(REPO, branch="main", tree=tree, message=f"{turn}", author=ANN))
+
+    index = RepoIndex(tmp_path, REPO)
+    with exclusive(index):  # by liboxen alone, for the store's index is right in any case
+        opened = OxenRepository(index, tmp_path / ".syncd" / "config", lambda _: None)
+        found = [
+            b"".join(file.read_bytes() for _, file in opened.files(ref.commit)) for ref in refs
+        ]
+        opened.rest()
+
+    assert found == [b"AB", b"BA", b"AB", b"BA"]
+    assert [list(store.verify(ref)) for ref in refs] == [[], [], [], []]
+
+
+def test_folders_are_kept_whole(tmp_path: Path) -> None:
+    """Also in repositories that others made: see `oxen_repo`, "node names"."""
+    store = EmbeddedVersionStore(tmp_path)
+    commit(store, FIRST)
+    settings = RepoIndex(tmp_path, REPO).oxen / "config.toml"
+    assert f"vnode_size = {ONE_NODE}\n" in settings.read_text()
+    settings.write_text(settings.read_text().replace(str(ONE_NODE), "2"))
+
+    refs = [commit(store, paths) for paths in (SECOND, FIRST)]
+
+    assert f"vnode_size = {ONE_NODE}\n" in settings.read_text()
+    assert holds(store, refs[0], SECOND)
+    assert holds(store, refs[1], FIRST)
 
 
 def test_an_incremental_commit_stages_only_what_changed(

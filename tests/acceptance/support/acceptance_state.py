@@ -136,7 +136,7 @@ def oxen_state(store: Path, scratch: Path) -> dict[str, Any]:
             for path in copy.iterdir():
                 if path.name != ".oxen":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            repo.restore(".", False, commit.id)  # noqa: FBT003 positional in the library
+            repo.restore(".", False, commit.id)
             files = {
                 path: digest
                 for path, digest in tree(copy).items()

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SYNCD = [sys.executable, "-m", "syncd"]
 IMPATIENT = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
-DEADLINE = 60.0  # seconds for anything a test waits for
+DEADLINE = 100.0  # seconds for anything a test waits for
 Result = TypeVar("Result")
 
 
@@ -141,9 +141,7 @@ class Process:
 
 
 @contextmanager
-def started(
-    command: Sequence[str], folder: Path, environ: Mapping[str, str]
-) -> Iterator[Process]:
+def started(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Iterator[Process]:
     """A process that does not outlive the block."""
     process = Process(command, folder, environ)
     try:

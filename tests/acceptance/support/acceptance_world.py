@@ -171,6 +171,8 @@ def world(folder: Path, data: Path) -> Iterator[World]:
     """A world on a sandbox with this data directory."""
     home = environment(folder / "home")
     words = ["sandbox", "serve", "--port", "0", "--data", str(data)]
-    with started([*SYNCD, *words], folder, home) as server:
-        with World(folder, server.first_line()) as made:
-            yield made
+    with (
+        started([*SYNCD, *words], folder, home) as server,
+        World(folder, server.first_line()) as made,
+    ):
+        yield made

@@ -1,0 +1,265 @@
+"""Files and manifests over signed URLs: whole, without the key, and from the web alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.clients.wandb import WandbSource
+from syncd.errors import (
+    AuthenticationError,
+    IntegrityError,
+    ManifestError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+    SyncdError,
+)
+from syncd.manifest import Entry, Manifest, to_json
+from tests.unit.clients.wandb_server import (
+    BASIC,
+    KEY,
+    SIGNATURE,
+    Answer,
+    Server,
+    harmless,
+    node,
+    page,
+    version,
+)
+
+ENTRY = Entry(path="d/a.bin", digest="aaaa", size=7, birth_artifact_id="QQ==")
+
+
+def signed(url: str) -> dict[str, Any]:
+    """The answer that names a file's URL."""
+    files = page({"name": ENTRY.path, "directUrl": url})
+    return {"project": {"artifactCollection": {"artifactMembership": {"files": files}}}}
+
+
+# --- files
+
+
+def test_a_file_is_read_from_its_signed_url_without_the_key(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Nor with what ~/.netrc may hold for that host; the key goes to the API alone."""
+    (Path(os.environ["HOME"]) / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    storage.on("/blob", Answer(body=b"payload"))
+
+    assert b"".join(source.read(ours, ENTRY)) == b"payload"
+    [asked] = storage.asked["/blob"]
+    assert asked.query == f"sig={SIGNATURE}"
+    assert "authorization" not in asked.headers
+    assert KEY not in str(asked)
+    assert {request.headers["authorization"] for request in api.all_asked()} == {f"Basic {BASIC}"}
+
+
+def test_a_signed_url_on_the_apis_own_host_gets_no_key_either(
+    api: Server, source: WandbSource
+) -> None:
+    """Its signature is what it needs."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(f"{api.url}/blob?sig={SIGNATURE}"))
+    api.on("/blob", Answer(body=b"payload"))
+    list(source.read(ours, ENTRY))
+
+    assert "authorization" not in api.asked["/blob"][0].headers
+
+
+def test_a_redirect_does_not_carry_the_key_away(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """The other host gets the question, not the credentials."""
+    api.on("ArtifactByID", Answer(status=307, headers={"Location": f"{storage.url}/graphql"}))
+    storage.on("ArtifactByID", {"artifact": node()})
+
+    assert source.version("id0").id == "id0"
+    assert "authorization" not in storage.asked["ArtifactByID"][0].headers
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_signed_url_that_has_run_out_is_renewed_once(
+    status: int, api: Server, storage: Server, source: WandbSource
+) -> None:
+    """A long transfer outlives its URLs."""
+    ours = version(source, api)
+    api.on(
+        "GetArtifactMembershipFileUrls",
+        signed(f"{storage.url}/old?sig={SIGNATURE}"),
+        signed(f"{storage.url}/new?sig={SIGNATURE}"),
+    )
+    storage.on("/old", Answer(body=b"payload"), Answer(status=status, body=b"expired"))
+    storage.on("/new", Answer(body=b"payload"))
+    for _ in range(3):  # fresh, run out, and from then on the new one
+        assert b"".join(source.read(ours, ENTRY)) == b"payload"
+
+    assert len(api.asked["GetArtifactMembershipFileUrls"]) == 2
+    assert (len(storage.asked["/old"]), len(storage.asked["/new"])) == (2, 2)
+
+
+def test_a_signed_url_that_is_refused_again_is_an_error(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Not a circle; and the signature is in no message."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    storage.on("/blob", Answer(status=403))
+    with pytest.raises(AuthenticationError, match=r"d/a\.bin") as caught:
+        list(source.read(ours, ENTRY))
+
+    assert len(storage.asked["/blob"]) == 2
+    assert harmless(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(status=404), NotFoundError),
+        (Answer(status=503), ServiceUnavailableError),
+        (Answer(status=400), PermanentError),
+        (Answer(body=b"payload", cut=3), IntegrityError),
+        (Answer(body=b"payload", cut=7), IntegrityError),
+    ],
+)
+def test_a_file_that_does_not_come_whole_is_an_error(
+    answer: Answer, error: type[SyncdError], api: Server, storage: Server, source: WandbSource
+) -> None:
+    """It never ends early without one."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    storage.on("/blob", answer)
+    with pytest.raises(SyncdError) as caught:
+        list(source.read(ours, ENTRY))
+
+    assert type(caught.value) is error
+    assert "download team/proj/ds:v0 d/a.bin" in str(caught.value)
+    assert harmless(caught.value)
+
+
+def test_compression_is_not_asked_for(api: Server, storage: Server, source: WandbSource) -> None:
+    """The bytes are hashed as they come."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob"))
+    storage.on("/blob", Answer(body=b"payload"))
+    list(source.read(ours, ENTRY))
+
+    assert storage.asked["/blob"][0].headers["accept-encoding"] == "identity"
+
+
+def test_bytes_that_are_stored_compressed_stay_so(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """The file of a user is what was logged, whatever a header says about it."""
+    ours = version(source, api)
+    body = gzip.compress(b"payload")
+    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob"))
+    storage.on("/blob", Answer(body=body, headers={"Content-Encoding": "gzip"}))
+
+    assert b"".join(source.read(ours, ENTRY)) == body
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "/blob",
+        "blob",
+        "ftp://x/y",
+        "http:///x",
+        "//x/y",
+        "http://[x/y",
+        "http://x:y/z",
+        "",
+    ],
+)
+def test_a_signed_url_that_is_no_web_address_is_refused(
+    url: str, api: Server, source: WandbSource
+) -> None:
+    """What W&B names must not make us read local files."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed(url))
+    api.on("FetchArtifactManifest", {"artifact": {"currentManifest": {"file": {"directUrl": url}}}})
+    with pytest.raises(PermanentError, match="http"):
+        list(source.read(ours, ENTRY))
+    with pytest.raises(PermanentError, match="http"):
+        source.manifest(ours)
+
+
+def test_a_file_that_wandb_does_not_list_is_an_error(api: Server, source: WandbSource) -> None:
+    """Named by its path."""
+    ours = version(source, api)
+    api.on("GetArtifactMembershipFileUrls", signed("http://x"))
+    with pytest.raises(NotFoundError, match="other"):
+        list(source.read(ours, Entry(path="other", digest="")))
+
+
+def test_the_urls_of_a_versions_files_are_asked_for_once(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Not once a file; page by page, by version number."""
+    ours = version(source, api)
+
+    def files(name: str, cursor: str | None = None) -> dict[str, Any]:
+        found = page({"name": name, "directUrl": f"{storage.url}/{name}"}, cursor=cursor)
+        return {"project": {"artifactCollection": {"artifactMembership": {"files": found}}}}
+
+    api.on("GetArtifactMembershipFileUrls", files("a", "f1"), files("b"))
+    for name in ("a", "b", "a"):
+        storage.on(f"/{name}", Answer(body=name.encode()))
+        assert b"".join(source.read(ours, Entry(path=name, digest=""))) == name.encode()
+
+    asked = [request.variables for request in api.asked["GetArtifactMembershipFileUrls"]]
+    assert [(item["alias"], item["cursor"]) for item in asked] == [("v0", None), ("v0", "f1")]
+
+
+# --- manifests
+
+
+MANIFEST = Manifest(entries={"a": Entry(path="a", digest="dd", size=2, birth_artifact_id="QQ==")})
+
+
+def test_a_manifest_is_read_from_its_own_url_without_the_key(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """A failure on the way is repeated with a new URL."""
+    ours = version(source, api)
+    where = {"currentManifest": {"file": {"directUrl": f"{storage.url}/m?sig={SIGNATURE}"}}}
+    api.on("FetchArtifactManifest", {"artifact": where})
+    body = json.dumps(to_json(MANIFEST)).encode()
+    storage.on("/m", Answer(status=503), Answer(body=body, cut=9), Answer(body=body))
+
+    assert source.manifest(ours) == MANIFEST
+    assert len(api.asked["FetchArtifactManifest"]) == 3
+    assert all("authorization" not in request.headers for request in storage.all_asked())
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff"])
+def test_a_manifest_that_cannot_be_read_is_an_error_of_its_own(
+    body: bytes, api: Server, storage: Server, source: WandbSource
+) -> None:
+    """The version is set aside, not the whole run."""
+    ours = version(source, api)
+    where = {"currentManifest": {"file": {"directUrl": f"{storage.url}/m"}}}
+    api.on("FetchArtifactManifest", {"artifact": where})
+    storage.on("/m", Answer(body=body))
+    with pytest.raises(ManifestError):
+        source.manifest(ours)
+
+
+@pytest.mark.parametrize("artifact", [None, {"currentManifest": None}])
+def test_a_version_without_a_manifest_is_an_error(
+    artifact: dict[str, Any] | None, api: Server, source: WandbSource
+) -> None:
+    """It was deleted, or never finished."""
+    ours = version(source, api)
+    api.on("FetchArtifactManifest", {"artifact": artifact})
+    with pytest.raises(ManifestError, match="team/proj/ds:v0 has no manifest"):
+        source.manifest(ours)
