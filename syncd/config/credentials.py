@@ -49,10 +49,20 @@ def webhook_secret(config: Config, environ: Mapping[str, str]) -> SecretStr | No
 
 
 def gateway_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
-    """The tokens that may read moved files; none means that everyone may."""
+    """The tokens that may read moved files; none means that everyone may.
+
+    Raises:
+        ConfigurationError: when a place for tokens is named but empty; that must not open the door.
+    """
     found = _first(config.web.read_token_file, "SYNCD_READ_TOKENS", "read_token", environ)
-    lines = found.get_secret_value().splitlines() if found else []
-    return tuple(_secret(line.strip()) for line in lines if line.strip())
+    if found is None:
+        return ()
+    lines = [line.strip() for line in found.get_secret_value().splitlines()]
+    if not any(lines):
+        raise errors.ConfigurationError(
+            ["web.read_token_file: holds no token, and so lets nobody in"]
+        )
+    return tuple(_secret(line) for line in lines if line)
 
 
 def warnings(config: Config, environ: Mapping[str, str]) -> list[str]:

@@ -38,6 +38,7 @@ from syncd.web.ranges import span, unchanged
 from syncd.web.tokens import authorize
 
 CHUNK = 1 << 20  # bytes read and sent at once
+BACKLOG = 512  # connections that may wait to be taken
 MAX_URL_BYTES = 16_384  # a path of 4,096 bytes with every byte encoded fits
 _PREFIX = b"/api/repos/"
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -136,7 +137,11 @@ def serve(
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family)
+        # The protocol is named because asyncio turns Nagle's delay off for named ones only.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
         raise ConfigurationError([f"gateway {host}:{port}: {error.strerror}"]) from error
     shown = f"[{host}]" if family == socket.AF_INET6 else host
@@ -149,7 +154,7 @@ def serve(
                 ready(url)
 
     config = uvicorn.Config(
-        gateway_app(root, tokens=tokens), access_log=False, log_level="warning", lifespan="off"
+        gateway_app(root, tokens=tokens), access_log=False, log_config=None, lifespan="off"
     )
     with listener:
         Server(config).run(sockets=[listener])

@@ -171,3 +171,13 @@ def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
     }
 
     assert config.warnings(config.load(None, environ), environ) == []
+
+
+def test_an_empty_token_file_does_not_open_the_gateway_to_everybody(tmp_path: Path) -> None:
+    """A file that was truncated by mistake must not turn a private gateway into a public one."""
+    file = tmp_path / "tokens"
+    file.write_text("\n  \n")
+    environ = {"HOME": str(tmp_path), "SYNCD_WEB__READ_TOKEN_FILE": str(file)}
+
+    with pytest.raises(errors.ConfigurationError, match="read_token_file"):
+        config.gateway_tokens(config.load(None, environ), environ)
