@@ -19,7 +19,7 @@ from syncd.clients.protocols import TreeEntry, VersionStore
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore, StoreHarness
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
 class MemoryHarness:

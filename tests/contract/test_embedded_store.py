@@ -21,7 +21,7 @@ from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import PermanentError, StoreLockedError
 from syncd.refs import CommitRef, RepoRef
 
-CHILD = Path(__file__).with_name("embedded_child.py")
+CHILD = Path(__file__).parent / "support" / "embedded_child.py"
 REPO = RepoRef(namespace="team", repo="data")
 ANN = Author(name="Ann", email="ann@example.com")
 FIRST = ("a", "d/b", "d/c", "gone/x", "was/folder")
