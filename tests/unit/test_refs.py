@@ -6,7 +6,7 @@ import re
 
 import pytest
 import requests
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from syncd.clients.oxen_paths import check_branch
@@ -27,7 +27,8 @@ from syncd.refs import (
 )
 
 COMMIT = CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit="e66a40fcb7c4df09")
-QUICK = settings(max_examples=60, deadline=None)
+PATIENT = [HealthCheck.too_slow]  # the machine may be busy
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=PATIENT)
 NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
 ALIAS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/:"), min_size=1)
 SEGMENT = st.text(

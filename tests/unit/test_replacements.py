@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.refs import CommitRef, RepoRef
 from syncd.replacements import KEY, Replacement, replacement_of
 
+PATIENT = [HealthCheck.too_slow]  # the machine may be busy
 DIGEST = "00ff" * 8
 LINK = Replacement(
     commit=CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit="12ab"),
@@ -96,7 +97,7 @@ def test_only_true_means_complete(value: object) -> None:
     assert not link.complete
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=PATIENT)
 @given(
     JSON
     | st.builds(

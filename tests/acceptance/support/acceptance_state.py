@@ -152,7 +152,11 @@ def oxen_state(store: Path, scratch: Path) -> dict[str, Any]:
 def end_state(world: World, scratch: Path) -> dict[str, Any]:
     """W&B and Oxen together, in words that are the same for each run of the same migration."""
     repos = oxen_state(world.store, scratch)
-    state = {"wandb": wandb_state(world), "oxen": repos}
+    listed = {  # a list: two commits of one version must not fall into one
+        name: {"branches": repo["branches"], "commits": list(repo["commits"].items())}
+        for name, repo in repos.items()
+    }
+    state = {"wandb": wandb_state(world), "oxen": listed}
     text = json.dumps(state, sort_keys=True).replace(world.base_url, "http://wandb")
     for repo in repos.values():
         for commit, found in repo["commits"].items():

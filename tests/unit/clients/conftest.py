@@ -1,4 +1,7 @@
-"""A W&B server, a storage server, and the client between them."""
+"""A W&B server, a storage server, and the client between them.
+
+Helpers beside the tests are imported by name.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3]))  # helpers are imported from the project's folder
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from wandb_server import KEY, Server
 
 from syncd.clients.wandb import WandbSource
-from tests.unit.clients.wandb_server import KEY, Server
 
 
 @pytest.fixture

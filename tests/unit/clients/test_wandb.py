@@ -8,12 +8,7 @@ import json
 from typing import Any
 
 import pytest
-
-from syncd.clients.wandb import WandbSource
-from syncd.errors import AuthenticationError, NotFoundError
-from syncd.manifest import Entry, Manifest, manifest_digest, to_json
-from syncd.refs import RunRef, Target
-from tests.unit.clients.wandb_server import (
+from wandb_server import (
     SIGNATURE,
     Answer,
     Server,
@@ -22,6 +17,11 @@ from tests.unit.clients.wandb_server import (
     page,
     version,
 )
+
+from syncd.clients.wandb import WandbSource
+from syncd.errors import AuthenticationError, NotFoundError
+from syncd.manifest import Entry, Manifest, manifest_digest, to_json
+from syncd.refs import RunRef, Target
 
 MANIFEST = Manifest(entries={"a": Entry(path="a", digest="dd", size=2, birth_artifact_id="QQ==")})
 

@@ -9,6 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_server import (
+    BASIC,
+    KEY,
+    SIGNATURE,
+    Answer,
+    Server,
+    harmless,
+    node,
+    page,
+    version,
+)
 
 from syncd.clients.wandb import WandbSource
 from syncd.errors import (
@@ -21,17 +32,6 @@ from syncd.errors import (
     SyncdError,
 )
 from syncd.manifest import Entry, Manifest, to_json
-from tests.unit.clients.wandb_server import (
-    BASIC,
-    KEY,
-    SIGNATURE,
-    Answer,
-    Server,
-    harmless,
-    node,
-    page,
-    version,
-)
 
 ENTRY = Entry(path="d/a.bin", digest="aaaa", size=7, birth_artifact_id="QQ==")
 

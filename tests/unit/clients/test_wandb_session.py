@@ -6,6 +6,7 @@ import json
 import socket
 
 import pytest
+from wandb_server import KEY, Answer, Server, harmless, node
 
 from syncd import retry
 from syncd.clients.wandb import WandbSource
@@ -17,7 +18,6 @@ from syncd.errors import (
     ServiceUnavailableError,
     SyncdError,
 )
-from tests.unit.clients.wandb_server import KEY, Answer, Server, harmless, node
 
 ATTEMPTS = retry.DEFAULT.attempts
 Talk = tuple[Server, WandbSource]
