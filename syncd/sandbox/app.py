@@ -19,6 +19,7 @@ _ROUTES = [
         storage.artifact_file,
         methods=["GET", "PUT"],
     ),
+    Route("/storage/parts/{upload:int}/{number:int}", storage.part, methods=["PUT"]),
     Route(
         "/storage/manifest_uploads/{manifest:int}/{name}", storage.manifest_upload, methods=["PUT"]
     ),
@@ -32,6 +33,8 @@ _ROUTES = [
     Route("/sandbox/organizations/{name}", admin.delete_organization, methods=["DELETE"]),
     Route("/sandbox/organizations/{name}/members", admin.add_member, methods=["POST"]),
     Route("/sandbox/teams", admin.create_team, methods=["POST"]),
+    Route("/sandbox/gc", admin.collect_garbage, methods=["POST"]),
+    Route("/sandbox/secrets", admin.set_secret, methods=["POST"]),
     Route("/sandbox/stats", admin.stats),
     Route("/sandbox/stats/reset", admin.reset_stats, methods=["POST"]),
     Route("/sandbox/faults", admin.arm_faults, methods=["POST"]),

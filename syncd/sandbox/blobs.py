@@ -10,13 +10,14 @@ import base64
 import binascii
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from syncd.sandbox.errors import SandboxError
 
 _DIGEST_BYTES = 16
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,39 @@ class Blobs:
             leftover.unlink()
         for number in range(256):
             (folder / "files" / f"{number:02x}").mkdir(parents=True, exist_ok=True)
-        for name in ("manifest_uploads", "manifests", "run_files"):
+        for name in ("manifest_uploads", "manifests", "parts", "run_files"):
             (folder / name).mkdir(exist_ok=True)
 
     def file(self, blob: str) -> Path:
         """Where an artifact file's bytes are."""
         return self._folder / "files" / blob[:2] / blob
+
+    def files(self) -> Iterator[Path]:
+        """All artifact files there are."""
+        return (self._folder / "files").glob("*/*")
+
+    def part(self, upload_id: int, number: int) -> Path:
+        """Where one part of a file is before the file is put together."""
+        return self._folder / "parts" / f"{upload_id}-{number}"
+
+    def parts(self, upload_id: int) -> Iterator[Path]:
+        """All parts of a file that have arrived."""
+        return (self._folder / "parts").glob(f"{upload_id}-*")
+
+    def join(self, parts: Sequence[Path], blob: str) -> None:
+        """Make an artifact file of its parts, if they are really it."""
+        path = self._incoming / secrets.token_hex(12)
+        md5 = hashlib.md5(usedforsecurity=False)
+        with path.open("wb") as file:
+            for part in parts:
+                with part.open("rb") as source:
+                    while chunk := source.read(_CHUNK):
+                        md5.update(chunk)
+                        file.write(chunk)
+        if md5.hexdigest() != blob:
+            path.unlink()
+            raise SandboxError("the parts do not add up to the announced file")
+        path.replace(self.file(blob))
 
     def manifest_upload(self, manifest_id: int) -> Path:
         """Where a manifest is before its version is committed."""

@@ -1,7 +1,7 @@
 """Turning an uploaded manifest into a version: read it, find every entry's bytes, number the version.
 
-A FULL manifest is the whole content. INCREMENTAL and PATCH manifests add to their base. What they add up to is
-stored as the version's manifest; a FULL one is stored byte for byte as it came.
+A FULL manifest is the whole content. An INCREMENTAL one adds to its base, the PATCH manifests of a distributed version
+to each other. What they add up to is stored as the version's manifest; a FULL one is stored byte for byte as it came.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 from syncd.sandbox import blobs, ids
 from syncd.sandbox.context import Backend
 from syncd.sandbox.errors import SandboxError
-from syncd.sandbox.state import manifests, versions
-from syncd.sandbox.state.records import Artifact, Entry, Manifest
+from syncd.sandbox.state import collections, lineage, manifests, memberships, runs, versions
+from syncd.sandbox.state.database import Database
+from syncd.sandbox.state.records import Artifact, Collection, Entry, Manifest, Membership
 
 Document: TypeAlias = dict[str, Any]
 
@@ -38,8 +39,18 @@ def _parse(path: Path, name: str) -> Document:
     return document
 
 
+def _is_meant(manifest: Manifest) -> bool:
+    # A process that never came to say the digest of its patch has not written it.
+    return manifest.type != "PATCH" or bool(manifest.digest)
+
+
+def _needs_base(backend: Backend, manifest: Manifest) -> bool:
+    return manifest.type == "INCREMENTAL" or backend.settings.patch_base == "include"
+
+
 def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, bytes]:
-    parts = [(m, _parse(backend.blobs.manifest_upload(m.id), m.name)) for m in announced]
+    meant = filter(_is_meant, announced)
+    parts = [(m, _parse(backend.blobs.manifest_upload(m.id), m.name)) for m in meant]
     full = [part for part in parts if part[0].type == "FULL"]
     if full:
         manifest, document = full[-1]
@@ -49,7 +60,7 @@ def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, byte
     document = dict(parts[-1][1])
     contents: Document = {}
     for manifest, _ in parts:
-        if manifest.base_artifact_id is not None:
+        if manifest.base_artifact_id is not None and _needs_base(backend, manifest):
             base = backend.blobs.manifest(manifest.base_artifact_id)
             contents.update(_parse(base, "of the base version")["contents"])
     for _, part in parts:
@@ -98,25 +109,57 @@ def _entries(backend: Backend, artifact: Artifact, document: Document) -> list[E
     return found
 
 
+def _note_references(backend: Backend, artifact: Artifact, entries: list[Entry]) -> None:
+    """Make the versions that entries refer to inputs of the run that logged this one."""
+    if artifact.run_id is None:
+        return
+    run = runs.get(backend.db, artifact.run_id)
+    for entry in entries:
+        scheme, _, rest = (entry.ref or "").partition("://")
+        if scheme == "wandb-artifact":
+            target = ids.decode_hex(rest.partition("/")[0], "Artifact")
+            lineage.add_input(backend.db, run, versions.get(backend.db, target), None)
+
+
 def commit(backend: Backend, artifact: Artifact) -> Artifact:
     """Commit a pending version; committing again changes nothing."""
     if artifact.state == versions.COMMITTED:
         return artifact
-    document, content = _merged(backend, manifests.of_artifact(backend.db, artifact))
+    db = backend.db
+    if backend.settings.twin_commits == "refuse":
+        sequence = collections.get(db, artifact.sequence_id)
+        if versions.same_content(db, sequence, artifact.digest) is not None:
+            raise SandboxError("another version with this content has been committed")
+    document, content = _merged(backend, manifests.of_artifact(db, artifact))
     entries = _entries(backend, artifact, document)
-    manifests.store(backend.db, entries)
+    manifests.store(db, entries)
+    if backend.settings.reference_inputs:
+        _note_references(backend, artifact, entries)
     backend.blobs.write(backend.blobs.manifest(artifact.id), content)
     size = sum(entry.size for entry in entries)
-    return versions.commit(backend.db, artifact, size=size, file_count=len(entries))
+    return versions.commit(db, artifact, size=size, file_count=len(entries))
 
 
 def delete(backend: Backend, artifact: Artifact, *, with_aliases: bool) -> None:
-    """Delete a version, and its bytes that no other version needs once that is on record."""
-    versions.delete(backend.db, artifact, with_aliases=with_aliases)
-    unneeded = [backend.blobs.file(blob) for blob in manifests.orphans(backend.db, artifact)]
+    """Delete a version. Its bytes stay until they are collected as garbage."""
+    db, settings = backend.db, backend.settings
+    held = memberships.of_artifact(db, artifact)
+    aliases = {m.collection_id for m in held if _is_latest(db, m)}
+    versions.delete(db, artifact, with_aliases=with_aliases)
+    for membership in held:
+        collection = collections.get(db, membership.collection_id)
+        if settings.reuse_numbers:
+            memberships.reuse_numbers(db, collection)
+        if settings.latest_after_delete == "newest" and collection.id in aliases:
+            give_latest(db, collection)
 
-    def remove() -> None:
-        for path in unneeded:
-            path.unlink(missing_ok=True)
 
-    backend.db.after_commit(remove)
+def _is_latest(db: Database, membership: Membership) -> bool:
+    return any(alias.alias == memberships.LATEST for alias in memberships.aliases(db, membership))
+
+
+def give_latest(db: Database, collection: Collection) -> None:
+    """Make the version with the highest number the latest."""
+    newest = memberships.newest(db, collection)
+    if newest is not None:
+        memberships.give(db, newest, [memberships.LATEST])

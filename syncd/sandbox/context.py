@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from graphql import GraphQLResolveInfo
 
 from syncd.sandbox.blobs import Blobs
 from syncd.sandbox.errors import SandboxError
+from syncd.sandbox.settings import Settings
 from syncd.sandbox.state.database import Database
 from syncd.sandbox.state.records import User
 from syncd.sandbox.urls import SignedUrls
@@ -21,6 +22,7 @@ class Backend:
     db: Database
     blobs: Blobs
     urls: SignedUrls
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,8 @@ def backend(info: Info) -> Backend:
 def database(info: Info) -> Database:
     """The state a resolver works with."""
     return context(info).backend.db
+
+
+def settings(info: Info) -> Settings:
+    """The settings in force."""
+    return context(info).backend.settings

@@ -9,6 +9,7 @@ A fault says what it matches, what happens, and how often. The first that matche
 | `manifest-download:*`, `manifest-upload:*` | a manifest |
 | `run-file-download:GLOB`, `run-file-upload:GLOB` | a file saved with a run |
 | `file_stream:RUN` | what a run streams |
+| `webhook:GLOB` | a delivery, by the webhook's name |
 
 | action | does |
 |---|---|
@@ -17,6 +18,9 @@ A fault says what it matches, what happens, and how often. The first that matche
 | `truncate:1000` | closes it after 1000 bytes of the body, its full length announced |
 | `corrupt` | flips a bit of the first byte of the body |
 | `delay:500` | waits for 500 ms, then goes on |
+
+Of these a webhook's delivery knows `status` (a failed attempt), `drop` (it is never made), `delay`, and one of its own:
+`double` (it is made twice).
 
 On an upload `truncate` and `corrupt` damage what arrives, which its Content-MD5 then gives away.
 """
@@ -35,7 +39,8 @@ from syncd.sandbox.errors import SandboxError
 
 _PLAIN = {"drop", "corrupt"}
 _NUMBERED = {"status", "truncate", "delay"}
-_KINDS = {"graphql", "file_stream"} | {
+_OUTCOMES = ("delivered", "retried", "failed", "dropped", "skipped")
+_KINDS = {"graphql", "file_stream", "webhook"} | {
     f"{prefix}{way}" for prefix in ("", "manifest-", "run-file-") for way in ("download", "upload")
 }
 
@@ -58,8 +63,10 @@ class Fault:
             raise SandboxError("a fault is an object", status=HTTPStatus.BAD_REQUEST)
         kind, _, pattern = str(given.get("match", "")).partition(":")
         action, _, number = str(given.get("action", "")).partition(":")
-        well_formed = (action in _PLAIN and not number) or (
-            action in _NUMBERED and number.isdecimal()
+        plain = {"drop", "double"} if kind == "webhook" else _PLAIN
+        numbered = {"status", "delay"} if kind == "webhook" else _NUMBERED
+        well_formed = (action in plain and not number) or (
+            action in numbered and number.isdecimal()
         )
         if kind not in _KINDS or not pattern or not well_formed:
             raise SandboxError(f"not a fault: {given!r}", status=HTTPStatus.BAD_REQUEST)
@@ -119,6 +126,7 @@ class Stats:
         with self._lock:
             self._operations: Counter[str] = Counter()
             self._transfers: Counter[str] = Counter()
+            self._webhooks: Counter[str] = Counter()
 
     def operation(self, name: str) -> None:
         """Count a GraphQL operation."""
@@ -130,6 +138,11 @@ class Stats:
         with self._lock:
             self._transfers[kind] += 1
             self._transfers[f"{kind} bytes"] += size
+
+    def webhook(self, outcome: str) -> None:
+        """Count what became of a delivery, or of one attempt at it."""
+        with self._lock:
+            self._webhooks[outcome] += 1
 
     def to_json(self) -> dict[str, Any]:
         """All counters."""
@@ -145,4 +158,5 @@ class Stats:
                 "manifest_uploads": count["manifest-upload"],
                 "run_file_downloads": count["run-file-download"],
                 "run_file_uploads": count["run-file-upload"],
+                **{f"webhooks_{outcome}": self._webhooks[outcome] for outcome in _OUTCOMES},
             }

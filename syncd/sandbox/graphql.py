@@ -68,9 +68,9 @@ def _python_name(name: str, _schema: GraphQLSchema, path: tuple[str, ...]) -> st
     return _HUMP.sub("_", name).lower()
 
 
-def _status(errors: list[GraphQLError]) -> int:
+def _status(errors: list[GraphQLError], plain: int) -> int:
     statuses = [
-        error.original_error.status
+        plain if error.original_error.status == HTTPStatus.OK else error.original_error.status
         for error in errors
         if isinstance(error.original_error, SandboxError)
     ]
@@ -113,6 +113,7 @@ class Engine:
     def _mutate(
         self, context: Context, request: Request, document: DocumentNode
     ) -> ExecutionResult:
+        context.backend.db.act_for(context.viewer.name if context.viewer else "")
         with context.backend.db.transaction() as transaction:
             result = self._run(context, request, document)
             if result.errors:
@@ -146,4 +147,4 @@ class Engine:
             if cause is not None and not isinstance(cause, SandboxError | GraphQLError):
                 _log.error("in %s", request.operation_name, exc_info=cause)
         body = {"errors": [error.formatted for error in result.errors], "data": result.data}
-        return _status(result.errors), body
+        return _status(result.errors, context.backend.settings.error_status), body

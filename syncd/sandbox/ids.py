@@ -35,3 +35,12 @@ def decode_pair(value: str, kind: str) -> tuple[int, int]:
     if found == kind and [n.isdecimal() for n in numbers] == [True, True]:
         return int(numbers[0]), int(numbers[1])
     raise SandboxError(f"invalid {kind} id: {value!r}")
+
+
+def decode_hex(value: str, kind: str) -> int:
+    """The row number inside a global id written in hex, as in references between versions."""
+    try:
+        text = bytes.fromhex(value).decode()
+    except ValueError as error:
+        raise SandboxError(f"invalid {kind} id: {value!r}") from error
+    return decode(base64.b64encode(text.encode()).decode(), kind)

@@ -32,6 +32,7 @@ from syncd.sandbox.routes.service import Service
 from syncd.sandbox.state import entities
 from syncd.sandbox.state.database import Database
 from syncd.sandbox.urls import SignedUrls
+from syncd.sandbox.webhooks import Webhooks
 
 DEFAULT_USER = "sandbox"
 _WORKERS = 8
@@ -104,6 +105,7 @@ class _Instance:
         backend = Backend(self._db, Blobs(data / "blobs"), SignedUrls(base_url, secret))
         self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox")
         service = Service(backend=backend, executor=self._executor, cut=self._cut)
+        self._webhooks = Webhooks(backend, service.faults, service.stats)
         config = uvicorn.Config(
             application(service),
             http=H11Protocol,
@@ -122,11 +124,13 @@ class _Instance:
 
     def run(self) -> None:
         """Serve until stopped."""
+        self._webhooks.start()
         try:
             asyncio.run(self._server.serve([self._listener]))
         finally:
             self._listener.close()
             self._executor.shutdown()
+            self._webhooks.stop()
             self._db.close()
 
     def stop(self) -> None:

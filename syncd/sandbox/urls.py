@@ -53,6 +53,10 @@ class SignedUrls:
         path = f"/storage/wandb_artifacts/{artifact_id}/{blob}"
         return self._url(method, path, {"name": name})
 
+    def part(self, upload_id: int, number: int, name: str) -> str:
+        """Where one part of a big file goes."""
+        return self._url("PUT", f"/storage/parts/{upload_id}/{number}", {"name": name})
+
     def manifest_upload(self, manifest_id: int, name: str) -> str:
         """Where a manifest file goes."""
         return self._url("PUT", f"/storage/manifest_uploads/{manifest_id}/{name}")

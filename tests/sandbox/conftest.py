@@ -13,6 +13,7 @@ from syncd.sandbox import Sandbox
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sandbox_client import Client
+from sandbox_hooks import Receiver
 
 
 @pytest.fixture
@@ -24,4 +25,11 @@ def client(tmp_path: Path) -> Iterator[Client]:
         Sandbox(tmp_path / "data") as sandbox,
         Client(sandbox.base_url, sandbox.api_key, home) as made,
     ):
+        yield made
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Where the webhooks of a test arrive."""
+    with Receiver() as made:
         yield made

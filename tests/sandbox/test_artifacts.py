@@ -248,24 +248,6 @@ emit(gone=api.artifact_exists("sandbox/p/ds:v1"), files=sorted(os.listdir(path))
     assert read["files"] == ["own", "shared"]
 
 
-def test_bytes_of_deleted_versions_are_freed_unless_shared(client: Client) -> None:
-    """What only a deleted version had is no longer stored."""
-    first = graph.log(client, {"own": b"12345", "shared": b"123"})
-    graph.log(client, {"shared": b"123"})
-    own = graph.urls(client, "v0", "own")["own"]
-    before = client.stats()["stored_bytes"]
-    client.gql(
-        """mutation D($id: ID!) {
-          deleteArtifact(input: {artifactID: $id, deleteAliases: true}) { artifact { id } } }""",
-        id=first,
-    )
-
-    assert (before, client.stats()["stored_bytes"]) == (8, 3)
-    http = client.http
-    assert http.get(own, auth=graph.NOBODY).status_code == 404
-    assert http.get(graph.urls(client, "v1")["shared"], auth=graph.NOBODY).content == b"123"
-
-
 def test_collections_can_be_renamed_tagged_moved_and_deleted(client: Client) -> None:
     """Edits of a collection hold for its versions; deleting it deletes them."""
     graph.log(client, {"f": b"1"})

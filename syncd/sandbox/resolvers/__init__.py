@@ -2,22 +2,28 @@
 
 from syncd.sandbox.resolvers import (
     artifacts,
+    automations,
     collections,
     entities,
     files,
     logging,
     projects,
+    registries,
     runs,
     scalars,
+    uploads,
 )
 
 BINDABLES = [
     *artifacts.BINDABLES,
+    *automations.BINDABLES,
     *collections.BINDABLES,
     *entities.BINDABLES,
     *files.BINDABLES,
     *logging.BINDABLES,
     *projects.BINDABLES,
+    *registries.BINDABLES,
     *runs.BINDABLES,
     *scalars.BINDABLES,
+    *uploads.BINDABLES,
 ]

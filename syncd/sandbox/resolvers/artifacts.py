@@ -78,15 +78,15 @@ def artifact_type(found: Artifact, info: Info) -> ArtifactType:
 
 
 @artifact.field("ttlDurationSeconds")
-def artifact_ttl(found: Artifact, _info: Info) -> int:
+def artifact_ttl(found: Artifact, info: Info) -> int:
     """Seconds to live."""
-    return versions.ttl(found)[0]
+    return versions.ttl(database(info), found)[0]
 
 
 @artifact.field("ttlIsInherited")
-def artifact_ttl_inherited(found: Artifact, _info: Info) -> bool:
+def artifact_ttl_inherited(found: Artifact, info: Info) -> bool:
     """Whether the time to live is not its own."""
-    return versions.ttl(found)[1]
+    return versions.ttl(database(info), found)[1]
 
 
 @artifact.field("tags")

@@ -6,10 +6,10 @@ from typing import Any
 
 from ariadne import InterfaceType, MutationType, ObjectType, QueryType
 
-from syncd.sandbox import ids
+from syncd.sandbox import access, ids
 from syncd.sandbox.commit import delete
-from syncd.sandbox.context import Info, backend, context, database
-from syncd.sandbox.state import collections, memberships, projects, tags, versions
+from syncd.sandbox.context import Info, backend, context, database, settings
+from syncd.sandbox.state import collections, entities, memberships, projects, tags, versions
 from syncd.sandbox.state.paging import Connection, Window, whole
 from syncd.sandbox.state.records import (
     Alias,
@@ -38,6 +38,17 @@ def _row(value: str) -> int:
     return ids.decode(value, "ArtifactCollection", *_KINDS)
 
 
+def _own(info: Info, found: Collection) -> Collection:
+    """The collection, if the asker may change it."""
+    db, who = database(info), context(info).user()
+    access.require_writer(db, who, projects.get(db, found.project_id))
+    return found
+
+
+def _living(info: Info, value: str, kind: str) -> Collection:
+    return _own(info, collections.living(database(info), _row(value), kind))
+
+
 @query.field("artifactCollection")
 def collection_by_id(_: object, info: Info, value: str) -> Collection | None:
     """A collection by its global id."""
@@ -57,9 +68,12 @@ def collection_id(found: Collection, _info: Info) -> str:
 
 
 @collection.field("project")
-def collection_project(found: Collection, info: Info) -> Project:
-    """Where it is."""
-    return projects.get(database(info), found.project_id)
+def collection_project(found: Collection, info: Info) -> Project | None:
+    """Where it is, if the asker may see that."""
+    db = database(info)
+    project = projects.get(db, found.project_id)
+    owner = entities.entity(db, project.entity_id)
+    return project if entities.sees(db, context(info).viewer, owner) else None
 
 
 @collection.field("defaultArtifactType")
@@ -90,7 +104,12 @@ def collection_artifacts(
 ) -> Connection[Artifact]:
     """Its committed versions."""
     return memberships.versions(
-        database(info), found, filter_text=filters, order=order, window=Window(**window)
+        database(info),
+        found,
+        filter_text=filters,
+        order=order,
+        newest_first=settings(info).version_order == "newest",
+        window=Window(**window),
     )
 
 
@@ -169,10 +188,10 @@ def _payload(found: Collection) -> dict[str, Any]:
 @mutation.field("deleteArtifactSequence")
 def delete_sequence(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Delete a sequence and all its versions."""
-    context(info).user()
-    db = database(info)
-    found = collections.living(db, _row(asked["artifact_sequence_id"]), collections.SEQUENCE)
+    db, who = database(info), context(info).user()
+    found = _living(info, asked["artifact_sequence_id"], collections.SEQUENCE)
     for item in memberships.versions(db, found, window=Window(first=1_000_000)).edges:
+        access.require_unprotected(db, who, settings(info).protected_aliases, item.node)
         delete(backend(info), item.node, with_aliases=True)
     return _payload(collections.mark_deleted(db, found))
 
@@ -180,9 +199,7 @@ def delete_sequence(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
 @mutation.field("deleteArtifactPortfolio")
 def delete_portfolio(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Delete a portfolio; the linked versions stay."""
-    context(info).user()
-    row = _row(asked["artifact_portfolio_id"])
-    found = collections.living(database(info), row, collections.PORTFOLIO)
+    found = _living(info, asked["artifact_portfolio_id"], collections.PORTFOLIO)
     return _payload(collections.mark_deleted(database(info), found))
 
 
@@ -190,10 +207,9 @@ def delete_portfolio(_: object, info: Info, asked: dict[str, Any]) -> dict[str, 
 @mutation.field("updateArtifactPortfolio")
 def update_collection(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Rename or describe a collection."""
-    context(info).user()
     kind = collections.SEQUENCE if "artifact_sequence_id" in asked else collections.PORTFOLIO
-    row = _row(asked.get("artifact_sequence_id") or asked["artifact_portfolio_id"])
-    found = collections.living(database(info), row, kind)
+    value = asked.get("artifact_sequence_id") or asked["artifact_portfolio_id"]
+    found = _living(info, value, kind)
     name, description = asked.get("name"), asked.get("description")
     return _payload(collections.change(database(info), found, name, description))
 
@@ -201,21 +217,19 @@ def update_collection(_: object, info: Info, asked: dict[str, Any]) -> dict[str,
 @mutation.field("moveArtifactSequence")
 def move_sequence(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Change the type of a sequence and its versions."""
-    context(info).user()
-    row = _row(asked["artifact_sequence_id"])
-    found = collections.living(database(info), row, collections.SEQUENCE)
+    found = _living(info, asked["artifact_sequence_id"], collections.SEQUENCE)
     target = asked["destination_artifact_type_name"]
     return _payload(collections.move(database(info), found, target))
 
 
 def _named(info: Info, asked: dict[str, Any]) -> Collection:
-    context(info).user()
-    return collections.by_path(
+    found = collections.by_path(
         database(info),
         asked["entity_name"],
         asked["project_name"],
         asked["artifact_collection_name"],
     )
+    return _own(info, found)
 
 
 @mutation.field("createArtifactCollectionTagAssignments")

@@ -251,9 +251,9 @@ def organization_features(_: Organization, _info: Info) -> dict[str, bool]:
 
 
 @organization.field("featureFlags")
-def organization_flags(_: Organization, _info: Info, **_args: str) -> list[object]:
-    """No ramps."""
-    return []
+def organization_flags(_: Organization, _info: Info, **_args: str) -> list[dict[str, Any]]:
+    """The one ramp that has to be named to be on."""
+    return [{"ramp_key": "automation_entity_scope", "is_enabled": True}]
 
 
 @organization.field("coreWeaveOrganizationId")
@@ -277,6 +277,12 @@ def member_username(found: Member, _info: Info) -> str:
 def member_admin(found: Member, _info: Info) -> bool:
     """Whether the member administers the entity."""
     return found.role == "admin"
+
+
+@member.field("accountType")
+def member_account_type(_: Member, _info: Info) -> str:
+    """A person; there are no service accounts here."""
+    return "USER"
 
 
 @member.field("pending")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ariadne import MutationType, ObjectType
 
-from syncd.sandbox import blobs, ids
+from syncd.sandbox import access, blobs, ids
 from syncd.sandbox.context import Backend, Info, backend, context, database
 from syncd.sandbox.state import manifests, projects, run_files, runs
 from syncd.sandbox.state.paging import Connection, Window
@@ -33,7 +33,7 @@ class File:
     get: Callable[[], str] | None = None
     put: Callable[[], str | None] | None = None
     upload_headers: tuple[str, ...] = ()
-    upload_multipart_urls: None = None
+    upload_multipart_urls: dict[str, Any] | None = None
     size_bytes: int = 0
     storage_path: str | None = None
     updated_at: str | None = None
@@ -153,8 +153,8 @@ def file_count(found: Run, info: Info) -> int:
 
 
 def _run_of(info: Info, asked: dict[str, Any]) -> Run:
-    context(info).user()
     project = projects.require(database(info), asked["entity_name"], asked["project_name"])
+    access.require_writer(database(info), context(info).user(), project)
     return runs.require(database(info), project, asked["run_name"])
 
 
@@ -185,10 +185,12 @@ def mark_uploaded(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any
 def delete_files(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Remove files of runs."""
     parts = backend(info)
-    context(info).user()
+    who = context(info).user()
     for value in asked["files"]:
         found = run_files.get(parts.db, ids.decode(value, "RunFile"))
         if found is not None:
+            run = runs.get(parts.db, found.run_id)
+            access.require_writer(parts.db, who, projects.get(parts.db, run.project_id))
             run_files.delete(parts.db, found)
             path = parts.blobs.run_file(found.run_id, found.name)
             parts.db.after_commit(functools.partial(path.unlink, missing_ok=True))

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ariadne import MutationType
 
-from syncd.sandbox import blobs, commit, ids, links
-from syncd.sandbox.context import Info, backend, context, database
+from syncd.sandbox import access, commit, ids, links
+from syncd.sandbox.context import Info, backend, context, database, settings
 from syncd.sandbox.errors import SandboxError
-from syncd.sandbox.resolvers.files import File
+from syncd.sandbox.resolvers.named import artifact_of, own_of
 from syncd.sandbox.state import (
     collections,
     entities,
     lineage,
-    manifests,
     memberships,
     projects,
     runs,
     tags,
     versions,
 )
-from syncd.sandbox.state.paging import whole
-from syncd.sandbox.state.records import Artifact, Membership, Run
+from syncd.sandbox.state.records import Artifact, Collection, Membership, Run
 
 mutation = MutationType()
 
@@ -31,9 +30,9 @@ BINDABLES = [mutation]
 _REGIONS = {"default", "minio-local"}
 
 
-def _artifact(info: Info, value: str) -> Artifact:
-    context(info).user()
-    return versions.living(database(info), ids.decode(value, "Artifact"))
+def _check_aliases(info: Info, collection: Collection, aliases: Iterable[str]) -> None:
+    protected = settings(info).protected_aliases
+    access.require_free(database(info), context(info).user(), protected, collection, aliases)
 
 
 def _run(info: Info, asked: dict[str, Any]) -> Run:
@@ -61,6 +60,7 @@ def create_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
     if region and region not in _REGIONS:
         raise SandboxError(f"unknown storage region: {region!r}")
     owner = entities.require_entity(db, asked["entity_name"])
+    access.require_writer_of(db, who, owner)
     project = projects.put(db, who, owner, asked["project_name"])
     run = runs.require(db, project, asked["run_name"]) if asked.get("run_name") else None
     name, algorithm = _collection_name(asked), asked.get("digest_algorithm")
@@ -82,12 +82,12 @@ def create_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
         history_step=asked.get("history_step"),
         distributed_id=asked.get("distributed_id"),
     )
+    _check_aliases(info, sequence, draft.aliases)
     found = versions.shared_draft(db, sequence, draft.distributed_id)
     if found is None and asked.get("enable_digest_deduplication"):
-        found = versions.same_content(db, sequence, draft.digest)
-        if found is not None:
-            memberships.give(db, memberships.require(db, sequence, found), draft.aliases)
+        found = _repeated(info, sequence, draft, _tags(asked.get("tags")))
     if found is None:
+        _check_algorithm(info, sequence, algorithm)
         found = versions.create(db, sequence, who, run, draft)
         tags.add_to_artifact(db, found, _tags(asked.get("tags")))
     if run is not None:
@@ -99,77 +99,41 @@ def create_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
     return {"artifact": found}
 
 
-def _base(info: Info, asked: dict[str, Any]) -> Artifact | None:
-    value = asked.get("base_artifact_id")
-    return _artifact(info, value) if value else None
-
-
-@mutation.field("createArtifactManifest")
-def create_manifest(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
-    """Announce a manifest, or where it goes once its digest is known."""
-    found = _artifact(info, asked["artifact_id"])
-    if found.state != versions.PENDING:
-        raise SandboxError("the artifact version is already committed")
-    kind = asked.get("type") or "FULL"
-    base, digest = _base(info, asked), asked["digest"]
-    manifest = manifests.put(database(info), found, asked["name"], kind, digest=digest, base=base)
-    return {"artifact_manifest": manifest}
-
-
-@mutation.field("updateArtifactManifest")
-def update_manifest(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
-    """Say the digest of an announced manifest."""
-    db = database(info)
-    context(info).user()
-    found = manifests.get(db, ids.decode(asked["artifact_manifest_id"], "ArtifactManifest"))
-    changed = manifests.change(db, found, digest=asked.get("digest"), base=_base(info, asked))
-    return {"artifact_manifest": changed}
-
-
-@mutation.field("createArtifactFiles")
-def create_files(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
-    """Where files go, in the order asked; nowhere for those whose bytes are here already."""
-    parts = backend(info)
-    specs: dict[str, list[dict[str, Any]]] = {}
-    for spec in asked["artifact_files"]:
-        specs.setdefault(spec["artifact_id"], []).append(spec)
-    owners = {value: _artifact(info, value) for value in specs}
-    for value, group in specs.items():
-        if owners[value].state != versions.PENDING:
-            raise SandboxError("the artifact version is already committed")
-        uploads = [
-            manifests.Upload(s["name"], s.get("digest") or s["md5"], s["md5"]) for s in group
-        ]
-        blobs_of = [blobs.hex_digest(upload.md5) for upload in uploads]
-        manifests.announce(parts.db, owners[value], uploads, blobs_of)
-
-    def target(spec: dict[str, Any]) -> File:
-        owner, name, blob = owners[spec["artifact_id"]], spec["name"], blobs.hex_digest(spec["md5"])
-        here = parts.blobs.file(blob).exists()
-        return File(
-            id=ids.encode("ArtifactUpload", owner.id),
-            name=name,
-            put=None if here else lambda: parts.urls.file("PUT", owner.id, blob, name),
-            upload_headers=(f"Content-MD5:{spec['md5']}",),
-            storage_path=f"wandb_artifacts/{owner.id}/{blob}",
-            md5=spec["md5"],
-            artifact=owner,
+def _repeated(
+    info: Info, sequence: Collection, draft: versions.Draft, labels: list[str]
+) -> Artifact | None:
+    """The committed version a draft repeats; it gets the draft's aliases."""
+    db, switches = database(info), settings(info)
+    found = versions.same_content(db, sequence, draft.digest)
+    newest = memberships.newest(db, sequence)
+    if found is None or newest is None:
+        return None
+    if switches.deduplication == "latest" and found.id != newest.artifact_id:
+        return None
+    memberships.give(db, memberships.require(db, sequence, found), draft.aliases)
+    if switches.repeat_updates:
+        tags.add_to_artifact(db, found, labels)
+        found = versions.change(
+            db,
+            found,
+            description=draft.description,
+            metadata=draft.metadata,
+            ttl_seconds=draft.ttl_seconds,
         )
+    return found
 
-    return {"files": whole([target(spec) for spec in asked["artifact_files"]])}
 
-
-@mutation.field("commitArtifact")
-def commit_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
-    """Make a version of what was uploaded."""
-    found = _artifact(info, asked["artifact_id"])
-    return {"artifact": commit.commit(backend(info), found)}
+def _check_algorithm(info: Info, sequence: Collection, algorithm: str | None) -> None:
+    known = sequence.digest_algorithm
+    mixed = known is not None and algorithm is not None and known != algorithm
+    if mixed and settings(info).mixed_digests == "refuse":
+        raise SandboxError(f"collection {sequence.name!r} has {known} digests, not {algorithm}")
 
 
 @mutation.field("updateArtifact")
 def update_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Edit what is said about a version."""
-    db, found = database(info), _artifact(info, asked["artifact_id"])
+    db, found = database(info), own_of(info, asked["artifact_id"])
     changed = versions.change(
         db,
         found,
@@ -185,7 +149,9 @@ def update_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
 @mutation.field("deleteArtifact")
 def delete_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Delete a version."""
-    found = _artifact(info, asked["artifact_id"])
+    found = own_of(info, asked["artifact_id"])
+    db, who = database(info), context(info).user()
+    access.require_unprotected(db, who, settings(info).protected_aliases, found)
     commit.delete(backend(info), found, with_aliases=bool(asked.get("delete_aliases")))
     return {"artifact": versions.get(database(info), found.id)}
 
@@ -193,18 +159,24 @@ def delete_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, A
 @mutation.field("useArtifact")
 def use_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Note that a run uses a version."""
-    found = _artifact(info, asked["artifact_id"])
-    lineage.add_input(database(info), _run(info, asked), found, asked.get("used_as"))
+    found = artifact_of(info, asked["artifact_id"])
+    run = _run(info, asked)
+    access.require_writer(
+        database(info), context(info).user(), projects.get(database(info), run.project_id)
+    )
+    lineage.add_input(database(info), run, found, asked.get("used_as"))
     return {"artifact": found}
 
 
 def _aliases(info: Info, asked: dict[str, Any]) -> list[tuple[Membership, str]]:
-    db, found = database(info), _artifact(info, asked["artifact_id"])
+    db, found = database(info), artifact_of(info, asked["artifact_id"])
     pairs = []
     for given in asked["aliases"]:
         collection = collections.by_path(
             db, given["entity_name"], given["project_name"], given["artifact_collection_name"]
         )
+        access.require_writer(db, context(info).user(), projects.get(db, collection.project_id))
+        _check_aliases(info, collection, [given["alias"]])
         pairs.append((memberships.require(db, collection, found), given["alias"]))
     return pairs
 
@@ -220,8 +192,13 @@ def add_aliases(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
 @mutation.field("deleteAliases")
 def delete_aliases(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Take aliases off a version."""
+    db, rule = database(info), settings(info).latest_removal
     for membership, alias in _aliases(info, asked):
-        memberships.take(database(info), membership, [alias])
+        if alias == memberships.LATEST and rule == "refuse":
+            raise SandboxError("the alias 'latest' can be moved, not removed")
+        memberships.take(db, membership, [alias])
+        if alias == memberships.LATEST and rule == "restore":
+            commit.give_latest(db, collections.get(db, membership.collection_id))
     return {"success": True}
 
 
@@ -230,7 +207,7 @@ def link_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any
     """Put a version into a portfolio."""
     db, who = database(info), context(info).user()
     if asked.get("artifact_id"):
-        found = _artifact(info, asked["artifact_id"])
+        found = artifact_of(info, asked["artifact_id"])
     else:
         target = versions.client_target(db, asked.get("client_id") or "")
         if target is None or target[0] != "Artifact":
@@ -248,7 +225,11 @@ def link_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any
             project_name=asked.get("project_name"),
             name=asked.get("artifact_portfolio_name"),
         )
+    access.require_writer(db, who, projects.get(db, portfolio.project_id))
     names = [alias["alias"] for alias in asked.get("aliases") or []]
+    _check_aliases(info, portfolio, names)
+    if settings(info).relink == "refuse" and memberships.of(db, portfolio, found) is not None:
+        raise SandboxError(f"the artifact version is in {portfolio.name!r} already")
     membership = links.link(db, found, portfolio, names)
     return {"version_index": membership.version_index, "artifact_membership": membership}
 
@@ -256,8 +237,11 @@ def link_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any
 @mutation.field("unlinkArtifact")
 def unlink_artifact(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Take a version out of a portfolio."""
-    db, found = database(info), _artifact(info, asked["artifact_id"])
+    db, found = database(info), artifact_of(info, asked["artifact_id"])
     row = ids.decode(asked["artifact_portfolio_id"], "ArtifactCollection", "ArtifactPortfolio")
     portfolio = collections.living(db, row, collections.PORTFOLIO)
-    memberships.remove(db, memberships.require(db, portfolio, found))
+    access.require_writer(db, context(info).user(), projects.get(db, portfolio.project_id))
+    membership = memberships.require(db, portfolio, found)
+    _check_aliases(info, portfolio, [a.alias for a in memberships.aliases(db, membership)])
+    memberships.remove(db, membership)
     return {"success": True}

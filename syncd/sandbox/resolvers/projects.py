@@ -6,10 +6,18 @@ from typing import Any
 
 from ariadne import MutationType, ObjectType, QueryType
 
-from syncd.sandbox import ids
-from syncd.sandbox.context import Info, context, database
+from syncd.sandbox import access, ids
+from syncd.sandbox.context import Info, context, database, settings
 from syncd.sandbox.errors import SandboxError
-from syncd.sandbox.state import collections, entities, memberships, projects, runs, versions
+from syncd.sandbox.state import (
+    collections,
+    entities,
+    members,
+    memberships,
+    projects,
+    runs,
+    versions,
+)
 from syncd.sandbox.state.paging import Connection, Window
 from syncd.sandbox.state.records import (
     Artifact,
@@ -34,9 +42,13 @@ BINDABLES = [query, mutation, project]
 def project_by_name(
     _: object, info: Info, name: str | None = None, entity_name: str | None = None
 ) -> Project | None:
-    """A project; without an entity the asker's default one is meant."""
+    """A project the asker may see; without an entity the asker's default one is meant."""
+    db, asker = database(info), context(info).viewer
     owner = entity_name or context(info).user().default_entity
-    return projects.by_name(database(info), owner, name or projects.DEFAULT_PROJECT)
+    found = projects.by_name(db, owner, name or projects.DEFAULT_PROJECT)
+    if found is None or not entities.sees(db, asker, entities.entity(db, found.entity_id)):
+        return None
+    return found
 
 
 @query.field("models")
@@ -73,6 +85,8 @@ def upsert_model(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]
             access=access,
             any_type=any_type is None or any_type,
         )
+        if projects.is_registry(name):
+            members.put(db, found, members.USER, who.id, "admin")
     else:
         found = projects.change(
             db, known, description=description, access=access, any_type=any_type
@@ -112,9 +126,14 @@ def project_user(found: Project, info: Info) -> User:
 
 
 @project.field("readOnly")
+def project_read_only(found: Project, info: Info) -> bool:
+    """Whether the asker may only read."""
+    return not access.can_write(database(info), context(info).viewer, found)
+
+
 @project.field("isBenchmark")
-def project_no(_: Project, _info: Info) -> bool:
-    """Neither is ever so here."""
+def project_is_benchmark(_: Project, _info: Info) -> bool:
+    """No project is one here."""
     return False
 
 
@@ -167,10 +186,16 @@ def project_runs(
     )
 
 
+def _find(info: Info, found: Project, name: str) -> Membership | None:
+    if ":" not in name and settings(info).bare_name == "nothing":
+        return None
+    return memberships.find_by_name(database(info), found, name)
+
+
 @project.field("artifact")
 def project_artifact(found: Project, info: Info, name: str) -> Artifact | None:
     """The version of `collection:version`."""
-    membership = memberships.find_by_name(database(info), found, name)
+    membership = _find(info, found, name)
     return None if membership is None else versions.get(database(info), membership.artifact_id)
 
 
@@ -218,4 +243,4 @@ def project_collections(
 @project.field("artifactCollectionMembership")
 def project_membership(found: Project, info: Info, name: str) -> Membership | None:
     """The version of `collection:version` as a member of that collection."""
-    return memberships.find_by_name(database(info), found, name)
+    return _find(info, found, name)

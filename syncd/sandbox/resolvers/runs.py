@@ -7,7 +7,7 @@ from typing import Any
 
 from ariadne import MutationType, ObjectType
 
-from syncd.sandbox import ids
+from syncd.sandbox import access, ids
 from syncd.sandbox.commit import delete
 from syncd.sandbox.context import Info, backend, context, database
 from syncd.sandbox.state import entities, history, lineage, projects, runs
@@ -43,8 +43,10 @@ def upsert_bucket(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any
     inserted = False
     if asked.get("id"):
         found = runs.get(db, ids.decode(asked["id"], "Run"))
+        access.require_writer(db, who, projects.get(db, found.project_id))
     else:
         owner = entities.require_entity(db, asked.get("entity_name") or who.default_entity)
+        access.require_writer_of(db, who, owner)
         project = projects.put(db, who, owner, asked.get("model_name") or projects.DEFAULT_PROJECT)
         known = runs.by_name(db, project, asked.get("name") or "")
         inserted = known is None
@@ -71,8 +73,11 @@ def stop_run(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
 
 @mutation.field("deleteRun")
 def delete_run(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
-    """Remove a run, and the versions it logged if that is asked for."""
-    db, found = database(info), _by_id(info, asked)
+    """Remove a run, and the versions it logged if that is asked for. Once more changes nothing."""
+    db = database(info)
+    if runs.find(db, ids.decode(asked["id"], "Run")) is None:
+        return {}
+    found = _by_id(info, asked)
     if asked.get("delete_artifacts"):
         for edge in lineage.outputs(db, found, Window(first=1_000_000)).edges:
             if edge.node.run_id == found.id:
@@ -82,8 +87,10 @@ def delete_run(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_id(info: Info, asked: dict[str, Any]) -> Run:
-    context(info).user()
-    return runs.get(database(info), ids.decode(asked["id"], "Run"))
+    db, who = database(info), context(info).user()
+    found = runs.get(db, ids.decode(asked["id"], "Run"))
+    access.require_writer(db, who, projects.get(db, found.project_id))
+    return found
 
 
 @run.field("id")
@@ -124,9 +131,10 @@ def run_tags(found: Run, _info: Info) -> list[str]:
 
 
 @run.field("readOnly")
-def run_read_only(_: Run, _info: Info) -> bool:
+def run_read_only(found: Run, info: Info) -> bool:
     """Whether the asker may only read."""
-    return False
+    project = projects.get(database(info), found.project_id)
+    return not access.can_write(database(info), context(info).viewer, project)
 
 
 @run.field("stopped")

@@ -8,9 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from syncd.sandbox import garbage
 from syncd.sandbox.errors import SandboxError
 from syncd.sandbox.routes.service import service
-from syncd.sandbox.state import entities, manifests
+from syncd.sandbox.state import automations, entities, manifests
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
@@ -28,6 +29,13 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise SandboxError(f"{name!r} is missing", status=400)
     return value
+
+
+def _role(body: Mapping[str, Any], otherwise: str | None) -> str:
+    role = body.get("role", otherwise)
+    if role not in {"admin", "member", "viewer"}:
+        raise SandboxError(f"unknown role {role!r}", status=400)
+    return str(role)
 
 
 def _ok(**fields: object) -> Response:
@@ -70,9 +78,7 @@ async def delete_organization(request: Request) -> Response:
 async def add_member(request: Request) -> Response:
     """Add a user to an organization."""
     found, body = service(request), await _body(request)
-    username, role = _text(body, "username"), _text(body, "role")
-    if role not in {"admin", "member", "viewer"}:
-        raise SandboxError(f"unknown role {role!r}", status=400)
+    username, role = _text(body, "username"), _role(body, None)
     await found.in_thread(
         entities.put_organization_member,
         found.backend.db,
@@ -84,15 +90,26 @@ async def add_member(request: Request) -> Response:
 
 
 async def create_team(request: Request) -> Response:
-    """Add a team, in an organization or on its own."""
+    """Add a team with a member (an admin, unless another role is given), in an organization or on its own."""
     found, body = service(request), await _body(request)
+    role = _role(body, "admin")
     await found.in_thread(
         entities.put_team,
         found.backend.db,
         _text(body, "name"),
         organization_name=body.get("organization"),
         username=_text(body, "username"),
+        role=role,
     )
+    return _ok()
+
+
+async def set_secret(request: Request) -> Response:
+    """Set a secret of a team or user, for webhooks to refer to."""
+    found, body = service(request), await _body(request)
+    db, name, value = found.backend.db, _text(body, "name"), _text(body, "value")
+    owner = await found.in_thread(entities.require_entity, db, _text(body, "entity"))
+    await found.in_thread(automations.put_secret, db, owner, name, value)
     return _ok()
 
 
@@ -100,7 +117,10 @@ async def stats(request: Request) -> Response:
     """What clients did, and how much is stored."""
     found = service(request)
     stored = await found.in_thread(manifests.stored_bytes, found.backend.db)
-    return JSONResponse({**found.stats.to_json(), "stored_bytes": stored})
+    waiting = await found.in_thread(automations.waiting, found.backend.db)
+    return JSONResponse(
+        {**found.stats.to_json(), "stored_bytes": stored, "webhooks_waiting": waiting}
+    )
 
 
 async def reset_stats(request: Request) -> Response:
@@ -126,11 +146,22 @@ async def clear_faults(request: Request) -> Response:
 
 
 async def change_settings(request: Request) -> Response:
-    """Change how long signed URLs are good for."""
-    urls, body = service(request).backend.urls, await _body(request)
-    unknown = set(body) - {"url_ttl"}
-    if unknown:
-        raise SandboxError(f"unknown settings: {sorted(unknown)}", status=400)
-    if "url_ttl" in body:
-        urls.ttl = float(body["url_ttl"])
-    return _ok(url_ttl=urls.ttl)
+    """Change settings; all that are in force."""
+    backend, body = service(request).backend, dict(await _body(request))
+    ttl = body.pop("url_ttl", backend.urls.ttl)
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise SandboxError("url_ttl is a number of seconds", status=400)
+    backend.settings.change(body)
+    backend.urls.ttl = float(ttl)
+    return _ok(url_ttl=backend.urls.ttl, **backend.settings.to_json())
+
+
+async def collect_garbage(request: Request) -> Response:
+    """Delete what has expired and free bytes that nothing needs."""
+    found = service(request)
+    body = await _body(request) if await request.body() else {}
+    now = body.get("now")
+    report = await found.in_thread(
+        garbage.collect, found.backend, None if now is None else str(now)
+    )
+    return _ok(**report)

@@ -11,11 +11,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from syncd.sandbox import graphql
+from syncd.sandbox import access, graphql
 from syncd.sandbox.context import Backend, Context
 from syncd.sandbox.errors import SandboxError
 from syncd.sandbox.routes.service import Service, early, late, service
 from syncd.sandbox.state import history, projects, runs
+from syncd.sandbox.state.records import User
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -51,13 +52,16 @@ async def execute(request: Request) -> Response:
     return late(found, fault, JSONResponse(body, status_code=status))
 
 
-def _stream(backend: Backend, path: Mapping[str, str], posted: Mapping[str, Any]) -> dict[str, Any]:
+def _stream(
+    backend: Backend, who: User, path: Mapping[str, str], posted: Mapping[str, Any]
+) -> dict[str, Any]:
     db = backend.db
     with db.transaction():
         project = projects.by_name(db, path["entity"], path["project"])
         run = None if project is None else runs.by_name(db, project, path["run"])
         if run is None:
             raise SandboxError("run not found", status=404)
+        access.require_writer(db, who, projects.get(db, run.project_id))
         for stream, chunk in (posted.get("files") or {}).items():
             lines = chunk.get("content") or []
             if not all(isinstance(line, str) for line in lines):
@@ -81,6 +85,6 @@ async def file_stream(request: Request) -> Response:
     if (response := await early(found, fault)) is not None:
         return response
     posted = await _json(request)
-    await found.in_thread(found.require_user, request)
-    reply = await found.in_thread(_stream, found.backend, request.path_params, posted)
+    who = await found.in_thread(found.require_user, request)
+    reply = await found.in_thread(_stream, found.backend, who, request.path_params, posted)
     return late(found, fault, JSONResponse(reply))

@@ -15,7 +15,7 @@ from syncd.sandbox import blobs, ids
 from syncd.sandbox.blobs import Received
 from syncd.sandbox.errors import SandboxError
 from syncd.sandbox.routes.service import Service, damaged, early, late, service
-from syncd.sandbox.state import manifests, run_files
+from syncd.sandbox.state import manifests, multipart, run_files
 from syncd.sandbox.state.paging import Clause
 
 _SMALL = 1 << 20
@@ -115,6 +115,18 @@ async def artifact_file(request: Request) -> Response:
     if request.method == "PUT":
         return _done(await _upload(request, "upload", name, path, bytes.fromhex(blob)))
     return await _download(request, "download", name, path)
+
+
+async def part(request: Request) -> Response:
+    """A part of a big file; it has to be the one that was announced under its number."""
+    found, number = service(request), request.path_params["number"]
+    row = request.path_params["upload"]
+    upload = await found.in_thread(multipart.get, found.backend.db, row)
+    md5s = upload.md5s()
+    if not 1 <= number <= len(md5s):
+        return _refused("no such part", HTTPStatus.NOT_FOUND)
+    name, path = request.query_params.get("name", ""), found.backend.blobs.part(row, number)
+    return _done(await _upload(request, "upload", name, path, bytes.fromhex(md5s[number - 1])))
 
 
 async def manifest_upload(request: Request) -> Response:

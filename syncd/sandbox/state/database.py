@@ -22,7 +22,7 @@ Record = TypeVar("Record")
 Value: TypeAlias = str | int | float | None
 Parameters: TypeAlias = Sequence[Value] | Mapping[str, Value]
 
-_SCHEMA = Path(__file__).with_name("schema.sql")
+_SCHEMAS = [Path(__file__).with_name(name) for name in ("schema.sql", "automations.sql")]
 
 
 def now() -> str:
@@ -55,7 +55,10 @@ class Database:
         self._open: list[sqlite3.Connection] = []
         self._write_lock = threading.RLock()
         self._current = Transaction()
-        self._connection().executescript(_SCHEMA.read_text(encoding="utf-8"))
+        # Set whenever something has been committed; who waits for it clears it.
+        self.committed = threading.Event()
+        for schema in _SCHEMAS:
+            self._connection().executescript(schema.read_text(encoding="utf-8"))
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -65,6 +68,7 @@ class Database:
             )
             connection.row_factory = sqlite3.Row
             connection.create_function("regexp", 2, _matches, deterministic=True)
+            connection.create_function("author", 0, lambda: getattr(self._local, "author", ""))
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("PRAGMA busy_timeout=30000")
@@ -84,6 +88,10 @@ class Database:
             yield
         finally:
             connection.execute("ROLLBACK")
+
+    def act_for(self, author: str) -> None:
+        """Say on whose behalf this thread writes from now on."""
+        self._local.author = author
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -105,6 +113,7 @@ class Database:
             if not self._current.undone:
                 for action in self._current.afterwards:
                     action()
+                self.committed.set()
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` when the present transaction has been committed, under its lock."""

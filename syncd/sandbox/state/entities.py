@@ -119,20 +119,37 @@ def teams_of(db: Database, who: User) -> list[Entity]:
 
 
 def members(db: Database, owner: Entity) -> list[Member]:
-    """Who belongs to an entity."""
+    """Who belongs to an entity; to a personal one its user."""
     sql = """
         SELECT m.entity_id, m.user_id, m.role, u.name, u.email
-        FROM members m JOIN users u ON u.id = m.user_id WHERE m.entity_id = ? ORDER BY m.user_id
+        FROM members m JOIN users u ON u.id = m.user_id WHERE m.entity_id = :entity
+        UNION ALL SELECT e.id, u.id, 'admin', u.name, u.email
+        FROM entities e JOIN users u ON u.id = e.user_id WHERE e.id = :entity ORDER BY 2
     """
-    return db.all(Member, sql, (owner.id,))
+    return db.all(Member, sql, {"entity": owner.id})
 
 
-def _join(db: Database, entity_id: int, username: str, role: str) -> None:
+def sees(db: Database, who: User | None, owner: Entity) -> bool:
+    """Whether a user sees the inside of an entity: a team is closed to those who are not in it."""
+    if owner.kind != "team" or (who is not None and who.admin):
+        return True
+    sql = "SELECT 1 FROM members WHERE entity_id = ? AND user_id = ?"
+    return who is not None and db.value(sql, (owner.id, who.id)) is not None
+
+
+def join(db: Database, entity_id: int, username: str, role: str) -> None:
+    """Make a user a member of a team or organization, or change the role."""
     who = user_by_name(db, username)
     if who is None:
         raise SandboxError(f"user {username!r} not found", status=404)
     sql = "INSERT OR REPLACE INTO members (entity_id, user_id, role) VALUES (?, ?, ?)"
     db.execute(sql, (entity_id, who.id, role))
+
+
+def leave(db: Database, owner: Entity, user_id: int) -> None:
+    """End a user's membership."""
+    sql = "DELETE FROM members WHERE entity_id = ? AND user_id = ?"
+    db.execute(sql, (owner.id, user_id))
 
 
 def _free_name(db: Database, wanted: str) -> str:
@@ -153,7 +170,7 @@ def put_organization(db: Database, name: str, *, username: str) -> Organization:
             row = db.insert("organizations", name=name, entity_id=owner)
             db.update("entities", owner, organization_id=row)
             known = Organization(row, name, owner)
-        _join(db, known.entity_id, username, "admin")
+        join(db, known.entity_id, username, "admin")
         return known
 
 
@@ -180,11 +197,13 @@ def delete_organization(db: Database, name: str) -> None:
 def put_organization_member(db: Database, name: str, *, username: str, role: str) -> None:
     """Add a user to an organization, or change the role."""
     with db.transaction():
-        _join(db, _require_organization(db, name).entity_id, username, role)
+        join(db, _require_organization(db, name).entity_id, username, role)
 
 
-def put_team(db: Database, name: str, *, organization_name: str | None, username: str) -> Entity:
-    """Add a team and its admin; an existing team gets the admin too."""
+def put_team(
+    db: Database, name: str, *, organization_name: str | None, username: str, role: str = "admin"
+) -> Entity:
+    """Add a team and a member; an existing team gets the member too."""
     with db.transaction():
         owner = _require_organization(db, organization_name) if organization_name else None
         known = entity_by_name(db, name)
@@ -194,5 +213,5 @@ def put_team(db: Database, name: str, *, organization_name: str | None, username
             known = entity(db, row)
         elif known.kind != "team":
             raise SandboxError(f"the name {name!r} is taken", status=409)
-        _join(db, known.id, username, "admin")
+        join(db, known.id, username, role)
         return known

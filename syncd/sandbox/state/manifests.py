@@ -35,15 +35,15 @@ def get(db: Database, row: int) -> Manifest:
 def put(
     db: Database, artifact: Artifact, name: str, kind: str, *, digest: str, base: Artifact | None
 ) -> Manifest:
-    """Announce a manifest, or its digest once it is known."""
+    """Announce a manifest, or its digest once it is known. A patch never replaces another one."""
     sql = """
         INSERT INTO manifests (artifact_id, base_artifact_id, name, type, digest) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (artifact_id, name, type) DO UPDATE
+        ON CONFLICT (artifact_id, name, type) WHERE type <> 'PATCH' DO UPDATE
         SET digest = excluded.digest, base_artifact_id = excluded.base_artifact_id
     """
     db.execute(sql, (artifact.id, base.id if base else None, name, kind, digest))
     row = db.value(
-        "SELECT id FROM manifests WHERE artifact_id = ? AND name = ? AND type = ?",
+        "SELECT MAX(id) FROM manifests WHERE artifact_id = ? AND name = ? AND type = ?",
         (artifact.id, name, kind),
     )
     return get(db, row)
@@ -144,25 +144,26 @@ def blob_of(db: Database, digest: str, where: Sequence[Clause]) -> str | None:
     return blob
 
 
-def orphans(db: Database, artifact: Artifact) -> list[str]:
-    """Blobs of a deleted version that no living version has and no pending one waits for."""
+def forget_deleted(db: Database) -> None:
+    """Drop the entries of deleted versions, so that nothing counts as needed by them."""
+    of_deleted = "SELECT id FROM artifacts WHERE state = 'DELETED'"
+    db.execute(f"DELETE FROM entries WHERE artifact_id IN ({of_deleted})")  # noqa: S608  built from our own names
+
+
+def needed_blobs(db: Database) -> set[str]:
+    """Blobs that entries refer to, or that a pending version waits for or counts on."""
     sql = """
-        SELECT DISTINCT e.blob FROM entries e WHERE e.artifact_id = ? AND e.blob IS NOT NULL
-        AND NOT EXISTS (
-            SELECT 1 FROM entries o JOIN artifacts a ON a.id = o.artifact_id
-            WHERE o.blob = e.blob AND a.state = 'COMMITTED')
-        AND NOT EXISTS (
-            SELECT 1 FROM uploads u JOIN artifacts a ON a.id = u.artifact_id
-            WHERE u.md5 = e.blob AND a.state = 'PENDING')
+        SELECT blob FROM entries WHERE blob IS NOT NULL
+        UNION SELECT u.md5 FROM uploads u JOIN artifacts a ON a.id = u.artifact_id
+        WHERE a.state = 'PENDING'
     """
-    return [row[0] for row in db.rows(sql, (artifact.id,))]
+    return {row[0] for row in db.rows(sql)}
 
 
 def stored_bytes(db: Database) -> int:
-    """Bytes of all blobs that living versions refer to, each counted once."""
+    """Bytes of all blobs that entries refer to, each counted once; a deleted version's until they are collected."""
     sql = """
         SELECT COALESCE(SUM(size), 0) FROM (
-            SELECT e.blob, MAX(e.size) AS size FROM entries e JOIN artifacts a ON a.id = e.artifact_id
-            WHERE e.blob IS NOT NULL AND a.state = 'COMMITTED' GROUP BY e.blob)
+            SELECT MAX(size) AS size FROM entries WHERE blob IS NOT NULL GROUP BY blob)
     """
     return int(db.value(sql))

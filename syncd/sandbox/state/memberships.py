@@ -82,6 +82,22 @@ def add(db: Database, collection: Collection, artifact: Artifact) -> Membership:
     return get(db, row)
 
 
+def reuse_numbers(db: Database, collection: Collection) -> None:
+    """Let the next version have the lowest number above those there are."""
+    sql = """
+        UPDATE collections SET next_index = (
+            SELECT COALESCE(MAX(version_index) + 1, 0) FROM memberships WHERE collection_id = collections.id)
+        WHERE id = ?
+    """
+    db.execute(sql, (collection.id,))
+
+
+def newest(db: Database, collection: Collection) -> Membership | None:
+    """The membership with the highest number."""
+    sql = "SELECT * FROM memberships WHERE collection_id = ? ORDER BY version_index DESC LIMIT 1"
+    return db.one(Membership, sql, (collection.id,))
+
+
 def remove(db: Database, membership: Membership) -> None:
     """Take a version out of a collection, with its aliases there."""
     db.execute("DELETE FROM memberships WHERE id = ?", (membership.id,))
@@ -151,9 +167,10 @@ def versions(
     *,
     filter_text: str | None = None,
     order: str | None = None,
+    newest_first: bool = True,
     window: Window,
 ) -> Connection[Artifact]:
-    """Versions in a collection, the newest first unless ordered otherwise."""
+    """Versions in a collection, by number unless ordered otherwise."""
     of_collection = Clause("m.collection_id = ?", (collection.id,))
     conditions, key, descending = _where([of_collection], filter_text, order)
     return page(
@@ -164,7 +181,7 @@ def versions(
         where=conditions,
         row_id="m.version_index",
         key=key,
-        descending=descending or key is None,
+        descending=descending or (key is None and newest_first),
         window=window,
     )
 

@@ -139,6 +139,24 @@ def listing(
     )
 
 
+def of_user(db: Database, who: User, window: Window) -> Connection[Project]:
+    """Projects of all entities a user works in, the newest first."""
+    sql = """
+        p.entity_id IN (SELECT e.id FROM entities e WHERE e.user_id = ?)
+        OR p.entity_id IN (SELECT m.entity_id FROM members m WHERE m.user_id = ?)
+    """
+    return page(
+        db,
+        Project,
+        columns="p.*",
+        source="projects p",
+        where=[Clause(sql, (who.id, who.id))],
+        row_id="p.id",
+        descending=True,
+        window=window,
+    )
+
+
 def condition(filter_text: str | None) -> list[Clause]:
     """A filter on the project `p` of a wider listing."""
     return filters.parse(_COLUMNS, filter_text)

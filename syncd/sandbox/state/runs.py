@@ -54,10 +54,15 @@ def _columns(name: str) -> filters.Column | None:
 
 def get(db: Database, row: int) -> Run:
     """The run of a row id, or an error."""
-    found = db.one(Run, "SELECT * FROM runs WHERE id = ?", (row,))
+    found = find(db, row)
     if found is None:
         raise not_found("run")
     return found
+
+
+def find(db: Database, row: int) -> Run | None:
+    """The run of a row id."""
+    return db.one(Run, "SELECT * FROM runs WHERE id = ?", (row,))
 
 
 def by_name(db: Database, project: Project, name: str) -> Run | None:

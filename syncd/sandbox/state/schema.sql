@@ -193,9 +193,11 @@ CREATE TABLE IF NOT EXISTS manifests (
     base_artifact_id INTEGER REFERENCES artifacts (id),
     name TEXT NOT NULL,
     type TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    UNIQUE (artifact_id, name, type)
+    digest TEXT NOT NULL
 );
+-- Each process that writes to a distributed version brings a patch of its own.
+CREATE UNIQUE INDEX IF NOT EXISTS manifest_names ON manifests (artifact_id, name, type) WHERE type <> 'PATCH';
+CREATE INDEX IF NOT EXISTS manifests_of_artifact ON manifests (artifact_id);
 
 -- A file announced for upload: which MD5 holds the bytes of an entry's digest.
 CREATE TABLE IF NOT EXISTS uploads (
@@ -207,6 +209,14 @@ CREATE TABLE IF NOT EXISTS uploads (
     UNIQUE (artifact_id, name)
 );
 CREATE INDEX IF NOT EXISTS uploads_by_md5 ON uploads (md5);
+
+-- A file on its way in parts: the hex MD5 of each, as a JSON list.
+CREATE TABLE IF NOT EXISTS multipart_uploads (
+    id INTEGER PRIMARY KEY,
+    artifact_id INTEGER NOT NULL REFERENCES artifacts (id),
+    blob TEXT NOT NULL,
+    parts TEXT NOT NULL
+);
 
 -- The entries of a committed manifest. blob is the hex MD5 of the stored bytes, null for a reference.
 CREATE TABLE IF NOT EXISTS entries (
@@ -239,3 +249,12 @@ CREATE TABLE IF NOT EXISTS outputs (
     UNIQUE (run_id, artifact_id)
 );
 CREATE INDEX IF NOT EXISTS outputs_by_artifact ON outputs (artifact_id);
+
+-- Who may use a registry, beside those its organization lets in: a user or a team, in a role.
+CREATE TABLE IF NOT EXISTS project_members (
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('User', 'Entity')),
+    member_id INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    PRIMARY KEY (project_id, kind, member_id)
+) WITHOUT ROWID;

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncd.sandbox.errors import SandboxError, not_found
-from syncd.sandbox.state import collections, memberships
+from syncd.sandbox.state import collections, memberships, projects
 from syncd.sandbox.state.database import Database, dumps, now
 from syncd.sandbox.state.records import Artifact, Collection, Run, User
 
@@ -18,6 +18,9 @@ DELETED = "DELETED"
 
 TTL_INHERIT = -1
 TTL_DISABLED = -2
+# What the client itself makes by the way does not expire.
+_LASTING_TYPES = {"code", "job", "run_table"}
+_LASTING_PREFIX = "wandb-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,7 @@ def change(
 
 
 def delete(db: Database, artifact: Artifact, *, with_aliases: bool) -> None:
-    """Delete a version softly. Its index is gone for good; aliases must be given up explicitly."""
+    """Delete a version softly; aliases must be given up explicitly."""
     if not with_aliases and memberships.aliases_everywhere(db, artifact):
         raise SandboxError("cannot delete an artifact version that has aliases")
     for membership in memberships.of_artifact(db, artifact):
@@ -146,8 +149,34 @@ def delete(db: Database, artifact: Artifact, *, with_aliases: bool) -> None:
     db.update("artifacts", artifact.id, state=DELETED, updated_at=now())
 
 
-def ttl(artifact: Artifact) -> tuple[int, bool]:
+def expired(db: Database, moment: int) -> list[Artifact]:
+    """Versions whose time to live has run out by a moment (seconds since 1970)."""
+    sql = """
+        SELECT * FROM artifacts WHERE state = 'COMMITTED' AND ttl_seconds > 0
+        AND CAST(strftime('%s', created_at) AS INTEGER) + ttl_seconds <= ?
+    """
+    return [found for found in db.all(Artifact, sql, (moment,)) if not _lasts(db, found)]
+
+
+def _lasts(db: Database, artifact: Artifact) -> bool:
+    """Whether a version never expires: for its type, or because a registry refers to it."""
+    sequence = collections.get(db, artifact.sequence_id)
+    kind = projects.artifact_type(db, sequence.type_id).name
+    return kind in _LASTING_TYPES or kind.startswith(_LASTING_PREFIX) or _registered(db, artifact)
+
+
+def _registered(db: Database, artifact: Artifact) -> bool:
+    sql = """
+        SELECT p.name FROM memberships m JOIN collections c ON c.id = m.collection_id
+        JOIN projects p ON p.id = c.project_id WHERE m.artifact_id = ? AND c.kind = 'PORTFOLIO'
+    """
+    return any(projects.is_registry(row[0]) for row in db.rows(sql, (artifact.id,)))
+
+
+def ttl(db: Database, artifact: Artifact) -> tuple[int, bool]:
     """The seconds to live as told to clients, and whether they are inherited (no default: never)."""
+    if artifact.ttl_seconds is not None and _lasts(db, artifact):
+        return TTL_DISABLED, False
     if artifact.ttl_seconds is None or artifact.ttl_seconds == TTL_INHERIT:
         return TTL_DISABLED, True
     return artifact.ttl_seconds, False
