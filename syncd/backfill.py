@@ -150,17 +150,21 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         finished=news.put,
     )
     pending: list[Discovered] = []
+    counted = 0
     log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
     for item in _discover(runtime, scope):
         report.discovered += 1
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
             _follow_aliases(runtime, item)
-        elif scope.limit is not None and len(pending) >= scope.limit:
+        elif scope.limit is not None and counted >= scope.limit:
             reason = f"beyond --limit {scope.limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
         else:
             pending.append(item)
+            record = runtime.catalog.get(item.version.id)
+            # What had nothing to move before is looked at again, but must not use up the limit.
+            counted += record is None or record.state is not State.SKIPPED
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from syncd.errors import ManifestError
 
@@ -94,15 +94,37 @@ class Comparison:
         return not (self.new or self.missing or self.changed)
 
 
-def manifest_digest(entries: Iterable[Entry]) -> str:
+class Hasher(Protocol):
+    """What hashlib and xxhash have in common."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take more bytes in."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The hash of all bytes so far, lower-case hex."""
+        ...
+
+
+def md5() -> Hasher:
+    """An MD5, as a checksum."""
+    return hashlib.md5(usedforsecurity=False)
+
+
+def manifest_digest(entries: Iterable[Entry], hasher: Callable[[], Hasher] = md5) -> str:
     """The digest of a version with these entries, 32 hex characters.
 
     Source: wandb 0.31.0, `ArtifactManifestV1.digest`.
+
+    Args:
+        entries: the entries, in any order.
+        hasher: makes the hash that the collection's digests are of.
     """
-    hasher = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
+    digest = hasher()
+    digest.update(b"wandb-artifact-manifest-v1\n")
     for entry in sorted(entries, key=lambda item: item.path):
-        hasher.update(f"{entry.path}:{entry.digest}\n".encode())
-    return hasher.hexdigest()
+        digest.update(f"{entry.path}:{entry.digest}\n".encode())
+    return digest.hexdigest()
 
 
 def compare(left: Mapping[str, object], right: Mapping[str, object]) -> Comparison:

@@ -33,6 +33,7 @@ class Version:
         author: W&B user name of who logged it; empty when unknown.
         ttl_seconds: as W&B stores it: positive seconds, -1 inherit, -2 off.
         history_step: the run's step it was logged at, None when unknown.
+        digest_algorithm: what `digest` is: `MANIFEST_MD5` or `MANIFEST_XXH128`.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Version:
     author: str = ""
     ttl_seconds: int = -1
     history_step: int | None = None
+    digest_algorithm: str = "MANIFEST_MD5"
 
     @property
     def index(self) -> int:

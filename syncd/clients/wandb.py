@@ -22,8 +22,9 @@ from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_values import config_values, run_ref, version_of
 from syncd.errors import NotFoundError
-from syncd.manifest import Entry, Manifest, manifest_digest, to_json
+from syncd.manifest import Entry, Manifest, to_json
 from syncd.refs import ArtifactRef, RunRef, Target
+from syncd.replacements import version_digest
 
 _COMMITTED = json.dumps({"state": "COMMITTED"})
 _MANIFEST_NAME = "wandb_manifest.json"
@@ -209,8 +210,8 @@ class WandbSource:
                     "runName": run_id,
                     "artifactTypeName": version.type,
                     "artifactCollectionName": ref.collection,
-                    "digest": manifest_digest(manifest.entries.values()),
-                    "digestAlgorithm": "MANIFEST_MD5",
+                    "digest": version_digest(manifest.entries.values(), version.digest_algorithm),
+                    "digestAlgorithm": version.digest_algorithm,
                     "aliases": [],
                     "tags": [{"tagName": tag} for tag in version.tags],
                     "description": version.description,

@@ -11,11 +11,17 @@ import msgspec
 
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.http import CHUNK_BYTES, check_status, check_url, translated
+from syncd.clients.http import CHUNK_BYTES, check_status, check_url, place, translated
 from syncd.clients.protocols import Version
 from syncd.clients.wandb_session import WandbSession
-from syncd.errors import IntegrityError, ManifestError, NotFoundError
+from syncd.errors import (
+    IntegrityError,
+    ManifestError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 from syncd.manifest import Entry, Manifest, from_json
+from syncd.replacements import version_digest
 
 FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
 CACHED_VERSIONS = 8  # versions whose signed URLs are kept
@@ -37,26 +43,37 @@ class WandbFiles:
     def manifest(self, version: Version) -> Manifest:
         """The version's manifest.
 
+        One whose digest is not the version's is read a second time: W&B itself may have merged
+        it from parts, but then it comes twice the same, and a damaged one does not.
+
         Raises:
-            ManifestError: when it cannot be read.
+            ManifestError: when there is none, or it is no version 1 manifest.
+            IntegrityError: when it stays damaged.
         """
         what = f"read the manifest of {version.ref}"
 
-        def attempt() -> bytes:
-            data = self._session.query(what, gql.MANIFEST, {"id": version.id})
-            current = (data["artifact"] or {}).get("currentManifest")
-            if not current:
-                raise ManifestError(f"{version.ref} has no manifest")
-            url = check_url(current["file"]["directUrl"])
-            with translated(what, url):
-                answer = self._session.http.get(url)
-            check_status(what, answer)
-            return answer.content
+        def attempt() -> Manifest:
+            body = self._manifest_bytes(version, what)
+            manifest = _decoded(body, what)
+            digest = version_digest(manifest.entries.values(), version.digest_algorithm)
+            if digest != version.digest and self._manifest_bytes(version, what) != body:
+                raise IntegrityError(f"{what}: two downloads differ")
+            return manifest
 
-        try:
-            return from_json(msgspec.json.decode(retry.call(attempt, what=what)))
-        except msgspec.DecodeError as error:
-            raise ManifestError(f"the manifest of {version.ref} is not JSON: {error}") from error
+        return retry.call(attempt, what=what)
+
+    def _manifest_bytes(self, version: Version, what: str) -> bytes:
+        data = self._session.query(what, gql.MANIFEST, {"id": version.id})
+        current = (data["artifact"] or {}).get("currentManifest")
+        if not current:
+            raise ManifestError(f"{version.ref} has no manifest")
+        url = check_url(current["file"]["directUrl"])
+        with translated(what, url):
+            answer = self._session.http.get(url)
+        if answer.status_code in {401, 403}:  # the signed URL is too old; the next one is new
+            raise ServiceUnavailableError(f"{what}: {place(url)} refused the signed URL")
+        check_status(what, answer)
+        return answer.content
 
     def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
         """The bytes of one entry, in chunks of 1 MiB; a refused signed URL is renewed once."""
@@ -100,6 +117,15 @@ class WandbFiles:
                 page=FILE_URL_PAGE,
             )
         }
+
+
+def _decoded(body: bytes, what: str) -> Manifest:
+    try:
+        return from_json(msgspec.json.decode(body))
+    except msgspec.DecodeError as error:
+        raise IntegrityError(
+            f"{what}: it is not JSON: {error}", hint=ManifestError.default_hint
+        ) from error
 
 
 def _exactly(answer: httpx.Response, what: str) -> Iterator[bytes]:

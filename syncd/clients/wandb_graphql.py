@@ -24,6 +24,7 @@ fragment VersionFields on Artifact {
   state
   size
   digest
+  digestAlgorithm
   fileCount
   createdAt
   aliases { alias artifactCollection { name project { name entity { name } } } }

@@ -65,9 +65,11 @@ class WandbSession:
                 return
             for edge in found["edges"]:
                 yield edge["node"]
-            cursor = found["pageInfo"]["endCursor"]
             if not found["pageInfo"]["hasNextPage"]:
                 return
+            if found["pageInfo"]["endCursor"] in {None, cursor}:
+                raise PermanentError(f"{what}: W&B says there is more, but not from where on")
+            cursor = found["pageInfo"]["endCursor"]
 
     def query(self, what: str, query: str, variables: Mapping[str, Any]) -> Json:
         """Send one operation, again while W&B is unavailable, and return the answer's data.

@@ -61,4 +61,5 @@ def version_of(node: Json) -> Version:
         author=author or "",
         ttl_seconds=-1 if node["ttlIsInherited"] else node["ttlDurationSeconds"],
         history_step=node["historyStep"],
+        digest_algorithm=node.get("digestAlgorithm") or "MANIFEST_MD5",
     )

@@ -197,6 +197,8 @@ def _glob(text: str) -> str:
 def _branch(text: str) -> str:
     if any(refs.alias_branch(part, main="") != part for part in text.split("/")):
         raise ValueError(f"{text!r} is not a branch name that Oxen accepts")
+    if text.split("/", maxsplit=1)[0] == "wandb":
+        raise ValueError(f"{text!r} lies where the branches of versions are (wandb/v3)")
     return text
 
 

@@ -74,9 +74,12 @@ def commit(
             tree += [
                 entry for entry in store.tree(head.ref) if not entry.path.startswith(f"{prefix}/")
             ]
+        # An older version that was set aside, and moves after newer ones, must not become what the
+        # main branch shows: it is committed to its own branch alone.
+        late = head is not None and not prefix and _index(head) > version.index
         ref = store.commit(
             plan.repo,
-            branch=plan.branch,
+            branch=own_branch if late else plan.branch,
             tree=sorted(tree, key=lambda entry: entry.path),
             message=message(plan, run),
             author=Author(
@@ -223,6 +226,13 @@ def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
         own.collection,
     ):
         raise RepositoryConflictError(f"{plan.repo} holds {named}, another collection than {own}")
+
+
+def _index(found: Commit) -> int:
+    """The number of the version that a commit of syncd's holds; -1 when it names none."""
+    named = trailers(found.message).get("Wandb-Artifact")
+    index = ArtifactRef.parse(named).index if named else None
+    return -1 if index is None else index
 
 
 def _is_of(found: Commit, version: Version) -> bool:

@@ -14,10 +14,10 @@ from dataclasses import replace as changed
 
 from syncd.clients.protocols import ArtifactSource, Version
 from syncd.errors import PermanentError
-from syncd.manifest import Entry, Manifest, manifest_digest
+from syncd.manifest import Entry, Manifest
 from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, reference_url
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement, replacement_of, version_digest
 
 
 def replace(
@@ -91,7 +91,7 @@ def _log(
         source_created_at=now.created_at,
         moved_files=len(plan.of(Decision.MOVE)),
         moved_bytes=plan.moved_bytes,
-        digest=manifest_digest(manifest.entries.values()),
+        digest=version_digest(manifest.entries.values(), now.digest_algorithm),
         receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))

@@ -7,11 +7,9 @@ the store. Content that Oxen is known to hold is not downloaded. Equal files are
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import xxhash
 
@@ -19,7 +17,7 @@ from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.errors import IntegrityError, PermanentError, SyncdError
-from syncd.manifest import Entry
+from syncd.manifest import Entry, Hasher, md5
 from syncd.plans import (
     LINEAGE_PATH,
     Decision,
@@ -32,18 +30,6 @@ from syncd.plans import (
 from syncd.refs import version_branch
 
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
-
-
-class Hasher(Protocol):
-    """What hashlib and xxhash have in common."""
-
-    def update(self, data: bytes, /) -> object:
-        """Take more bytes in."""
-        ...
-
-    def hexdigest(self) -> str:
-        """The hash of all bytes so far, lower-case hex."""
-        ...
 
 
 def transfer(
@@ -147,7 +133,12 @@ def _present(
             known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
     hashes = {stored.hash for stored in known.values()}
     missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
-    return {digest: stored for digest, stored in known.items() if stored.hash not in missing}
+    # A size that is not the known content's is a wrong manifest: the download will say so.
+    return {
+        digest: stored
+        for digest, stored in known.items()
+        if stored.hash not in missing and wanted[digest].entry.size in {None, stored.size}
+    }
 
 
 def _bring(
@@ -158,8 +149,7 @@ def _bring(
 
 def _checked(chunks: Iterator[bytes], entry: Entry) -> Iterator[bytes]:
     """Pass chunks on; at their end, raise unless they are what the manifest promises."""
-    md5 = entry.algorithm == "MD5"
-    hasher: Hasher = hashlib.md5(usedforsecurity=False) if md5 else xxhash.xxh3_128()
+    hasher: Hasher = md5() if entry.algorithm == "MD5" else xxhash.xxh3_128()
     size = 0
     for chunk in chunks:
         hasher.update(chunk)

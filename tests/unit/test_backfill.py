@@ -242,6 +242,16 @@ def test_a_limit_is_kept_and_said(world: World) -> None:
     assert {item["reason"] for item in report.skipped} == {"beyond --limit 1"}
 
 
+def test_a_limit_gets_on_though_the_first_versions_have_nothing_to_move(world: World) -> None:
+    """What was looked at and left alone must not use up the limit for ever."""
+    for number in range(2):
+        world.source.log("ds", {"tiny": b"%d" % number})
+    world.source.log("ds", {"big": b"payload"})
+    moved = [len(world.backfill(limit=1).replaced) for _ in range(3)]
+
+    assert sum(moved) == 1
+
+
 def test_a_run_that_still_runs_gets_its_keys_with_a_later_backfill(world: World) -> None:
     """When it has ended, though there is nothing left to move."""
     run = world.source.add_run("train", state="running")

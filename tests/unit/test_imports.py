@@ -41,7 +41,8 @@ NARROW: dict[str, tuple[str, ...]] = {
     "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.ranges", "web.tokens"),
     "web.ranges": (*LAYERS[0], *LAYERS[1]),
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
-    "testing": (*LAYERS[0], *LAYERS[1], *LAYERS[2]),
+    "testing": ("testing.",),
+    "testing.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "testing."),
     "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
@@ -54,13 +55,14 @@ PRIVATE: dict[str, tuple[str, ...]] = {
     "sandbox": ("sandbox", "sandbox.", "cli.demo", "cli.serve"),
     "sandbox.": ("sandbox", "sandbox.", "cli.demo", "cli.serve"),
     "testing": (),
+    "testing.": ("testing", "testing."),
 }
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
     "wandb": ("training", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
-    "httpx": ("clients.", "demo.story"),
+    "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "sqlalchemy": ("catalog", "catalog."),
     "dbos": ("context", "workflow", "runtime", "daemon"),
     "apscheduler": ("scheduler",),

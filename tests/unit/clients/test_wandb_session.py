@@ -6,7 +6,7 @@ import json
 import socket
 
 import pytest
-from wandb_server import KEY, Answer, Server, harmless, node
+from wandb_server import KEY, Answer, Server, harmless, node, page
 
 from syncd import retry
 from syncd.clients.wandb import WandbSource
@@ -142,3 +142,16 @@ def test_a_base_url_that_is_no_web_address_is_refused(url: str) -> None:
     """Before anything is sent."""
     with pytest.raises(PermanentError):
         WandbSource(url, KEY)
+
+
+@pytest.mark.parametrize("cursor", [None, "same"])
+def test_a_list_that_never_ends_is_an_error_and_not_a_hang(
+    cursor: str | None, api: Server, source: WandbSource
+) -> None:
+    """A server that says there is more, and not from where on."""
+    endless = page({"name": "digits"})
+    endless["pageInfo"] = {"endCursor": cursor, "hasNextPage": True}
+    api.on("GetProjects", {"models": endless})
+
+    with pytest.raises(PermanentError, match="there is more"):
+        list(source.projects("team"))

@@ -83,6 +83,22 @@ def test_a_version_is_one_commit_with_its_complete_tree(
     assert history(store, planned) == ["team/proj/ds:v0"]
 
 
+def test_an_older_version_that_moves_late_does_not_become_what_main_shows(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """It was set aside, and newer ones went first; it has its own branch and its whole tree."""
+    older = source.log("ds", {"a": b"first"}, aliases=("v1.0",))
+    newer = committed(source, store, plan_of(source, source.log("ds", {"b": b"second"})))
+    late = plan_of(source, older)
+    made = committed(source, store, late)
+
+    assert committed(source, store, late) == made
+    assert paths(store, made) == [LINEAGE_PATH, "a"]
+    branches = store.branches(late.repo)
+    assert branches["main"] == branches["wandb/v1"] == newer.commit
+    assert branches["wandb/v0"] == branches["v1.0"] == made.commit
+
+
 def test_a_version_hides_nothing_of_the_one_before(
     source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
 ) -> None:

@@ -1,0 +1,46 @@
+"""When a double fails: faults are parameters, not patches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failure to happen.
+
+    Args:
+        method: the name of the method that fails.
+        error: what it raises; nothing is done before, unless it is `late`.
+        at: at which call of the method, counted from 1; later calls work.
+        late: the call has its effect before it fails, as when only the answer is lost.
+    """
+
+    method: str
+    error: Exception
+    at: int = 1
+    late: bool = False
+
+
+class Calls:
+    """Counts the calls of methods and fails where a fault says so."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self._faults = tuple(faults)
+        self.count: Counter[str] = Counter()
+
+    def __call__(self, method: str) -> None:
+        """The method was called."""
+        self.count[method] += 1
+        self._fail(method, late=False)
+
+    def answer(self, method: str) -> None:
+        """The call has had its effect."""
+        self._fail(method, late=True)
+
+    def _fail(self, method: str, *, late: bool) -> None:
+        for fault in self._faults:
+            if (fault.method, fault.at, fault.late) == (method, self.count[method], late):
+                raise fault.error
