@@ -115,6 +115,7 @@ def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> N
         ("oxen.path", "a/../b", "empty, absolute"),
         ("oxen.branch", "", "is not a branch name"),
         ("oxen.branch", "a b", "is not a branch name"),
+        ("oxen.branch", "wandb/v0", "where the branches of versions are"),
         ("select.keep", [""], "a pattern must not be empty"),
         ("select.keep", ["/media/**"], "begins with /"),
         ("select.exclude.types", "job", "must be a list"),
