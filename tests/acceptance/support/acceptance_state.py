@@ -132,18 +132,21 @@ def oxen_state(store: Path, scratch: Path) -> dict[str, Any]:
         repo = oxen.Repo(str(copy))
         branches = {branch.name: branch.commit_id for branch in repo.branches()}
         commits: dict[str, Any] = {}
-        for commit in repo.log():
+        messages = {commit.id: commit.message for commit in repo.log()}
+        for commit in branches.values():  # a version that came late lies outside main's history
+            messages.setdefault(commit, "")
+        for commit, message in messages.items():
             for path in copy.iterdir():
                 if path.name != ".oxen":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            repo.restore(".", False, commit.id)
+            repo.restore(".", False, commit)
             files = {
                 path: digest
                 for path, digest in tree(copy).items()
                 if not path.startswith(".oxen/") and path != LINEAGE
             }
             lineage = json.loads((copy / LINEAGE).read_bytes())
-            commits[commit.id] = {"message": commit.message, "files": files, "lineage": lineage}
+            commits[commit] = {"message": message, "files": files, "lineage": lineage}
         found[name] = {"commits": commits, "branches": branches}
         shutil.rmtree(copy)
     return found
