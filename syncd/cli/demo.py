@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,14 @@ import typer
 from syncd.cli import Context, ExitCode
 from syncd.cli.output import console
 from syncd.cli.scope import size
+
+_INVITATION = (
+    "Everything keeps running; Ctrl-C ends it. To talk to the server with the plain wandb package:",
+    "  export WANDB_BASE_URL={base_url} WANDB_API_KEY={api_key}",
+    "  python -c \"import wandb; print(wandb.Api().artifact('{model}').logged_by())\"",
+    "To see the pages of a model before and after: {base_url}/{project}/artifacts",
+    "The gateway that serves the moved files: {gateway}",
+)
 
 
 def demo(
@@ -41,12 +49,18 @@ def demo(
             raise errors.UsageError(f"{folder} is not empty", hint="Name a new folder.")
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
+
+        def stay(document: dict[str, Any], servers: dict[str, str]) -> None:
+            context.output.result(document, lambda out: _print(out, document))
+            if serve:
+                for line in _INVITATION:
+                    people.print(line.format(**servers), markup=False, soft_wrap=True)
+                with suppress(KeyboardInterrupt):
+                    signal.pause()
+
         document = story.play(
-            folder,
-            lambda line: people.print(line, markup=False, soft_wrap=True),
-            stay=_stay(people) if serve else None,
+            folder, lambda line: people.print(line, markup=False, soft_wrap=True), stay
         )
-    context.output.result(document, lambda out: _print(out, document))
     return ExitCode.DONE if document["all_equal"] else ExitCode.FAILED
 
 
@@ -70,15 +84,3 @@ def _print(out: Any, document: dict[str, Any]) -> None:
     out.print(f"  run      {lineage['run']}  {lineage['config']}", markup=False)
     for dataset in lineage["datasets"]:
         out.print(f"  dataset  {dataset['commit']}  ({dataset['artifact']})")
-
-
-def _stay(people: Any) -> Any:
-    def stay(document: dict[str, Any]) -> None:
-        people.print(f"W&B-compatible server: {document['wandb']['base_url']}")
-        people.print(f"  WANDB_BASE_URL={document['wandb']['base_url']}")
-        people.print(f"  WANDB_API_KEY={document['wandb']['api_key']}")
-        people.print(f"gateway: {document['gateway']}")
-        people.print("Everything keeps running; Ctrl-C ends it.")
-        signal.pause()
-
-    return stay

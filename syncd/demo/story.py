@@ -108,13 +108,14 @@ class Stage:
                 process.terminate()
 
 
-def play(folder: Path, tell: Tell, *, stay: Callable[[Json], None] | None = None) -> Json:
+def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None]) -> Json:
     """Play the whole story in an empty folder and return what it showed.
 
     Args:
         folder: an empty folder; everything is below it.
         tell: prints one line for people.
-        stay: called at the end, while the servers still run.
+        stay: called at the end, while the servers still run, with what was shown and with their
+            addresses.
 
     Raises:
         PermanentError: when a part fails.
@@ -179,8 +180,8 @@ def play(folder: Path, tell: Tell, *, stay: Callable[[Json], None] | None = None
                 "lineage": lineage,
                 "seconds": round(time.monotonic() - began, 1),
             }
-            if stay is not None:
-                stay({**document, "wandb": wandb, "gateway": gateway["url"]})
+            addresses = {"project": project, "model": f"{project}/{MODEL}:production"}
+            stay(document, {**wandb, **addresses, "gateway": gateway["url"]})
             return document
 
 
