@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from syncd.sandbox.errors import SandboxError
+from syncd.sandbox.pages import ROUTES as PAGES
 from syncd.sandbox.routes import admin, api, storage
 from syncd.sandbox.routes.service import Service
 
@@ -57,7 +58,7 @@ async def _tell(_request: Request, error: Exception) -> Response:
 def application(service: Service) -> Starlette:
     """The application of one sandbox."""
     app = Starlette(
-        routes=[*_ROUTES, Route("/healthz", _health)],
+        routes=[*_ROUTES, Route("/healthz", _health), *PAGES],
         exception_handlers={SandboxError: _tell},
     )
     app.state.service = service

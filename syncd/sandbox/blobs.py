@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,4 +130,10 @@ class Blobs:
         """Store bytes made by the server itself."""
         aside = self._incoming / secrets.token_hex(12)
         aside.write_bytes(content)
+        aside.replace(target)
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Store a copy of a file under a name of its own."""
+        aside = self._incoming / secrets.token_hex(12)
+        shutil.copyfile(source, aside)
         aside.replace(target)

@@ -6,8 +6,9 @@ to each other. What they add up to is stored as the version's manifest; a FULL o
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,12 +21,14 @@ from syncd.sandbox.state.records import Artifact, Collection, Entry, Manifest, M
 
 Document: TypeAlias = dict[str, Any]
 
+# How many entries are held at a time besides the manifest itself.
+_BATCH = 10_000
 _REQUIRED = {"version": int, "storagePolicy": str, "storagePolicyConfig": dict, "contents": dict}
 
 
 def _parse(path: Path, name: str) -> Document:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise SandboxError(f"manifest {name!r} has not been uploaded") from error
     except ValueError as error:
@@ -48,13 +51,14 @@ def _needs_base(backend: Backend, manifest: Manifest) -> bool:
     return manifest.type == "INCREMENTAL" or backend.settings.patch_base == "include"
 
 
-def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, bytes]:
+def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, Path | None]:
+    """What the manifests add up to, and the file that already says just that, if one does."""
     meant = filter(_is_meant, announced)
     parts = [(m, _parse(backend.blobs.manifest_upload(m.id), m.name)) for m in meant]
     full = [part for part in parts if part[0].type == "FULL"]
     if full:
         manifest, document = full[-1]
-        return document, backend.blobs.manifest_upload(manifest.id).read_bytes()
+        return document, backend.blobs.manifest_upload(manifest.id)
     if not parts:
         raise SandboxError("the artifact version has no manifest")
     document = dict(parts[-1][1])
@@ -66,7 +70,7 @@ def _merged(backend: Backend, announced: list[Manifest]) -> tuple[Document, byte
     for _, part in parts:
         contents.update(part["contents"])
     document["contents"] = dict(sorted(contents.items()))
-    return document, json.dumps(document).encode()
+    return document, None
 
 
 def _blob(
@@ -93,9 +97,8 @@ def _blob(
     return blob
 
 
-def _entries(backend: Backend, artifact: Artifact, document: Document) -> list[Entry]:
+def _entries(backend: Backend, artifact: Artifact, document: Document) -> Iterator[Entry]:
     known: dict[int, dict[str, str]] = {}
-    found = []
     for position, (path, entry) in enumerate(document["contents"].items()):
         if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
             raise SandboxError(f"manifest entry {path!r} has no digest")
@@ -105,8 +108,7 @@ def _entries(backend: Backend, artifact: Artifact, document: Document) -> list[E
             size = backend.blobs.file(blob).stat().st_size
         else:
             size = int(entry.get("size") or 0)
-        found.append(Entry(artifact.id, position, path, entry["digest"], blob, size, ref))
-    return found
+        yield Entry(artifact.id, position, path, entry["digest"], blob, size, ref)
 
 
 def _note_references(backend: Backend, artifact: Artifact, entries: list[Entry]) -> None:
@@ -130,14 +132,20 @@ def commit(backend: Backend, artifact: Artifact) -> Artifact:
         sequence = collections.get(db, artifact.sequence_id)
         if versions.same_content(db, sequence, artifact.digest) is not None:
             raise SandboxError("another version with this content has been committed")
-    document, content = _merged(backend, manifests.of_artifact(db, artifact))
-    entries = _entries(backend, artifact, document)
-    manifests.store(db, entries)
-    if backend.settings.reference_inputs:
-        _note_references(backend, artifact, entries)
-    backend.blobs.write(backend.blobs.manifest(artifact.id), content)
-    size = sum(entry.size for entry in entries)
-    return versions.commit(db, artifact, size=size, file_count=len(entries))
+    document, source = _merged(backend, manifests.of_artifact(db, artifact))
+    entries, size, count = _entries(backend, artifact, document), 0, 0
+    while batch := list(itertools.islice(entries, _BATCH)):
+        manifests.store(db, batch)
+        if backend.settings.reference_inputs:
+            _note_references(backend, artifact, batch)
+        size += sum(entry.size for entry in batch)
+        count += len(batch)
+    target = backend.blobs.manifest(artifact.id)
+    if source is None:
+        backend.blobs.write(target, json.dumps(document).encode())
+    else:
+        backend.blobs.copy(source, target)
+    return versions.commit(db, artifact, size=size, file_count=count)
 
 
 def delete(backend: Backend, artifact: Artifact, *, with_aliases: bool) -> None:

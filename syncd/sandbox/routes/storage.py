@@ -31,7 +31,7 @@ _LAYOUTS = (
 
 
 class _BigFile(FileResponse):
-    chunk_size = 1 << 20
+    chunk_size = 4 << 20
 
 
 def _is_signed(found: Service, request: Request) -> bool:

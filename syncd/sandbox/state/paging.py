@@ -105,20 +105,23 @@ def page(
 ) -> Connection[Node]:
     """One page of `columns` from `source`, ordered by `key` and then by `row_id`."""
     first = DEFAULT_PAGE if window.first is None else max(window.first, 0)
-    key = key or Clause(row_id)
     condition = " AND ".join(f"({clause.sql})" for clause in where) or "1"
     given = [value for clause in where for value in clause.parameters]
-    # A missing key sorts as the empty text, so that it has a place a cursor can name.
-    sort = f"COALESCE({key.sql}, '')"
-    sql = f"SELECT {columns}, {sort}, {row_id} FROM {source} WHERE {condition}"  # noqa: S608  built from our own names
-    parameters = [*key.parameters, *given]
+    # A missing key sorts as the empty text, so that it has a place a cursor can name. Without any key the rows come
+    # by id alone, bare, so that an index can lead straight to the page.
+    sort = Clause(row_id) if key is None else Clause(f"COALESCE({key.sql}, '')", key.parameters)
+    places = [Clause(row_id)] if key is None else [sort, Clause(row_id)]
+    sql = f"SELECT {columns}, {sort.sql}, {row_id} FROM {source} WHERE {condition}"  # noqa: S608  built from our own names
+    parameters = [*sort.parameters, *given]
+    of_places = [value for place in places for value in place.parameters]
     if window.after:
-        last_key, last_row = _decode(window.after)
-        sql += f" AND ({sort}, {row_id}) {'<' if descending else '>'} (?, ?)"
-        parameters += [*key.parameters, last_key, last_row]
+        last = _decode(window.after)[-len(places) :]
+        names, marks = ", ".join(place.sql for place in places), ", ".join("?" * len(places))
+        sql += f" AND ({names}) {'<' if descending else '>'} ({marks})"
+        parameters += [*of_places, *last]
     direction = "DESC" if descending else "ASC"
-    sql += f" ORDER BY {sort} {direction}, {row_id} {direction} LIMIT ?"
-    parameters += [*key.parameters, first + 1]
+    sql += " ORDER BY " + ", ".join(f"{place.sql} {direction}" for place in places) + " LIMIT ?"
+    parameters += [*of_places, first + 1]
     rows = db.rows(sql, parameters)
     edges = [Edge(record(*row[:-2]), _encode(row[-2], row[-1])) for row in map(tuple, rows[:first])]
 
