@@ -16,8 +16,9 @@ from syncd import log
 from syncd.clients.protocols import Version
 from syncd.errors import UsageError
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement
 from syncd.runtime import Runtime
+from syncd.stages import discover
 from syncd.stages.plan import destination
 from syncd.stages.verify import verify
 
@@ -67,11 +68,7 @@ def replacements(
 ) -> Iterator[tuple[Version, Replacement]]:
     """All replacement versions of the targets; a named version also by its source's name."""
     for target in targets:
-        whole = Target(entity=target.entity, project=target.project, collection=target.collection)
-        for version in runtime.source.versions(whole):
-            link = replacement_of(version.metadata, version.digest)
-            if link is None:
-                continue
+        for version, link in discover.replacements(runtime.source, target):
             source_alias = link.source_version.rpartition(":")[2]
             names = {version.ref.alias, source_alias, *version.aliases}
             if target.alias is None or target.alias in names:

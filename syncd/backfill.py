@@ -18,13 +18,14 @@ from syncd.catalog.catalog import Record, State
 from syncd.clients.protocols import Run, Version
 from syncd.context import Context, Outcome
 from syncd.errors import NotFoundError
-from syncd.plans import Decision, TransferPlan
+from syncd.plans import TransferPlan
 from syncd.refs import RepoRef, RunRef, Target, alias_branch
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, discover
 from syncd.stages.plan import destination, plan
+from syncd.stages.transfer import present_contents
 
 LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
 
@@ -122,12 +123,8 @@ def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, Transf
 
 def new_bytes(runtime: Runtime, planned: TransferPlan) -> int:
     """Bytes of a plan that Oxen is not known to hold, equal files counted once."""
-    wanted = {
-        item.digest: item.entry.size or 0 for item in planned.of(Decision.MOVE, Decision.KEEP)
-    }
-    known = runtime.catalog.known(wanted.keys())
-    absent = runtime.store.missing(planned.repo, {stored.hash for stored in known.values()})
-    held = {digest for digest, stored in known.items() if stored.hash not in absent}
+    wanted = {item.digest: item.entry.size or 0 for item in planned.stored}
+    held = present_contents(runtime.store, runtime.catalog, planned)
     return sum(size for digest, size in wanted.items() if digest not in held)
 
 

@@ -11,7 +11,7 @@ from syncd import errors, log
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.config import Config
-from syncd.plans import Decision, Digest, TransferPlan
+from syncd.plans import Digest, TransferPlan
 from syncd.stages import plan
 
 PLANS_KEPT = 16
@@ -56,9 +56,8 @@ class Context:
         Raises:
             TransientError: when the catalog was lost since the transfer.
         """
-        wanted = {item.digest for item in planned.of(Decision.MOVE, Decision.KEEP)}
-        known = self.catalog.known(wanted)
-        if wanted - known.keys():
+        known = self.catalog.known(planned.digests)
+        if planned.digests - known.keys():
             raise errors.TransientError(
                 f"{planned.version.ref}: the state was lost between transfer and commit"
             )

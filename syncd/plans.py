@@ -64,6 +64,16 @@ class TransferPlan:
         """The entries with one of these decisions."""
         return tuple(item for item in self.entries if item.decision in decisions)
 
+    @property
+    def stored(self) -> tuple[PlannedEntry, ...]:
+        """The entries whose bytes W&B holds and Oxen is to hold."""
+        return self.of(Decision.MOVE, Decision.KEEP)
+
+    @property
+    def digests(self) -> set[Digest]:
+        """The contents of `stored`, each once."""
+        return {item.digest for item in self.stored}
+
     def bytes_of(self, *decisions: Decision) -> int:
         """Bytes of the entries with one of these decisions."""
         return sum(item.entry.size or 0 for item in self.of(*decisions))
@@ -88,7 +98,7 @@ class TransferPlan:
         Args:
             contents: what the store holds for each digest of a moved or kept entry.
         """
-        files = [(item, contents[item.digest]) for item in self.of(Decision.MOVE, Decision.KEEP)]
+        files = [(item, contents[item.digest]) for item in self.stored]
         linked = [
             (item, StoredContent(hash=item.entry.digest, size=item.entry.size or 0))
             for item in self.of(Decision.OXEN)

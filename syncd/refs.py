@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
 from syncd.errors import InvalidNameError, UsageError
@@ -103,6 +103,16 @@ class Target:
             collection=parts[2] if len(parts) > 2 else None,  # noqa: PLR2004
             alias=alias or None,
         )
+
+    @classmethod
+    def of(cls, ref: ArtifactRef) -> Target:
+        """The collection of a version."""
+        return cls(entity=ref.entity, project=ref.project, collection=ref.collection)
+
+    @property
+    def whole(self) -> Target:
+        """The target without its alias: the collection that a version lies in."""
+        return replace(self, alias=None)
 
     def __str__(self) -> str:
         text = f"{self.entity}/{self.project or '*'}"

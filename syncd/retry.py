@@ -60,7 +60,6 @@ class Policy:
 
 
 DEFAULT = Policy()
-ONCE = Policy(attempts=1)
 
 
 def call(

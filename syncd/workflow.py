@@ -24,7 +24,7 @@ from syncd.context import Context, Outcome
 from syncd.plans import Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, Target
 from syncd.replacements import replacement_of
-from syncd.stages import annotate, commit, replace, transfer, verify
+from syncd.stages import annotate, commit, discover, replace, transfer, verify
 
 QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
@@ -296,13 +296,8 @@ def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
 
 def _logged_before(source: ArtifactSource, version: Version) -> Version | None:
     """The replacement that an attempt which was cut off may have logged."""
-    ref = version.ref
-    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
-    for candidate in source.versions(target):
-        link = replacement_of(candidate.metadata, candidate.digest)
-        if link is not None and link.source_artifact_id == version.id:
-            return candidate
-    return None
+    found = discover.replacements(source, Target.of(version.ref))
+    return next((made for made, link in found if link.source_artifact_id == version.id), None)
 
 
 def _quarantine(

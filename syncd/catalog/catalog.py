@@ -138,15 +138,6 @@ class Catalog:
         rows = self._rows(sa.select(table).where(table.c.artifact_id == artifact_id))
         return next((_record(row) for row in rows), None)
 
-    def find(self, ref: ArtifactRef) -> Record | None:
-        """What is known of a version by its name with `vN`, or None."""
-        if ref.index is None:
-            return None
-        target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
-        return next(
-            (item for item in self.records(target) if item.version_index == ref.index), None
-        )
-
     def records(self, target: Target | None = None) -> Iterator[Record]:
         """All versions of a target (all when None), by collection and version."""
         table = schema.versions
@@ -161,18 +152,6 @@ class Catalog:
                 query = query.where(table.c.collection == target.collection)
         for row in self._rows(query):
             yield _record(row)
-
-    def by_commit(self, commit: CommitRef) -> Record | None:
-        """The version that a commit holds, or None."""
-        table = schema.versions
-        rows = self._rows(
-            sa.select(table).where(
-                table.c.namespace == commit.repo.namespace,
-                table.c.repo == commit.repo.repo,
-                table.c.commit_id == commit.commit,
-            )
-        )
-        return next((_record(row) for row in rows), None)
 
     # --- contents
 

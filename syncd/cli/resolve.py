@@ -48,9 +48,7 @@ def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
     link = replacement_of(version.metadata, version.digest)
     if link is not None:
         return _document(str(version.ref), link)
-    ref = version.ref
-    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
-    for replacement, found in audit.replacements(opened, [target]):
+    for replacement, found in audit.replacements(opened, [Target.of(version.ref)]):
         if found.source_artifact_id == version.id:
             return _document(str(replacement.ref), found)
     raise errors.NotFoundError(
@@ -73,9 +71,8 @@ def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
     named = trailers(commit.message).get("Wandb-Artifact") if commit else None
     if commit is None or named is None:
         raise errors.NotFoundError(f"{text}: there is no such commit of syncd's")
-    ref = ArtifactRef.parse(named)
-    target = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
-    for replacement, found in audit.replacements(opened, [target]):
+    collection = Target.of(ArtifactRef.parse(named))
+    for replacement, found in audit.replacements(opened, [collection]):
         if found.commit == commit.ref:
             return _document(str(replacement.ref), found)
     raise errors.NotFoundError(f"{text} holds {named}, which W&B no longer references")

@@ -156,7 +156,7 @@ def lineage(
                 "size": contents[item.digest].size,
                 "moved": item.decision is Decision.MOVE,
             }
-            for item in plan.of(Decision.MOVE, Decision.KEEP)
+            for item in plan.stored
         },
         "references": {
             item.entry.path: {

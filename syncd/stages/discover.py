@@ -14,7 +14,7 @@ from itertools import groupby
 from syncd.clients.protocols import ArtifactSource, Version
 from syncd.config.model import Select
 from syncd.refs import Target
-from syncd.replacements import replacement_of
+from syncd.replacements import Replacement, replacement_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,8 @@ def discover(
     seen: set[str] = set()  # targets may overlap
     for target in targets:
         wanted = target.alias
-        whole = Target(entity=target.entity, project=target.project, collection=target.collection)
         by_collection = groupby(
-            source.versions(whole),
+            source.versions(target.whole),
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
         )
         for _, versions in by_collection:
@@ -67,6 +66,14 @@ def discover(
                 seen.add(version.id)
                 skip = item.skip or _unwanted(version, select, since, types)
                 yield Discovered(version=version, skip=skip, replacement=item.replacement)
+
+
+def replacements(source: ArtifactSource, target: Target) -> Iterator[tuple[Version, Replacement]]:
+    """The versions of a target's collections that replace others, each with what it says of that."""
+    for version in source.versions(target.whole):
+        link = replacement_of(version.metadata, version.digest)
+        if link is not None:
+            yield version, link
 
 
 def _names(item: Discovered) -> set[str]:

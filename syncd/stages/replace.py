@@ -30,7 +30,7 @@ def replace(
     base_url: str,
     existing: Version | None = None,
 ) -> Version:
-    """Put a version of references in the place of the plan's version.
+    """Put a version of references in the place of the plan's version; it is returned as it was logged.
 
     Args:
         source: W&B.
@@ -60,7 +60,7 @@ def replace(
         source.move_aliases(made, aliases)
     for run in source.consumers(now):
         source.record_use(run, made)
-    return source.version(made.id)
+    return made
 
 
 def complete(source: ArtifactSource, replacement_id: str) -> None:

@@ -20,7 +20,6 @@ from syncd.errors import IntegrityError, PermanentError, SyncdError
 from syncd.manifest import Entry, Hasher, md5
 from syncd.plans import (
     LINEAGE_PATH,
-    Decision,
     Digest,
     Failure,
     PlannedEntry,
@@ -53,10 +52,10 @@ def transfer(
     """
     wanted: dict[Digest, PlannedEntry] = {}
     copies: dict[Digest, int] = {}
-    for item in plan.of(Decision.MOVE, Decision.KEEP):
+    for item in plan.stored:
         wanted.setdefault(item.digest, item)
         copies[item.digest] = copies.get(item.digest, 0) + 1
-    present = _present(store, catalog, plan, wanted)
+    present = present_contents(store, catalog, plan)
     for digest in present:
         progress((wanted[digest].entry.size or 0) * copies[digest])
     contents = dict(present)
@@ -82,7 +81,7 @@ def transfer(
             contents[digest] = outcome
             downloaded += outcome.size
             progress(outcome.size * copies[digest])
-    total = sum(item.entry.size or 0 for item in plan.of(Decision.MOVE, Decision.KEEP))
+    total = sum(item.entry.size or 0 for item in plan.stored)
     return TransferResult(
         contents=contents,
         failed=tuple(failed),
@@ -100,7 +99,7 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         catalog: learns.
         plan: the version whose own commit, or whose branch's head, is read.
     """
-    wanted = {item.digest for item in plan.of(Decision.MOVE, Decision.KEEP)}
+    wanted = plan.digests
     if wanted <= catalog.known(wanted).keys():
         return
     path = plan.tree_path(LINEAGE_PATH)
@@ -122,22 +121,24 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         return
 
 
-def _present(
-    store: VersionStore, catalog: Catalog, plan: TransferPlan, wanted: dict[Digest, PlannedEntry]
+def present_contents(
+    store: VersionStore, catalog: Catalog, plan: TransferPlan
 ) -> dict[Digest, StoredContent]:
-    """Contents that the repository holds already, as far as their Oxen hash is known."""
-    known = catalog.known(wanted.keys())
-    for digest, item in wanted.items():
-        if digest[0] == "XXH128" and item.entry.size is not None:
+    """Contents of a plan that its repository holds already, as far as their Oxen hash is known."""
+    # Of equal files the first one's size counts, as it is the one that would be downloaded.
+    sizes = {item.digest: item.entry.size for item in reversed(plan.stored)}
+    known = catalog.known(sizes.keys())
+    for digest, size in sizes.items():
+        if digest[0] == "XXH128" and size is not None:
             # The same hash family; Oxen writes it without zero padding.
-            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
+            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=size)
     hashes = {stored.hash for stored in known.values()}
     missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
     # A size that is not the known content's is a wrong manifest: the download will say so.
     return {
         digest: stored
         for digest, stored in known.items()
-        if stored.hash not in missing and wanted[digest].entry.size in {None, stored.size}
+        if stored.hash not in missing and sizes[digest] in {None, stored.size}
     }
 
 

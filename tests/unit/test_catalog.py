@@ -122,20 +122,6 @@ def test_records_are_those_of_a_target_in_version_order(
     assert [str(record.ref).removeprefix("team/") for record in records] == names
 
 
-def test_a_version_is_found_by_name_and_by_commit(catalog: Catalog) -> None:
-    """And by no other name, nor by another repository's commit of the same id."""
-    ours = version(3)
-    catalog.note(ours, State.REPLACED, namespace="team", repo="proj-ds", commit_id="12ab")
-    record = found(catalog, ours.id)
-
-    assert catalog.find(ours.ref) == record
-    assert catalog.find(replace(ours.ref, alias="v4")) is None
-    assert catalog.find(replace(ours.ref, alias="latest")) is None
-    assert catalog.by_commit(CommitRef(repo=REPO, commit="12ab")) == record
-    assert catalog.by_commit(CommitRef(repo=OTHER, commit="12ab")) is None
-    assert catalog.by_commit(CommitRef(repo=REPO, commit="34cd")) is None
-
-
 # --- contents
 
 
