@@ -1,6 +1,7 @@
 # install  a virtual environment with the locked versions      demo   the whole job on this machine
 # test     everything that must pass before a commit           check  lint, format and types only
 # lint     correct what can be corrected                       lock   choose the versions anew
+# bench    all measurements, into docs/benchmarks.md           bench-quick   in a minute, prints ratios
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ STAMP := $(VENV)/installed
 JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test check lint lock
+.PHONY: install demo test check lint lock bench bench-quick
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -38,6 +39,13 @@ test: check
 lint: install
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# SYNCD_OXEN_SERVER names the server; scripts/install-oxen-server builds one. BENCH_DIR: where to work.
+bench: install
+	$(BIN)/python -m benchmarks.payload $(if $(BENCH_DIR),--dir $(BENCH_DIR))
+
+bench-quick: install
+	@$(BIN)/python -m benchmarks.payload --quick $(if $(BENCH_DIR),--dir $(BENCH_DIR))
 
 # Needs uv (https://docs.astral.sh/uv/); nothing else here does. UPGRADE=--upgrade takes the newest.
 lock:

@@ -3,7 +3,6 @@
 `python benchmarks/sandbox.py [--quick]` starts a server on a temporary folder, drives it by raw HTTP and prints a
 table, then one JSON object as the last line. Client and server share the machine, so ratios say more than seconds.
 """
-# ruff: noqa: INP001  a script, not a package
 
 from __future__ import annotations
 

@@ -143,6 +143,7 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         store=runtime.store,
         catalog=runtime.catalog,
         config=runtime.config,
+        etagged=runtime.etagged,
         progress=follower.working,
         finished=news.put,
     )

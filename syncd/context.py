@@ -11,6 +11,7 @@ from syncd import errors, log
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.config import Config
+from syncd.limiter import Limiter
 from syncd.plans import Digest, TransferPlan
 from syncd.stages import plan
 
@@ -31,6 +32,7 @@ class Context:
         store: Oxen.
         catalog: the local state.
         config: the configuration.
+        etagged: whether what is served under a URL comes with its hash as ETag.
         progress: told of a version's stage and payload bytes done with.
         finished: told of each outcome, also of workflows that an earlier process began.
     """
@@ -39,12 +41,18 @@ class Context:
     store: VersionStore
     catalog: Catalog
     config: Config
+    etagged: Callable[[str], bool]
     progress: Callable[[str, log.Stage, int], None] = _ignore
     finished: Callable[[Outcome], None] = _ignore
     plans: Callable[[str], TransferPlan] = field(init=False)
+    limiter: Limiter = field(init=False)  # one for all transfers of the process
 
     def __post_init__(self) -> None:
         self.plans = lru_cache(PLANS_KEPT)(self._plan)
+        limit = self.config.transfer.bandwidth_limit
+        self.limiter = Limiter(
+            self.config.transfer.concurrency, rate=limit.now if limit else lambda: None
+        )
 
     def _plan(self, artifact_id: str) -> TransferPlan:
         version = self.source.version(artifact_id)

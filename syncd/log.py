@@ -248,6 +248,8 @@ def _route_libraries(handler: logging.Handler) -> None:
         library.handlers.clear()
         library.propagate = True
         library.setLevel(handler.level)
+    # At debug it tells every URL with its query, and so every signature; and it costs time.
+    logging.getLogger("urllib3").setLevel(max(handler.level, logging.WARNING))
     # DBOS adds its own handler unless it finds one.
     logging.getLogger("dbos").addHandler(logging.NullHandler())
 

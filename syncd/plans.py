@@ -9,6 +9,7 @@ from enum import StrEnum
 from syncd.clients.protocols import StoredContent, TreeEntry, Version
 from syncd.manifest import Entry, Manifest
 from syncd.refs import CommitRef, RepoRef
+from syncd.replacements import linked_content
 
 LINEAGE_PATH = ".syncd/lineage.json"
 Digest = tuple[str, str]  # algorithm, 32 hex characters
@@ -100,7 +101,7 @@ class TransferPlan:
         """
         files = [(item, contents[item.digest]) for item in self.stored]
         linked = [
-            (item, StoredContent(hash=item.entry.digest, size=item.entry.size or 0))
+            (item, StoredContent(hash=linked_content(item.entry) or "", size=item.entry.size or 0))
             for item in self.of(Decision.OXEN)
         ]
         return [

@@ -20,6 +20,7 @@ _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _REPO_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _BRANCH_UNSAFE = re.compile(r"[^A-Za-z0-9._/-]|\.\.|\.(?=/|$)|(?<![^/])[./]|/$|@\{")
+HASH = re.compile(r"[0-9a-f]{3,32}")  # of a content, as Oxen writes it
 MAX_PATH_BYTES = 4096
 MAX_SEGMENT_BYTES = 255
 

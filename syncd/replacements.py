@@ -14,9 +14,10 @@ import xxhash
 
 from syncd.errors import SyncdError
 from syncd.manifest import Entry, manifest_digest, md5
-from syncd.refs import CommitRef
+from syncd.refs import HASH, CommitRef
 
 KEY = "oxen"
+CONTENT_KEY = "oxen_hash"  # of a reference entry's `extra`, where its digest is no hash
 XXH128 = "MANIFEST_XXH128"  # W&B's name for digests of the XXH128 kind
 
 
@@ -106,3 +107,9 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
         )
     except (KeyError, TypeError, ValueError, OverflowError, SyncdError):
         return None  # somebody else's key of the same name
+
+
+def linked_content(entry: Entry) -> str | None:
+    """The Oxen hash that a reference entry of ours names: its digest, or else beside it."""
+    named = entry.digest if HASH.fullmatch(entry.digest) else entry.extra.get(CONTENT_KEY)
+    return named if isinstance(named, str) and HASH.fullmatch(named) else None

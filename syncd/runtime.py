@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from syncd import log
 from syncd.catalog.catalog import Catalog
+from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
+from syncd.clients.references import References
 from syncd.clients.wandb import WandbSource
-from syncd.config import Config, wandb_api_key
-from syncd.errors import ConfigurationError, StoreLockedError
+from syncd.config import Config, oxen_token, wandb_api_key
+from syncd.errors import StoreLockedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Runtime:
     source: WandbSource
     store: VersionStore
     catalog: Catalog
+    etagged: Callable[[str], bool]
 
 
 @contextmanager
@@ -34,31 +37,47 @@ def opened(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[
     """Open what the configuration names; closed at the end of the block.
 
     Raises:
-        ConfigurationError: when no API key is to be had or the store cannot be used.
+        ConfigurationError: when no API key is to be had or the server's URL cannot be used.
     """
     key = wandb_api_key(config, environ).get_secret_value()
     log.redact(key)
-    store = build_store(config)
+    store = build_store(config, environ)
     config.engine.state_dir.mkdir(parents=True, exist_ok=True)
     catalog = Catalog(str(config.engine.database))
     source = WandbSource(config.wandb.base_url, key)
+    http = Payload()
+    server = "" if config.oxen.directory else config.oxen.url
     try:
-        yield Runtime(config=config, source=source, store=store, catalog=catalog)
+        yield Runtime(
+            config=config,
+            source=source,
+            store=store,
+            catalog=catalog,
+            etagged=References(http, config.references.base_url, server).etagged,
+        )
     finally:
+        http.close()
         source.close()
         catalog.close()
 
 
-def build_store(config: Config) -> VersionStore:
+def build_store(config: Config, environ: Mapping[str, str] = os.environ) -> VersionStore:
     """The Oxen store that `[oxen] url` names.
 
     Raises:
-        ConfigurationError: for a server, which this version cannot write to yet.
+        ConfigurationError: when the server's URL cannot be used, or its token cannot be read.
     """
     root = config.oxen.directory
     if root is None:
-        raise ConfigurationError(
-            ["oxen.url: only an embedded store (file:///...) can be written to by this version"]
+        from syncd.clients.oxen_server import ServerVersionStore  # noqa: PLC0415 as below
+
+        token = oxen_token(config, environ)
+        return ServerVersionStore(
+            config.oxen.url,
+            token.get_secret_value() if token else "",
+            Payload(),
+            spool=config.transfer.spool_dir,
+            spool_limit=config.transfer.spool_limit,
         )
     from syncd.clients.oxen_local import EmbeddedVersionStore  # noqa: PLC0415 importing oxen takes 1 s
 

@@ -154,6 +154,7 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
         context.catalog,
         planned,
         concurrency=context.config.transfer.concurrency,
+        limiter=context.limiter,
         progress=lambda done: context.progress(artifact_id, stage, done),
     )
     if result.failed:
@@ -241,6 +242,7 @@ def replace_step(
         proof,
         contents=hashes,
         base_url=context.config.references.base_url,
+        etagged=context.etagged,
         existing=existing,
     )
     context.catalog.note(

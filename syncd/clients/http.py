@@ -100,12 +100,26 @@ def check_status(what: str, response: httpx.Response, *, detail: str = "") -> No
         response: the answer.
         detail: what the service said about it, if it said something a person can read.
     """
-    status = response.status_code
-    if response.is_success:
+    raise_for_status(what, response.status_code, response.headers, str(response.url), detail=detail)
+
+
+def raise_for_status(
+    what: str, status: int, headers: Mapping[str, str], url: str, *, detail: str = ""
+) -> None:
+    """Raise the error that a status code means; nothing for 2xx.
+
+    Args:
+        what: what was being done, for the message.
+        status: the status code.
+        headers: the answer's, of which Retry-After counts.
+        url: where; shown without its query.
+        detail: what the service said about it, if it said something a person can read.
+    """
+    if 200 <= status < 300:  # noqa: PLR2004 success
         return
-    text = f"{what}: {place(str(response.url))} answered {status}{f': {detail}' if detail else ''}"
+    text = f"{what}: {place(url)} answered {status}{f': {detail}' if detail else ''}"
     if status in _RETRYABLE:
-        raise ServiceUnavailableError(text, retry_after=_retry_after(response.headers))
+        raise ServiceUnavailableError(text, retry_after=_retry_after(headers))
     if status in {401, 403}:
         raise AuthenticationError(text, hint="Check the API key or token and what it may access.")
     if status in {404, 410}:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import TypeVar
 
 from syncd.clients.oxen_index import IndexEntry
 from syncd.clients.oxen_paths import parents
 from syncd.clients.protocols import TreeEntry
 
+Old = TypeVar("Old")
+New = TypeVar("New")
 # Seconds tried on two cores (oxenai 0.65.1). They only choose between two ways to the same tree.
 REMOVE_SECONDS = 0.005
 REMOVE_SECONDS_PER_ENTRY = 4e-6  # of the folder, which is read each time
@@ -36,6 +40,19 @@ class Changes:
     rebuild: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groundwork:
+    """What a commit needs to be committed before it; see `groundwork`."""
+
+    removals: tuple[str, ...]
+    placeholders: tuple[str, ...]
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.removals or self.placeholders)
+
+
 def changes(
     before: Iterable[IndexEntry], after: Sequence[TreeEntry], clock: Callable[[], int]
 ) -> Changes:
@@ -53,7 +70,7 @@ def changes(
     modified: set[str] = set()
     removed: list[str] = []
     entries: list[IndexEntry] = []
-    for old, new in _paired(before, after):
+    for old, new in paired(before, after, attrgetter("path")):
         if new is None:
             assert old is not None, "a pair holds one entry at least"
             removed.append(old.path)
@@ -62,7 +79,7 @@ def changes(
         else:
             (added if old is None else modified).add(new.path)
             entries.append(IndexEntry(path=new.path, hash=new.hash, size=new.size))
-    removals = _topmost(removed, entries)
+    removals = topmost(removed, entries)
     added |= _touched(removals, entries, added | modified)
     times: dict[str, int] = {}
     for position, entry in enumerate(entries):
@@ -114,6 +131,70 @@ def scaffold(
     return sorted(tree, key=lambda entry: entry.path)
 
 
+def groundwork(
+    before: Callable[[], Iterable[TreeEntry]],
+    after: Callable[[], Iterable[str]],
+    name: str,
+    *,
+    fresh_repository: bool,
+    unchanged: bool = False,
+) -> Groundwork:
+    """What must be committed first, so that the commit after it stages something in every folder.
+
+    As `scaffold`, for a store that cannot stage a file again that has not changed: of a folder that
+    only loses files one that it keeps is taken out, and comes back with the next commit.
+
+    Args:
+        before: the tree of the branch's head, sorted by path.
+        after: the paths of the tree to commit, sorted.
+        name: what placeholders are called; no file has that name.
+        fresh_repository: nothing was ever committed that new folders could clash with.
+        unchanged: the trees are known to be equal.
+
+    Returns:
+        Paths of the tree before to remove, topmost first, and placeholders to add.
+    """
+    known = {folder for entry in before() for folder in parents(entry.path)}
+    folders = {folder for path in after() for folder in parents(path)}
+    removals = {path for path in after() if path in known}
+    removals |= {entry.path for entry in before() if entry.path in folders}
+    losing: set[str] = {""} if unchanged else set()
+    staged: set[str] = set()
+    for old, new in paired((entry.path for entry in before()), after(), str):
+        if new is None:
+            losing.add(str(old).rpartition("/")[0])
+        elif old is None:
+            staged.update((*parents(new), ""))
+    losing -= staged
+    removals |= _smallest_kept(before(), after(), losing)
+    homes = set() if fresh_repository else folders - known
+    homes |= {path.rpartition("/")[0] for path in removals}
+    if unchanged and not removals:
+        homes.add("")
+    return Groundwork(
+        removals=tuple(sorted(removals)),
+        placeholders=tuple(sorted(f"{folder}/{name}".lstrip("/") for folder in homes)),
+    )
+
+
+def _smallest_kept(
+    before: Iterable[TreeEntry], after: Iterable[str], folders: set[str]
+) -> set[str]:
+    """The smallest file at or below each folder that both trees have."""
+    smallest: dict[str, TreeEntry] = {}
+    for entry, path in paired(before, after, _path_of) if folders else ():
+        if entry is None or path is None:
+            continue
+        for folder in folders.intersection((*parents(path), "")):
+            if folder not in smallest or entry.size < smallest[folder].size:
+                smallest[folder] = entry
+    return {entry.path for entry in smallest.values()}
+
+
+def _path_of(entry: TreeEntry | str | None) -> str:
+    return entry.path if isinstance(entry, TreeEntry) else str(entry)
+
+
 def _folders(entries: Iterable[IndexEntry | TreeEntry]) -> set[str]:
     return {folder for entry in entries for folder in parents(entry.path)}
 
@@ -130,16 +211,17 @@ def _touched(removals: Iterable[str], entries: Iterable[IndexEntry], staged: set
     return {entry.path for entry in smallest.values()}
 
 
-def _paired(
-    before: Iterable[IndexEntry], after: Iterable[TreeEntry]
-) -> Iterator[tuple[IndexEntry | None, TreeEntry | None]]:
+def paired(
+    before: Iterable[Old], after: Iterable[New], path: Callable[[Old | New], str]
+) -> Iterator[tuple[Old | None, New | None]]:
+    """Two sequences sorted by path, side by side; None where one has nothing under a path."""
     olds, news = iter(before), iter(after)
     old, new = next(olds, None), next(news, None)
     while old is not None or new is not None:
-        if new is None or (old is not None and old.path < new.path):
+        if new is None or (old is not None and path(old) < path(new)):
             yield old, None
             old = next(olds, None)
-        elif old is None or new.path < old.path:
+        elif old is None or path(new) < path(old):
             yield None, new
             new = next(news, None)
         else:
@@ -147,7 +229,7 @@ def _paired(
             old, new = next(olds, None), next(news, None)
 
 
-def _topmost(removed: Iterable[str], kept: Iterable[IndexEntry]) -> list[str]:
+def topmost(removed: Iterable[str], kept: Iterable[IndexEntry | TreeEntry]) -> list[str]:
     """The removed files, or instead the topmost folder in which nothing is kept."""
     folders = _folders(kept)
     topmost: dict[str, None] = {}

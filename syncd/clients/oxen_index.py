@@ -35,10 +35,9 @@ from typing import Any, Self
 
 import xxhash
 
-from syncd.clients.oxen_paths import HASH
 from syncd.clients.protocols import Author, Commit, TreeEntry
 from syncd.errors import InvalidNameError, PermanentError, SyncdError
-from syncd.refs import CommitRef, RepoRef
+from syncd.refs import HASH, CommitRef, RepoRef
 
 INDEX_DIR = ".syncd"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")

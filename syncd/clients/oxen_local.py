@@ -3,7 +3,7 @@
 Layout and index files: `oxen_index`. How one repository is driven: `oxen_repo`. Here is the order
 of things, which makes a kill at any point harmless:
 
-    put      bytes -> tmp/, hashed while they pass, fsync, rename to their place in the version store
+    bring    bytes -> tmp/, hashed while they pass, made durable, renamed into the version store
     commit   pending index (durable) -> staged -> commit on no branch -> proved -> pending renamed
     branch   intent in branches.json (from here on it counts) -> moved in liboxen -> branches.json
 
@@ -12,7 +12,6 @@ Whoever opens a repository next first heals it (`oxen_recovery`).
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import xxhash
 
 from syncd.clients import oxen_proof, oxen_recovery
 from syncd.clients.oxen_changes import changes, scaffold
+from syncd.clients.oxen_contents import PROCESS, Intake
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_paths import NOWHERE, check_branch, checked_tree
@@ -32,13 +32,12 @@ from syncd.clients.oxen_repo import (
     escaped,
     unique_time,
 )
-from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry
-from syncd.errors import NotFoundError, StoreLockedError, VerificationError
+from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
+from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 
 ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
 ONE_BY_ONE_ENTRIES = 400_000  # ...and 5 us for each file of the folder: this many take 2 s
-_PROCESS = uuid.uuid4().hex  # marks temporary files of this process
 
 
 def _nothing(point: str) -> None:
@@ -66,35 +65,27 @@ class EmbeddedVersionStore:
             StoreLockedError: when the repository must be made and another process is at work.
             PermanentError: when the disk refuses.
         """
+        return self._intake(repo).put(chunks)
+
+    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+        """See `VersionStore.expect`; there is nothing to get ready."""
+
+    def bring(
+        self, repo: RepoRef, contents: Sequence[Content]
+    ) -> Sequence[StoredContent | SyncdError]:
+        """See `VersionStore.bring`; above 8 MiB, what arrived is kept when the rest does not."""
+        try:
+            return self._intake(repo).bring(contents)
+        except SyncdError as error:
+            return [error] * len(contents)
+
+    def _intake(self, repo: RepoRef) -> Intake:
+        """The way into a repository, which is made when there is none."""
         index = RepoIndex(self._root, repo)
         if not index.exists():
             with self._opened(index):
                 pass
-        temporary = index.tmp / f"{_PROCESS}-{uuid.uuid4().hex}"
-        digest, size = xxhash.xxh3_128(), 0
-        try:
-            with _io(f"cannot store bytes in {repo}"):
-                index.tmp.mkdir(parents=True, exist_ok=True)
-                file = temporary.open("xb")
-            with file:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    size += len(chunk)
-                    with _io(f"cannot store bytes in {repo}"):
-                        file.write(chunk)
-                with _io(f"cannot store bytes in {repo}"):
-                    file.flush()
-                    os.fsync(file.fileno())
-            content = f"{digest.intdigest():x}"
-            target = index.content(content)
-            with _io(f"cannot store bytes in {repo}"):
-                if oxen_proof.damage(target, content, size) is not None:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    temporary.rename(target)
-            self._checkpoint("put.stored")
-        finally:
-            temporary.unlink(missing_ok=True)
-        return StoredContent(hash=content, size=size)
+        return Intake(index, self._checkpoint)
 
     def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
         """See `VersionStore.missing`."""
@@ -304,7 +295,7 @@ class EmbeddedVersionStore:
         ):
             config = self._root / ".syncd" / "config"
             opened = OxenRepository(index, config, self._checkpoint)
-            oxen_recovery.heal(opened, _PROCESS)
+            oxen_recovery.heal(opened, PROCESS)
             try:
                 yield opened
             finally:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
-from syncd.refs import check_path
+from syncd.refs import HASH, check_path
 
 MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
 MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
 SHOWN = 80  # characters of a path in a message
-HASH = re.compile(r"[0-9a-f]{3,32}")
 NOWHERE = "syncd-no-branch"  # what HEAD names while files are staged, never a branch
 _HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
 

@@ -2,7 +2,7 @@
 
 Links in the work tree, staged entries and a pending index go: what they belong to was a commit
 that no branch points at yet, if it was made at all; its contents stay. A branch move that was
-under way is done again. An index that somebody deleted is written again from what liboxen restores.
+under way is done again. Partial files stay until they are too old to be gone on with. An index that somebody deleted is written again from what liboxen restores.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from syncd.clients import oxen_proof
 from syncd.clients.oxen_index import Branches, sync
 from syncd.clients.oxen_repo import OxenRepository
+from syncd.clients.spool import Spool
 from syncd.errors import NotFoundError
 
 
@@ -29,8 +30,9 @@ def heal(opened: OxenRepository, process: str) -> None:
     heads = opened.branches()  # first: this is what fails when another process is at work
     opened.rest()
     for temporary in index.tmp.glob("*"):
-        if not temporary.name.startswith(process):
+        if not temporary.name.startswith(process) and not temporary.is_dir():
             temporary.unlink(missing_ok=True)
+    Spool(index.tmp, limit=0).tidy()  # what can be gone on with stays for some days
     index.pending.unlink(missing_ok=True)
     published = index.branches()
     if published is not None and published.moving:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from syncd.errors import SyncdError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 
@@ -92,8 +93,21 @@ class ArtifactSource(Protocol):
         """The version's manifest."""
         ...
 
-    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
-        """The bytes of one entry that W&B holds, in chunks; ends early only by raising."""
+    def sign(self, version: Version, paths: Sequence[str]) -> None:
+        """Get ready to read these entries, in as few requests as W&B allows."""
+        ...
+
+    def read(
+        self, version: Version, entry: Entry, *, begin: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """The bytes of one entry that W&B holds, in chunks; ends early only by raising.
+
+        Args:
+            version: the version.
+            entry: one of its entries that is no reference.
+            begin: the first byte wanted.
+            size: how many bytes are wanted; None for all that follow.
+        """
         ...
 
     def consumers(self, version: Version) -> Sequence[RunRef]:
@@ -161,6 +175,45 @@ class StoredContent:
     size: int
 
 
+class Content(Protocol):
+    """The bytes of one file that W&B holds, as a store asks for them."""
+
+    @property
+    def path(self) -> str:
+        """Where the next commit's tree will have it."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """W&B's digest of it: names the same bytes in every process, and makes a file name."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, where the manifest says."""
+        ...
+
+    @property
+    def hash(self) -> str | None:
+        """Its xxh3-128 (Oxen's spelling), where it is known before the bytes come."""
+        ...
+
+    def chunks(self, before: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The bytes, held against W&B's digest at their end.
+
+        Args:
+            before: the first bytes, which arrived earlier: they are hashed, and not fetched again.
+
+        Raises:
+            IntegrityError: at the end, when they are not what the manifest promises.
+        """
+        ...
+
+    def part(self, begin: int, size: int) -> Iterator[bytes]:
+        """A range of the bytes, proved by nothing but their number."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Author:
     """Who a commit says it is by."""
@@ -190,6 +243,26 @@ class VersionStore(Protocol):
         """Store bytes in the repository (made on demand); hashing them while they pass.
 
         When `chunks` raises, nothing is kept and the exception passes through.
+        """
+        ...
+
+    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+        """Say which files the next commit to the branch will hold, before their contents come.
+
+        A store that stages files as they arrive gets ready for it; nothing depends on it.
+        """
+        ...
+
+    def bring(
+        self, repo: RepoRef, contents: Sequence[Content]
+    ) -> Sequence[StoredContent | SyncdError]:
+        """Store contents as `put` does, in one go: one large file, or many small ones.
+
+        What arrived of a large one before it was cut off is not asked for again, also by another
+        process. May be called from several threads.
+
+        Returns:
+            For each content, in order, what was stored, or why it was not.
         """
         ...
 

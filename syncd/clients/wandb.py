@@ -47,6 +47,7 @@ class WandbSource:
 
     def close(self) -> None:
         """Close all connections."""
+        self._files.close()
         self._session.close()
 
     # --- what there is
@@ -128,9 +129,15 @@ class WandbSource:
         """The version's manifest."""
         return self._files.manifest(version)
 
-    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
+    def sign(self, version: Version, paths: Sequence[str]) -> None:
+        """Fetch the signed URLs of these entries."""
+        self._files.sign(version, paths)
+
+    def read(
+        self, version: Version, entry: Entry, *, begin: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
         """The bytes of one entry, in chunks of 1 MiB."""
-        return self._files.read(version, entry)
+        return self._files.read(version, entry, begin=begin, size=size)
 
     # --- lineage
 

@@ -104,14 +104,15 @@ query FetchArtifactManifest($id: ID!) {
 }
 """
 
+# `Artifact.files(names=...)`, as the SDK renews one URL (`storage_policies/wandb_storage_policy.py`).
 FILE_URLS = """
-query GetArtifactMembershipFileUrls($entity: String!, $project: String!, $collection: String!,
-    $alias: String!, $cursor: String, $perPage: Int) {
+query ArtifactMembershipFiles($entity: String!, $project: String!, $collection: String!,
+    $alias: String!, $fileNames: [String!], $cursor: String, $perPage: Int = 50) {
   project(name: $project, entityName: $entity) {
     artifactCollection(name: $collection) {
       __typename
       artifactMembership(aliasName: $alias) {
-        files(after: $cursor, first: $perPage) {
+        files(names: $fileNames, after: $cursor, first: $perPage) {
           pageInfo { endCursor hasNextPage }
           edges { node { name directUrl } }
         }

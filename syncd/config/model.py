@@ -228,8 +228,9 @@ class Transfer(Section):
     concurrency: int = _key(
         "Files in flight at a time.", DEFAULT_CONCURRENCY, example=16, ge=1, le=256
     )
-    bandwidth_limit: units.Size | None = _key(
-        "The most bytes a second over all transfers; without it there is no limit.",
+    bandwidth_limit: units.BandwidthLimit | None = _key(
+        'The most bytes a second over all transfers, or a timetable in local time: "08:00,10MiB '
+        '18:00,off", a day of its own as "Sat-00:00,off". Without it there is no limit.',
         example="50MiB",
     )
     spool_dir: units.Folder = _key(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from syncd.clients.oxen_paths import HASH, unsupported_path
+from syncd.clients.oxen_paths import unsupported_path
 from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
 from syncd.plans import Decision, PlannedEntry, TransferPlan
 from syncd.refs import RepoRef, check_path, parse_reference_url, repo_name
+from syncd.replacements import linked_content
 
 RESERVED = ".syncd"  # the folder of a commit's tree that is syncd's own
 
@@ -76,7 +77,7 @@ def _decide(
         link = parse_reference_url(entry.ref)
         ours = link is not None and entry.ref.startswith(f"{config.references.base_url}/api/")
         # Others may refer to our URLs too, without asking for the ETag: then no content is named.
-        named = entry.size is not None and HASH.fullmatch(entry.digest) is not None
+        named = entry.size is not None and linked_content(entry) is not None
         if ours and named and link is not None and link[0].repo == repo and not unusable:
             return PlannedEntry(entry=entry, decision=Decision.OXEN, reason="already in Oxen")
         return PlannedEntry(entry=entry, decision=Decision.REFERENCE, reason="already a reference")

@@ -8,7 +8,7 @@ At each instant `latest` names the same content. Each step finds its own effect 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from dataclasses import replace as changed
 
@@ -17,7 +17,7 @@ from syncd.errors import PermanentError
 from syncd.manifest import Entry, Manifest
 from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, reference_url
-from syncd.replacements import Replacement, replacement_of, version_digest
+from syncd.replacements import CONTENT_KEY, Replacement, replacement_of, version_digest
 
 
 def replace(
@@ -28,6 +28,7 @@ def replace(
     *,
     contents: Mapping[str, str],
     base_url: str,
+    etagged: Callable[[str], bool],
     existing: Version | None = None,
 ) -> Version:
     """Put a version of references in the place of the plan's version; it is returned as it was logged.
@@ -38,7 +39,8 @@ def replace(
         commit: the commit that holds it.
         receipt: the proof that it does.
         contents: Oxen's hash for each moved path; not needed when there is an `existing` one.
-        base_url: under which references are served, with the hash as ETag.
+        base_url: under which references are served.
+        etagged: whether what is served under a URL comes with its hash as ETag.
         existing: the replacement, when an earlier attempt logged it.
 
     Raises:
@@ -46,7 +48,14 @@ def replace(
     """
     now = source.version(plan.version.id)
     made = existing or _log(
-        source, plan, now, commit=commit, receipt=receipt, contents=contents, base_url=base_url
+        source,
+        plan,
+        now,
+        commit=commit,
+        receipt=receipt,
+        contents=contents,
+        base_url=base_url,
+        etagged=etagged,
     )
     written = replacement_of(made.metadata, made.digest)
     if written is None or written.source_artifact_id != now.id:
@@ -80,11 +89,13 @@ def _log(
     receipt: Receipt,
     contents: Mapping[str, str],
     base_url: str,
+    etagged: Callable[[str], bool],
 ) -> Version:
-    manifest = reference_manifest(plan, commit, contents, base_url)
+    served = reference_url(base_url, commit, plan.tree_path(LINEAGE_PATH))
+    manifest = reference_manifest(plan, commit, contents, base_url, etags=etagged(served))
     link = Replacement(
         commit=commit,
-        url=reference_url(base_url, commit, plan.tree_path(LINEAGE_PATH)),
+        url=served,
         source_version=str(now.ref),
         source_artifact_id=now.id,
         source_digest=now.digest,
@@ -98,17 +109,26 @@ def _log(
 
 
 def reference_manifest(
-    plan: TransferPlan, commit: CommitRef, contents: Mapping[str, str], base_url: str
+    plan: TransferPlan,
+    commit: CommitRef,
+    contents: Mapping[str, str],
+    base_url: str,
+    *,
+    etags: bool,
 ) -> Manifest:
-    """The replacement's manifest: references for what moved, all else unchanged."""
+    """The replacement's manifest: references for what moved, all else unchanged.
+
+    A plain client takes the URL for the digest where no ETag is sent; the hash is kept beside it.
+    """
     entries = dict(plan.manifest.entries)
     for item in plan.of(Decision.MOVE):
         path, content = item.entry.path, contents[item.entry.path]
+        url = reference_url(base_url, commit, plan.tree_path(path))
         entries[path] = Entry(
             path=path,
-            digest=content,
+            digest=content if etags else url,
             size=item.entry.size,
-            ref=reference_url(base_url, commit, plan.tree_path(path)),
-            extra={"etag": f'"{content}"'},
+            ref=url,
+            extra={"etag": f'"{content}"'} if etags else {CONTENT_KEY: content},
         )
     return Manifest(entries=entries, storage_policy_config=plan.manifest.storage_policy_config)

@@ -1,25 +1,28 @@
 """Transfer: the bytes go from W&B's signed URLs into the Oxen repository, hashed on their way.
 
 While the bytes pass, the manifest's digest (MD5 or XXH128) is computed here and Oxen's xxh3-128 by
-the store. Content that Oxen is known to hold is not downloaded. Equal files are moved once.
+the store. Content that Oxen is known to hold is not downloaded, nor is a URL asked for it. Equal
+files are moved once. A plan is worked through in batches and never held as a whole.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-
-import xxhash
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from itertools import chain
 
 from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
-from syncd.errors import IntegrityError, PermanentError, SyncdError
-from syncd.manifest import Entry, Hasher, md5
+from syncd.contents import EntryContent, groups, memory
+from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
+from syncd.limiter import Limiter
 from syncd.plans import (
     LINEAGE_PATH,
+    Decision,
     Digest,
     Failure,
     PlannedEntry,
@@ -28,7 +31,10 @@ from syncd.plans import (
 )
 from syncd.refs import version_branch
 
+BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
+LEFT = BATCH // 2  # contents of a batch that may be under way when the next one is looked up
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
+Outcome = StoredContent | SyncdError
 
 
 def transfer(
@@ -38,6 +44,7 @@ def transfer(
     plan: TransferPlan,
     *,
     concurrency: int,
+    limiter: Limiter | None = None,
     progress: Progress = lambda _bytes: None,
 ) -> TransferResult:
     """Bring every entry whose bytes W&B holds into the plan's repository.
@@ -48,47 +55,203 @@ def transfer(
         catalog: what is known of contents; learns the new ones.
         plan: what to bring.
         concurrency: files at a time.
+        limiter: shared with all other transfers; one of its own when None.
         progress: told of bytes as they are done with.
     """
-    wanted: dict[Digest, PlannedEntry] = {}
-    copies: dict[Digest, int] = {}
-    for item in plan.stored:
-        wanted.setdefault(item.digest, item)
-        copies[item.digest] = copies.get(item.digest, 0) + 1
-    present = present_contents(store, catalog, plan)
-    for digest in present:
-        progress((wanted[digest].entry.size or 0) * copies[digest])
-    contents = dict(present)
-    failed: list[Failure] = []
-    downloaded = 0
-
-    def fetch(item: PlannedEntry) -> tuple[Digest, StoredContent | SyncdError]:
+    work = _Transfer(source, store, catalog, plan, limiter or Limiter(concurrency), progress)
+    with (
+        ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as work.groups,
+        ThreadPoolExecutor(concurrency, thread_name_prefix="fetch") as work.files,
+    ):
         try:
-            what = f"transfer {plan.version.ref} {item.entry.path}"
-            stored = retry.call(lambda: _bring(source, store, plan, item.entry), what=what)
-        except SyncdError as error:
-            return item.digest, error
-        catalog.learn({item.digest: stored})
-        catalog.forget_read_back(plan.repo, [stored.hash])
-        return item.digest, stored
-
-    missing = [item for digest, item in wanted.items() if digest not in present]
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as pool:
-        for digest, outcome in pool.map(fetch, missing):
-            if isinstance(outcome, SyncdError):
-                failed.append(Failure(path=wanted[digest].entry.path, error=outcome))
-                continue
-            contents[digest] = outcome
-            downloaded += outcome.size
-            progress(outcome.size * copies[digest])
-    total = sum(item.entry.size or 0 for item in plan.stored)
+            for batch in batches(plan):
+                work.take(batch)
+            work.settle(leave=0)
+        except BaseException:
+            work.groups.shutdown(cancel_futures=True)
+            raise
     return TransferResult(
-        contents=contents,
-        failed=tuple(failed),
-        downloaded=downloaded,
-        uploaded=downloaded,
-        deduplicated=0 if failed else total - downloaded,
+        contents=work.contents,
+        failed=tuple(work.failed),
+        downloaded=work.downloaded,
+        uploaded=work.downloaded,
+        deduplicated=0 if work.failed else work.total - work.downloaded,
     )
+
+
+class _Transfer:
+    """One transfer on its way; its counts are written by the thread that called `transfer` alone."""
+
+    groups: ThreadPoolExecutor
+    files: ThreadPoolExecutor
+
+    def __init__(  # noqa: PLR0917
+        self,
+        source: ArtifactSource,
+        store: VersionStore,
+        catalog: Catalog,
+        plan: TransferPlan,
+        limiter: Limiter,
+        progress: Progress,
+    ) -> None:
+        self._source, self._store, self._catalog = source, store, catalog
+        self._plan, self._limiter, self._progress = plan, limiter, progress
+        self._expected = False
+        self._under_way: dict[Future[list[Outcome]], Sequence[EntryContent]] = {}
+        self._copies: dict[Digest, int] = {}  # of what is under way
+        self._lost: set[Digest] = set()
+        self.contents: dict[Digest, StoredContent] = {}
+        self.failed: list[Failure] = []
+        self.downloaded = self.total = 0
+
+    def take(self, batch: Sequence[PlannedEntry]) -> None:
+        """Look up which of these are needed, and let them be brought."""
+        self.total += sum(item.entry.size or 0 for item in batch)
+        wanted: dict[Digest, PlannedEntry] = {}
+        copies: dict[Digest, int] = {}
+        for item in batch:
+            if item.digest in self._copies:
+                self._copies[item.digest] += 1
+            elif item.digest not in self._lost:
+                wanted.setdefault(item.digest, item)
+                copies[item.digest] = copies.get(item.digest, 0) + 1
+        known = _known(self._catalog, wanted)
+        present = _present(self._store, self._catalog, self._plan, wanted, known)
+        self.contents.update(present)
+        # By its own hash a file may be found that was never learned, and the commit asks the catalog.
+        self._catalog.learn({d: found for d, found in present.items() if d[0] == "XXH128"})
+        for digest in present:
+            self._progress((wanted[digest].entry.size or 0) * copies[digest])
+        missing = [item for digest, item in wanted.items() if digest not in present]
+        if not missing:
+            return
+        self._expect()
+        what = f"sign the files of {self._plan.version.ref}"
+        paths = [item.entry.path for item in missing]
+        retry.call(lambda: self._source.sign(self._plan.version, paths), what=what)
+        self._copies.update((item.digest, copies[item.digest]) for item in missing)
+        for group in groups(self._content(item, known.get(item.digest)) for item in missing):
+            self._under_way[self.groups.submit(self._bring, group)] = group
+        self.settle(leave=LEFT)
+
+    def settle(self, *, leave: int) -> None:
+        """Wait until no more contents are under way, and note what became of the others."""
+        while len(self._copies) > leave:
+            done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                for content, outcome in zip(
+                    self._under_way.pop(future), future.result(), strict=True
+                ):
+                    self._note(content, outcome)
+
+    def _note(self, content: EntryContent, outcome: Outcome) -> None:
+        digest = content.digest
+        copies = self._copies.pop(digest)
+        if isinstance(outcome, SyncdError):
+            self._lost.add(digest)
+            self.failed.append(Failure(path=content.entry.path, error=outcome))
+            return
+        self.contents[digest] = outcome
+        self.downloaded += outcome.size
+        self._progress(outcome.size * copies)
+
+    def _expect(self) -> None:
+        """Tell the store once what the commit will hold."""
+        if self._expected:
+            return
+        plan = self._plan
+        items = chain(plan.stored, plan.of(Decision.OXEN))
+        paths = chain((plan.tree_path(i.entry.path) for i in items), [plan.tree_path(LINEAGE_PATH)])
+        self._store.expect(plan.repo, plan.branch, paths)
+        self._expected = True
+
+    def _content(self, item: PlannedEntry, known: StoredContent | None) -> EntryContent:
+        usable = known is not None and item.entry.size in {None, known.size}
+        return EntryContent(
+            source=self._source,
+            version=self._plan.version,
+            entry=item.entry,
+            path=self._plan.tree_path(item.entry.path),
+            hash=known.hash if known and usable else None,
+            pace=self._limiter.pace,
+        )
+
+    # --- in threads
+
+    def _bring(self, group: Sequence[EntryContent]) -> list[Outcome]:
+        """Bring a group; what fails for now is tried again without what arrived."""
+        outcomes: dict[int, Outcome] = {}
+
+        def attempt() -> None:
+            left = [n for n in range(len(group)) if n not in outcomes or _passes(outcomes[n])]
+            outcomes.update(zip(left, self._once([group[n] for n in left]), strict=True))
+            passing = [error for error in outcomes.values() if _passes(error)]
+            if passing:
+                raise _longest(passing)
+
+        what = f"transfer {self._plan.version.ref} {group[0].entry.path}"
+        if len(group) > 1:
+            what += f" and {len(group) - 1} more"
+        with suppress(TransientError):  # it stands among the outcomes
+            retry.call(attempt, what=what)
+        return [outcomes[number] for number in range(len(group))]
+
+    def _once(self, group: Sequence[EntryContent]) -> list[Outcome]:
+        """One attempt: fetch what is small side by side, hand over what came."""
+        with self._limiter.room(memory(group)):
+            try:
+                causes = list(self.files.map(self._fetch, group))
+                whole = [c for c, cause in zip(group, causes, strict=True) if cause is None]
+                stored = iter(self._hand_over(whole) if whole else ())
+            finally:
+                for content in group:
+                    content.drop()
+        outcomes = [next(stored) if cause is None else cause for cause in causes]
+        learned = {
+            content.digest: outcome
+            for content, outcome in zip(group, outcomes, strict=True)
+            if isinstance(outcome, StoredContent)
+        }
+        if learned:
+            self._catalog.learn(learned)
+            hashes = {outcome.hash for outcome in learned.values()}
+            self._catalog.forget_read_back(self._plan.repo, hashes)
+        return outcomes
+
+    def _fetch(self, content: EntryContent) -> SyncdError | None:
+        if not content.is_small:
+            return None
+        try:
+            with self._limiter.request():
+                content.fetch()
+        except SyncdError as error:
+            return error
+        return None
+
+    def _hand_over(self, contents: Sequence[EntryContent]) -> Sequence[Outcome]:
+        try:
+            with self._limiter.request() as busy:
+                outcomes = self._store.bring(self._plan.repo, contents)
+                for outcome in outcomes:
+                    if isinstance(outcome, ServiceUnavailableError):
+                        busy(outcome)
+                return outcomes
+        except SyncdError as error:
+            return [error] * len(contents)
+
+
+def batches(plan: TransferPlan) -> Iterator[list[PlannedEntry]]:
+    """The entries of a plan whose bytes go to Oxen, so many different contents at a time."""
+    batch: list[PlannedEntry] = []
+    digests: set[Digest] = set()
+    for item in plan.stored:
+        digests.add(item.digest)
+        batch.append(item)
+        if len(digests) == BATCH or len(batch) == 2 * BATCH:
+            yield batch
+            batch, digests = [], set()
+    if batch:
+        yield batch
 
 
 def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
@@ -99,8 +262,7 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         catalog: learns.
         plan: the version whose own commit, or whose branch's head, is read.
     """
-    wanted = plan.digests
-    if wanted <= catalog.known(wanted).keys():
+    if all(_digests(batch) <= catalog.known(_digests(batch)).keys() for batch in batches(plan)):
         return
     path = plan.tree_path(LINEAGE_PATH)
     for branch in (version_branch(plan.version.index, plan.prefix), plan.branch):
@@ -117,7 +279,8 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
             }
         except (PermanentError, ValueError, KeyError, TypeError, AttributeError):
             continue  # not a lineage file of ours: the bytes are moved again, and hashed
-        catalog.learn({digest: stored for digest, stored in contents.items() if digest in wanted})
+        for batch in batches(plan):
+            catalog.learn({d: contents[d] for d in _digests(batch) if d in contents})
         return
 
 
@@ -125,41 +288,52 @@ def present_contents(
     store: VersionStore, catalog: Catalog, plan: TransferPlan
 ) -> dict[Digest, StoredContent]:
     """Contents of a plan that its repository holds already, as far as their Oxen hash is known."""
-    # Of equal files the first one's size counts, as it is the one that would be downloaded.
-    sizes = {item.digest: item.entry.size for item in reversed(plan.stored)}
-    known = catalog.known(sizes.keys())
-    for digest, size in sizes.items():
-        if digest[0] == "XXH128" and size is not None:
+    found: dict[Digest, StoredContent] = {}
+    for batch in batches(plan):
+        # Of equal files the first one counts, as it is the one that would be downloaded.
+        wanted = {item.digest: item for item in reversed(batch)}
+        found |= _present(store, catalog, plan, wanted, _known(catalog, wanted))
+    return found
+
+
+def _known(catalog: Catalog, wanted: Mapping[Digest, PlannedEntry]) -> dict[Digest, StoredContent]:
+    """What Oxen calls these contents, where that is known."""
+    known = catalog.known(wanted.keys())
+    for digest, item in wanted.items():
+        if digest[0] == "XXH128" and item.entry.size is not None:
             # The same hash family; Oxen writes it without zero padding.
-            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=size)
+            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
+    return known
+
+
+def _present(
+    store: VersionStore,
+    catalog: Catalog,
+    plan: TransferPlan,
+    wanted: Mapping[Digest, PlannedEntry],
+    known: Mapping[Digest, StoredContent],
+) -> dict[Digest, StoredContent]:
     hashes = {stored.hash for stored in known.values()}
+    if not hashes:
+        return {}
     missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
     # A size that is not the known content's is a wrong manifest: the download will say so.
     return {
         digest: stored
         for digest, stored in known.items()
-        if stored.hash not in missing and sizes[digest] in {None, stored.size}
+        if stored.hash not in missing and wanted[digest].entry.size in {None, stored.size}
     }
 
 
-def _bring(
-    source: ArtifactSource, store: VersionStore, plan: TransferPlan, entry: Entry
-) -> StoredContent:
-    return store.put(plan.repo, _checked(source.read(plan.version, entry), entry))
+def _digests(items: Iterable[PlannedEntry]) -> set[Digest]:
+    return {item.digest for item in items}
 
 
-def _checked(chunks: Iterator[bytes], entry: Entry) -> Iterator[bytes]:
-    """Pass chunks on; at their end, raise unless they are what the manifest promises."""
-    hasher: Hasher = md5() if entry.algorithm == "MD5" else xxhash.xxh3_128()
-    size = 0
-    for chunk in chunks:
-        hasher.update(chunk)
-        size += len(chunk)
-        yield chunk
-    if entry.size is not None and size != entry.size:
-        raise IntegrityError(f"{entry.path}: {size} bytes arrived, the manifest says {entry.size}")
-    if hasher.hexdigest() != entry.hex_digest:
-        raise IntegrityError(
-            f"{entry.path}: the bytes have {entry.algorithm} {hasher.hexdigest()}, "
-            f"the manifest says {entry.hex_digest}"
-        )
+def _passes(outcome: Outcome) -> bool:
+    return isinstance(outcome, TransientError)
+
+
+def _longest(outcomes: Sequence[Outcome]) -> TransientError:
+    """Of several failures the one whose service wants to be left alone for longest."""
+    errors = [outcome for outcome in outcomes if isinstance(outcome, TransientError)]
+    return max(errors, key=lambda error: error.retry_after or 0.0)

@@ -81,6 +81,7 @@ class MemoryArtifactSource:
         self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
         self._aliases: dict[tuple[str, str, str], dict[str, str]] = {}
         self._runs: dict[RunRef, _RunState] = {}
+        self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -182,8 +183,16 @@ class MemoryArtifactSource:
         self._call("manifest")
         return self._found(version.id).manifest
 
-    def read(self, version: Version, entry: Entry) -> Iterator[bytes]:
-        """See `ArtifactSource.read`.
+    def sign(self, version: Version, paths: Sequence[str]) -> None:
+        """See `ArtifactSource.sign`; what was signed stands in `signed`."""
+        self._call("sign")
+        self._found(version.id)
+        self.signed.append(tuple(paths))
+
+    def read(
+        self, version: Version, entry: Entry, *, begin: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """See `ArtifactSource.read`; a damage is done to the file, not to the range.
 
         Raises:
             NotFoundError: when W&B does not hold these bytes.
@@ -196,8 +205,9 @@ class MemoryArtifactSource:
             if damage.path == entry.path and self._damaged[damage] < damage.times:
                 self._damaged[damage] += 1
                 data = damage.change(data)
-        for begin in range(0, len(data), self._chunk_size):
-            yield data[begin : begin + self._chunk_size]
+        data = data[begin : None if size is None else begin + size]
+        for start in range(0, len(data), self._chunk_size):
+            yield data[start : start + self._chunk_size]
 
     def consumers(self, version: Version) -> Sequence[RunRef]:
         """See `ArtifactSource.consumers`."""

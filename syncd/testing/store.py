@@ -13,11 +13,18 @@ from syncd.clients.oxen_paths import check_branch, checked_tree
 from syncd.clients.protocols import (
     Author,
     Commit,
+    Content,
     StoredContent,
     TreeEntry,
     VersionStore,
 )
-from syncd.errors import NotFoundError, PermanentError, VerificationError
+from syncd.errors import (
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    SyncdError,
+    VerificationError,
+)
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing.faults import Calls, Fault
 
@@ -27,6 +34,7 @@ class _Repository:
     contents: dict[str, bytes] = field(default_factory=dict)
     commits: dict[str, tuple[Commit, tuple[TreeEntry, ...]]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, bytearray] = field(default_factory=dict)  # by the content's key
 
 
 class MemoryVersionStore:
@@ -50,13 +58,51 @@ class MemoryVersionStore:
     def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
         """See `VersionStore.put`."""
         self._call("put")
-        data = b"".join(chunks)
+        stored = self._keep(repo, b"".join(chunks))
+        self._call.answer("put")
+        return stored
+
+    def _keep(self, repo: RepoRef, data: bytes) -> StoredContent:
         content = f"{xxhash.xxh3_128_intdigest(data):x}"
-        contents = self._repositories.setdefault(repo, _Repository()).contents
+        contents = self._repository(repo).contents
         if contents.get(content) != data:
             contents[content] = data
-        self._call.answer("put")
         return StoredContent(hash=content, size=len(data))
+
+    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+        """See `VersionStore.expect`; there is nothing to get ready."""
+
+    def bring(
+        self, repo: RepoRef, contents: Sequence[Content]
+    ) -> Sequence[StoredContent | SyncdError]:
+        """See `VersionStore.bring`; counted as a `put` for each content."""
+        outcomes: list[StoredContent | SyncdError] = []
+        for content in contents:
+            try:
+                self._call("put")
+                stored = self._keep(repo, self._arrived(repo, content))
+                self._call.answer("put")
+                outcomes.append(stored)
+            except SyncdError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _arrived(self, repo: RepoRef, content: Content) -> bytes:
+        """All bytes of a content; those that came of it earlier are not asked for again."""
+        partials = self._repository(repo).partial
+        data = partials.pop(content.key, bytearray())  # nobody else goes on with it meanwhile
+        try:
+            for chunk in content.chunks([bytes(data)] if data else ()):
+                data += chunk
+        except IntegrityError:
+            raise
+        except BaseException:
+            partials[content.key] = data
+            raise
+        return bytes(data)
+
+    def _repository(self, repo: RepoRef) -> _Repository:
+        return self._repositories.setdefault(repo, _Repository())
 
     def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
         """See `VersionStore.missing`."""
@@ -200,6 +246,7 @@ class StoreHarness(Protocol):
     """What the contract suite needs of a kind of store, besides the store: ways to break it."""
 
     store: VersionStore
+    knows_lengths: bool  # of contents, without reading them
 
     def reopened(self) -> VersionStore:
         """A new store over the same contents, as another start of the program has it."""

@@ -18,7 +18,7 @@ CALLS = (
     "ProjectArtifacts",
     "ArtifactByID",
     "FetchArtifactManifest",
-    "GetArtifactMembershipFileUrls",
+    "ArtifactMembershipFiles",
     "ArtifactUsedBy",
     "RunArtifacts",
     "Run",
@@ -150,7 +150,7 @@ def test_expired_signed_url_is_renewed(small: World, undisturbed: dict[str, Any]
     done = small.syncd("backfill", "--json", SYNCD_TRANSFER__CONCURRENCY="1")
 
     assert done.document["versions"]["failed"] == 0
-    assert small.asked("GetArtifactMembershipFileUrls") > 3  # one for each version, and one more
+    assert small.asked("ArtifactMembershipFiles") > 3  # one for each version, and one more
     assert differences(end_state(small, small.folder / "scratch"), undisturbed) == []
 
 

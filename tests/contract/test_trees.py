@@ -3,54 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from contract_files import ANN, REPO, commit, contents, put
+from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 from syncd.testing import StoreHarness
-
-HOSTILE = [
-    "spaces in a name.bin",
-    " leading and trailing ",
-    "hash#mark",
-    "question?mark",
-    "percent%41%2F",
-    "plus+plus",
-    "amp&and=;,:@!$'()",
-    '"quotes"',
-    "new[1]*?.bin",
-    "[a]*?",
-    "]",
-    "[!x]/**/{a,b}",
-    "*",
-    "-rf",
-    "~",
-    ".hidden",
-    ".oxen.txt",
-    "folder/.oxenignore",
-    "ends with dot.",
-    "dots.../file",
-    "caf\u00e9",  # NFC
-    "cafe\u0301",  # NFD
-    "日本語/ファイル",
-    "\U0001f600",
-    "\u202eright to left",
-    "line\u2028separator",
-    "a",
-    "A",
-    "Data/x",
-    "data/x",
-    "x" * 240,
-    "/".join(f"d{level}" for level in range(40)) + "/deep",
-    "a.parquet",
-    "b.csv",
-    "c.png",
-    "d.jsonl",
-    "e.mp4",
-    "f.xlsx",
-]
 
 
 def test_every_commit_of_a_history_stays_readable(harness: StoreHarness) -> None:

@@ -40,6 +40,7 @@ class Moved:
             source=cast("WandbSource", self.source),
             store=self.store,
             catalog=catalog,
+            etagged=lambda _url: True,
         )
 
     def move(self, name: str, data: bytes, *, aliases: tuple[str, ...] = ("latest",)) -> Version:
@@ -56,6 +57,7 @@ class Moved:
             verify(self.store, catalog, made).receipt,
             contents={i.entry.path: contents[i.digest].hash for i in planned.of(Decision.MOVE)},
             base_url=self.runtime.config.references.base_url,
+            etagged=self.runtime.etagged,
         )
         complete(self.source, new.id)
         return self.source.version(new.id)

@@ -60,6 +60,7 @@ class World:
             source=cast("WandbSource", self.source),
             store=self.store,
             catalog=self.catalog,
+            etagged=lambda _url: True,
         )
 
     def backfill(self, **scope: Any) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -91,6 +92,78 @@ def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> N
     assert duration == units.parse_duration(units.format_duration(duration))
 
 
+MONDAY, SATURDAY, SUNDAY = 0, 5 * 1440, 6 * 1440  # minutes of the week
+
+
+@pytest.mark.parametrize(
+    ("value", "minute", "limit"),
+    [
+        ("50MiB", MONDAY, 50 * 2**20),
+        ("500 kB", SUNDAY + 1439, 500_000),
+        (1000, 17, 1000),
+        ("off", 17, None),
+        ("08:00,10MiB 18:00,off", MONDAY + 479, None),
+        ("08:00,10MiB 18:00,off", MONDAY + 480, 10 * 2**20),
+        ("08:00,10MiB 18:00,off", SATURDAY + 1079, 10 * 2**20),
+        ("08:00,10MiB 18:00,off", SUNDAY + 1080, None),
+        ("18:00,off 8:00,10MiB", MONDAY + 600, 10 * 2**20),
+        ("Sat-00:00,off mon-08:00,1kB", MONDAY, None),
+        ("Sat-00:00,off mon-08:00,1kB", MONDAY + 480, 1000),
+        ("Sat-00:00,off mon-08:00,1kB", SATURDAY - 1, 1000),
+        ("Sat-00:00,off mon-08:00,1kB", SUNDAY, None),
+        ("00:00,1kB Sun-00:00,2kB", SUNDAY, 2000),
+        ("00:00,1kB Sun-00:00,2kB", MONDAY, 1000),
+    ],
+)
+def test_a_bandwidth_is_a_size_or_a_timetable(
+    value: object, minute: int, limit: int | None
+) -> None:
+    """Before the week's first step the last of the week before holds."""
+    bandwidth = units.parse_bandwidth(value)
+
+    assert bandwidth.at(minute) == limit
+    assert units.parse_bandwidth(str(bandwidth)) == bandwidth
+
+
+def test_every_mistake_of_a_timetable_is_told() -> None:
+    """Not only the first one."""
+    with pytest.raises(ValueError, match="is written like") as caught:
+        units.parse_bandwidth("08:00 Foo-09:00,1MiB 10:00,1MiB 25:00,off 11:00,x 12:00,0 13:00,")
+
+    told = str(caught.value).split("; ")
+    assert [text.split(": ")[0] for text in told] == [
+        "'08:00'", "'Foo-09:00,1MiB'", "'25:00,off'", "'11:00,x'", "'12:00,0'", "'13:00,'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [True, "", "-1MiB", "08:00", ",", ":", None, [], "Mon-1MiB"])
+def test_what_is_no_bandwidth_is_refused(value: object) -> None:
+    """With the right spelling."""
+    with pytest.raises(ValueError, match="is written like"):
+        units.parse_bandwidth(value)
+
+
+def test_the_bandwidth_of_now_is_that_of_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timetable is for the people of the place."""
+    bandwidth = units.parse_bandwidth("08:00,10MiB 18:00,off")
+    for hour, limit in ((7, None), (8, 10 * 2**20), (17, 10 * 2**20), (18, None)):
+        local = time.struct_time((2026, 11, 24, hour, 0, 0, 1, 328, 0))
+        monkeypatch.setattr(time, "localtime", lambda local=local: local)
+        assert bandwidth.now() == limit
+
+
+@pytest.mark.parametrize("text", ["50MiB", "08:00,10MiB 18:00,off", "Mon-08:00,512KiB", "off"])
+def test_a_bandwidth_can_be_set_anywhere_and_is_shown_as_it_was(text: str, tmp_path: Path) -> None:
+    """In the file and in the environment."""
+    file = write(tmp_path, f'[transfer]\nbandwidth_limit = "{text}"\n')
+    by_file = config.read(file, NAMELESS)
+    by_variable = config.read(None, NAMELESS | {"SYNCD_TRANSFER__BANDWIDTH_LIMIT": text})
+
+    assert by_file.config == by_variable.config
+    assert str(by_file.config.transfer.bandwidth_limit) == text
+    assert f'bandwidth_limit = "{text}"' in config.show(by_file)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
@@ -125,6 +198,9 @@ def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: int) -> N
         ("schedule.poll", "0s", "longer than zero"),
         ("transfer.concurrency", 0, "greater than or equal to 1"),
         ("transfer.concurrency", "many", "integer"),
+        ("transfer.bandwidth_limit", "fast", "a size is written like"),
+        ("transfer.bandwidth_limit", 0, "nothing would ever move at 0"),
+        ("transfer.bandwidth_limit", "24:00,1MiB", "from 00:00 to 23:59"),
         ("engine.database", "mysql://host/db", "must be sqlite:///file or postgresql://"),
         ("engine.database", "sqlite://file", "three slashes"),
         ("engine.database", "postgresql://host", "must be sqlite:///file or postgresql://"),

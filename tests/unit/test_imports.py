@@ -19,9 +19,9 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "manifest"),  # values
-    ("log", "retry", "config", "config."),  # plumbing
+    ("log", "retry", "limiter", "config", "config."),  # plumbing
     # what stages hand to each other, and what Oxen can hold
-    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements"),
+    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements", "contents"),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
@@ -63,6 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "wandb": ("training", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
+    "urllib3": ("clients.payload",),
     "sqlalchemy": ("catalog", "catalog."),
     "dbos": ("context", "workflow", "runtime", "daemon"),
     "apscheduler": ("scheduler",),

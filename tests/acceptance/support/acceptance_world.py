@@ -60,12 +60,13 @@ class World:
         base_url: str = "",
         state: Path | None = None,
         store: Path | None = None,
+        oxen: str = "",
     ) -> None:
-        """Write the configuration file."""
+        """Write the configuration file; `oxen` names a server in the place of the folder."""
         self.state, self.store = state or self.state, store or self.store
         sections: dict[str, dict[str, Any]] = {
             "wandb": {"base_url": base_url or self.base_url, "projects": [self.target]},
-            "oxen": {"url": self.store.as_uri()},
+            "oxen": {"url": oxen or self.store.as_uri()},
             "select": {"min_file_size": "64B"},
             "references": {"base_url": references},
             "engine": {"state_dir": str(self.state)},

@@ -12,6 +12,47 @@ OTHER = RepoRef(namespace="team", repo="other")
 ANN = Author(name="Ann B. Müller", email="ann@example.com")
 MESSAGE = "Dataset v0\n\nWandb-Artifact: team/project/data:v0\nWandb-Digest: 00ff"
 
+HOSTILE = [
+    "spaces in a name.bin",
+    " leading and trailing ",
+    "hash#mark",
+    "question?mark",
+    "percent%41%2F",
+    "plus+plus",
+    "amp&and=;,:@!$'()",
+    '"quotes"',
+    "new[1]*?.bin",
+    "[a]*?",
+    "]",
+    "[!x]/**/{a,b}",
+    "*",
+    "-rf",
+    "~",
+    ".hidden",
+    ".oxen.txt",
+    "folder/.oxenignore",
+    "ends with dot.",
+    "dots.../file",
+    "caf\u00e9",  # NFC
+    "cafe\u0301",  # NFD
+    "日本語/ファイル",
+    "\U0001f600",
+    "\u202eright to left",
+    "line\u2028separator",
+    "a",
+    "A",
+    "Data/x",
+    "data/x",
+    "x" * 240,
+    "/".join(f"d{level}" for level in range(40)) + "/deep",
+    "a.parquet",
+    "b.csv",
+    "c.png",
+    "d.jsonl",
+    "e.mp4",
+    "f.xlsx",
+]
+
 
 def put(store: VersionStore, data: bytes, repo: RepoRef = REPO) -> StoredContent:
     """Store bytes in pieces."""

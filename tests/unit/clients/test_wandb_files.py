@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from wandb_server import (
 )
 
 from syncd.clients.wandb import WandbSource
+from syncd.clients.wandb_files import FRESH_SECONDS, WandbFiles
+from syncd.clients.wandb_session import WandbSession
 from syncd.errors import (
     AuthenticationError,
     IntegrityError,
@@ -52,7 +55,7 @@ def test_a_file_is_read_from_its_signed_url_without_the_key(
     """Nor with what ~/.netrc may hold for that host; the key goes to the API alone."""
     (Path(os.environ["HOME"]) / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
     storage.on("/blob", Answer(body=b"payload"))
 
     assert b"".join(source.read(ours, ENTRY)) == b"payload"
@@ -68,7 +71,7 @@ def test_a_signed_url_on_the_apis_own_host_gets_no_key_either(
 ) -> None:
     """Its signature is what it needs."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(f"{api.url}/blob?sig={SIGNATURE}"))
+    api.on("ArtifactMembershipFiles", signed(f"{api.url}/blob?sig={SIGNATURE}"))
     api.on("/blob", Answer(body=b"payload"))
     list(source.read(ours, ENTRY))
 
@@ -93,7 +96,7 @@ def test_a_signed_url_that_has_run_out_is_renewed_once(
     """A long transfer outlives its URLs."""
     ours = version(source, api)
     api.on(
-        "GetArtifactMembershipFileUrls",
+        "ArtifactMembershipFiles",
         signed(f"{storage.url}/old?sig={SIGNATURE}"),
         signed(f"{storage.url}/new?sig={SIGNATURE}"),
     )
@@ -102,7 +105,7 @@ def test_a_signed_url_that_has_run_out_is_renewed_once(
     for _ in range(3):  # fresh, run out, and from then on the new one
         assert b"".join(source.read(ours, ENTRY)) == b"payload"
 
-    assert len(api.asked["GetArtifactMembershipFileUrls"]) == 2
+    assert len(api.asked["ArtifactMembershipFiles"]) == 2
     assert (len(storage.asked["/old"]), len(storage.asked["/new"])) == (2, 2)
 
 
@@ -111,7 +114,7 @@ def test_a_signed_url_that_is_refused_again_is_an_error(
 ) -> None:
     """Not a circle; and the signature is in no message."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
     storage.on("/blob", Answer(status=403))
     with pytest.raises(AuthenticationError, match=r"d/a\.bin") as caught:
         list(source.read(ours, ENTRY))
@@ -135,7 +138,7 @@ def test_a_file_that_does_not_come_whole_is_an_error(
 ) -> None:
     """It never ends early without one."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
     storage.on("/blob", answer)
     with pytest.raises(SyncdError) as caught:
         list(source.read(ours, ENTRY))
@@ -148,7 +151,7 @@ def test_a_file_that_does_not_come_whole_is_an_error(
 def test_compression_is_not_asked_for(api: Server, storage: Server, source: WandbSource) -> None:
     """The bytes are hashed as they come."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob"))
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=b"payload"))
     list(source.read(ours, ENTRY))
 
@@ -161,7 +164,7 @@ def test_bytes_that_are_stored_compressed_stay_so(
     """The file of a user is what was logged, whatever a header says about it."""
     ours = version(source, api)
     body = gzip.compress(b"payload")
-    api.on("GetArtifactMembershipFileUrls", signed(f"{storage.url}/blob"))
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=body, headers={"Content-Encoding": "gzip"}))
 
     assert b"".join(source.read(ours, ENTRY)) == body
@@ -186,7 +189,7 @@ def test_a_signed_url_that_is_no_web_address_is_refused(
 ) -> None:
     """What W&B names must not make us read local files."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed(url))
+    api.on("ArtifactMembershipFiles", signed(url))
     api.on("FetchArtifactManifest", {"artifact": {"currentManifest": {"file": {"directUrl": url}}}})
     with pytest.raises(PermanentError, match="http"):
         list(source.read(ours, ENTRY))
@@ -197,7 +200,7 @@ def test_a_signed_url_that_is_no_web_address_is_refused(
 def test_a_file_that_wandb_does_not_list_is_an_error(api: Server, source: WandbSource) -> None:
     """Named by its path."""
     ours = version(source, api)
-    api.on("GetArtifactMembershipFileUrls", signed("http://x"))
+    api.on("ArtifactMembershipFiles", signed("http://x"))
     with pytest.raises(NotFoundError, match="other"):
         list(source.read(ours, Entry(path="other", digest="")))
 
@@ -212,13 +215,173 @@ def test_the_urls_of_a_versions_files_are_asked_for_once(
         found = page({"name": name, "directUrl": f"{storage.url}/{name}"}, cursor=cursor)
         return {"project": {"artifactCollection": {"artifactMembership": {"files": found}}}}
 
-    api.on("GetArtifactMembershipFileUrls", files("a", "f1"), files("b"))
+    api.on("ArtifactMembershipFiles", files("a", "f1"), files("b"))
     for name in ("a", "b", "a"):
         storage.on(f"/{name}", Answer(body=name.encode()))
         assert b"".join(source.read(ours, Entry(path=name, digest=""))) == name.encode()
 
-    asked = [request.variables for request in api.asked["GetArtifactMembershipFileUrls"]]
+    asked = [request.variables for request in api.asked["ArtifactMembershipFiles"]]
     assert [(item["alias"], item["cursor"]) for item in asked] == [("v0", None), ("v0", "f1")]
+
+
+def listed(*names: str, at: str) -> dict[str, Any]:
+    """The answer that names the URLs of files at a server or folder."""
+    found = page(*({"name": name, "directUrl": f"{at}/{name}"} for name in names))
+    return {"project": {"artifactCollection": {"artifactMembership": {"files": found}}}}
+
+
+def test_what_was_signed_beforehand_is_asked_for_by_name_in_pages(
+    api: Server, storage: Server, source: WandbSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only those that are needed, many at a time."""
+    monkeypatch.setattr("syncd.clients.wandb_files.FILE_URL_PAGE", 2)
+    ours = version(source, api)
+    api.on("ArtifactMembershipFiles", listed("a", "b", at=storage.url), listed("c", at=storage.url))
+    source.sign(ours, ["a", "b", "c"])
+    for name in ("a", "b", "c"):
+        storage.on(f"/{name}", Answer(body=name.encode()))
+        assert b"".join(source.read(ours, Entry(path=name, digest=""))) == name.encode()
+
+    asked = [request.variables for request in api.asked["ArtifactMembershipFiles"]]
+    assert [item["fileNames"] for item in asked] == [["a", "b"], ["c"]]
+
+
+def test_one_refused_url_renews_its_whole_batch_once(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """The others have run out as well: not one request a file, however many threads ask."""
+    names = [f"f{number}" for number in range(8)]
+    ours = version(source, api)
+    api.on(
+        "ArtifactMembershipFiles",
+        listed(*names, at=f"{storage.url}/old"),
+        listed(*names, at=f"{storage.url}/new"),
+    )
+    for name in names:
+        storage.on(f"/old/{name}", Answer(status=403))
+        storage.on(f"/new/{name}", Answer(body=name.encode()))
+    source.sign(ours, names)
+
+    def read(name: str) -> bytes:
+        return b"".join(source.read(ours, Entry(path=name, digest="")))
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(read, names)) == [name.encode() for name in names]
+    assert len(api.asked["ArtifactMembershipFiles"]) == 2
+
+
+def test_urls_that_are_old_are_renewed_before_they_are_refused(
+    api: Server, storage: Server
+) -> None:
+    """All of a batch in one request."""
+    now = [0.0]
+    session = WandbSession(api.url, KEY)
+    files = WandbFiles(session, clock=lambda: now[0])
+    source = WandbSource(api.url, KEY)
+    ours = version(source, api)
+    api.on(
+        "ArtifactMembershipFiles",
+        listed("a", "b", at=f"{storage.url}/old"),
+        listed("a", "b", at=f"{storage.url}/new"),
+    )
+    files.sign(ours, ["a", "b"])
+    now[0] = FRESH_SECONDS + 1
+    for name in ("a", "b"):
+        storage.on(f"/new/{name}", Answer(body=b"x"))
+        assert list(files.read(ours, Entry(path=name, digest=""))) == [b"x"]
+    for part in (files, session, source):
+        part.close()
+
+    assert len(api.asked["ArtifactMembershipFiles"]) == 2
+
+
+def test_only_so_many_urls_are_kept(
+    api: Server, storage: Server, source: WandbSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory does not depend on the number of files; what was forgotten is asked for again."""
+    monkeypatch.setattr("syncd.clients.wandb_files.KEPT_URLS", 2)
+    ours = version(source, api)
+    api.on(
+        "ArtifactMembershipFiles",
+        listed("a", "b", "c", at=storage.url),
+        listed("a", at=storage.url),
+    )
+    source.sign(ours, ["a", "b", "c"])
+    for name in ("c", "b", "a"):
+        storage.on(f"/{name}", Answer(body=b"x"))
+        list(source.read(ours, Entry(path=name, digest="")))
+
+    asked = [request.variables["fileNames"] for request in api.asked["ArtifactMembershipFiles"]]
+    assert asked == [["a", "b", "c"], ["a"]]
+
+
+# --- ranges
+
+
+BODY = b"0123456789"
+Range = tuple[int, int | None, bytes]
+RANGES: list[Range] = [(0, 10, b"0123456789"), (3, 4, b"3456"), (9, 1, b"9"), (4, None, b"456789")]
+
+
+@pytest.mark.parametrize("case", RANGES)
+def test_a_range_is_asked_for_and_comes(
+    case: Range, api: Server, storage: Server, source: WandbSource
+) -> None:
+    """No byte more crosses the wire."""
+    begin, size, wanted = case
+    ours = version(source, api)
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
+    last = 9 if size is None else begin + size - 1
+    said = {"Content-Range": f"bytes {begin}-{last}/10"}
+    storage.on("/blob", Answer(status=206, body=wanted, headers=said))
+
+    assert b"".join(source.read(ours, ENTRY, begin=begin, size=size)) == wanted
+    end = "" if size is None else last
+    assert storage.asked["/blob"][0].headers["range"] == f"bytes={begin}-{end}"
+
+
+@pytest.mark.parametrize("case", RANGES)
+def test_a_server_that_knows_no_ranges_is_read_up_to_it(
+    case: Range, api: Server, storage: Server, source: WandbSource
+) -> None:
+    """It answers 200 with the whole file."""
+    begin, size, wanted = case
+    ours = version(source, api)
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
+    storage.on("/blob", Answer(body=BODY))
+
+    assert b"".join(source.read(ours, ENTRY, begin=begin, size=size)) == wanted
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=206, body=b"3456"),
+        Answer(status=206, body=b"2345", headers={"Content-Range": "bytes 2-5/10"}),
+        Answer(status=206, body=b"34567", headers={"Content-Range": "bytes 3-7/10"}),
+        Answer(status=206, body=b"345", headers={"Content-Range": "bytes 3-5/6"}),
+        Answer(status=206, body=b"345", headers={"Content-Range": "bytes 3-6/10"}),
+        Answer(status=206, body=b"3456", headers={"Content-Range": "3456"}),
+        Answer(status=206, body=b"3456", headers={"Content-Range": "bytes 3-6/10"}, cut=1),
+        Answer(body=b"012345"),
+        Answer(body=b"01"),
+    ],
+)
+def test_another_range_than_was_asked_for_is_damage(
+    answer: Answer, api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Bytes at the wrong place would only be found at the end of the file."""
+    ours = version(source, api)
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
+    storage.on("/blob", answer)
+    with pytest.raises(IntegrityError):
+        list(source.read(ours, ENTRY, begin=3, size=4))
+
+
+def test_no_bytes_cost_no_request(api: Server, storage: Server, source: WandbSource) -> None:
+    """There is no such range."""
+    assert list(source.read(version(source, api), ENTRY, begin=3, size=0)) == []
+    assert storage.all_asked() == []
 
 
 # --- manifests

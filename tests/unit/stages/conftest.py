@@ -57,6 +57,7 @@ def committed(
         moved = transfer(source, store, catalog, planned, concurrency=1)
         assert moved.failed == ()
         run = planned.version.run
-        return commit(store, planned, moved.contents, run=source.run(run) if run else None)
+        known = catalog.known({item.digest for item in planned.stored})
+        return commit(store, planned, known, run=source.run(run) if run else None)
 
     return make

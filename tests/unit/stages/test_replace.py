@@ -41,6 +41,7 @@ def move(catalog: Catalog, plan_of: PlanOf, committed: Committed) -> Move:
         *,
         existing: Version | None = None,
         before: Callable[[], None] = lambda: None,
+        etags: bool = True,
     ) -> Version:
         planned = plan_of(source, version)
         contents = transfer(source, store, catalog, planned, concurrency=1).contents
@@ -56,6 +57,7 @@ def move(catalog: Catalog, plan_of: PlanOf, committed: Committed) -> Move:
             changed(report.receipt, verified_at="2026-01-02"),
             contents={} if existing else hashes,
             base_url=BASE,
+            etagged=lambda _url: etags,
             existing=existing,
         )
         complete(source, replacement.id)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 import xxhash
 
 from syncd import retry
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import StoredContent, Version
+from syncd.clients.protocols import Content, StoredContent, Version
 from syncd.config import Config
-from syncd.errors import IntegrityError, NotFoundError, ServiceUnavailableError
+from syncd.contents import GROUP_FILES, SMALL
+from syncd.errors import (
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+    SyncdError,
+)
+from syncd.limiter import Limiter
 from syncd.manifest import Algorithm, Manifest
 from syncd.plans import TransferPlan, TransferResult
-from syncd.refs import CommitRef
+from syncd.refs import CommitRef, RepoRef
 from syncd.stages.plan import plan
 from syncd.stages.transfer import recall, transfer
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
@@ -245,17 +254,19 @@ def test_a_service_that_fails_for_a_while_is_asked_again(where: str, bench: Benc
     result = here.transfer(here.source.log("ds", {"a": b"payload"}))
 
     assert result.failed == ()
-    assert (result.downloaded, here.store.calls["put"]) == (7, 2)
+    assert (result.downloaded, here.source.calls["read"]) == (7, 2)
 
 
 def test_a_service_that_stays_down_is_a_failure_of_that_file(bench: Bench_) -> None:
     """With the cause; the other file is brought."""
     down = ServiceUnavailableError("503")
-    faults = [Fault(method="read", error=down, at=number + 1) for number in range(ATTEMPTS)]
+    reads = [1, *range(3, ATTEMPTS + 2)]  # the second one is of the other file
+    faults = [Fault(method="read", error=down, at=number) for number in reads]
     here = bench(MemoryArtifactSource(faults=faults))
     result = here.transfer(here.source.log("ds", {"a": b"first", "b": b"other"}))
 
     assert [(failure.path, failure.error) for failure in result.failed] == [("a", down)]
+    assert here.source.calls["read"] == ATTEMPTS + 1
     assert (result.downloaded, result.deduplicated) == (5, 0)
 
 
@@ -279,6 +290,159 @@ def test_after_a_failure_only_what_failed_is_brought(bench: Bench_) -> None:
     assert len(first.failed) == 1
     assert second.failed == ()
     assert second.downloaded == len(b"payload")
+
+
+# --- many and large files
+
+
+class Watched(MemoryVersionStore):
+    """A store that notes what it was asked for."""
+
+    def __init__(self, fails: Mapping[str, SyncdError] = MappingProxyType({})) -> None:
+        super().__init__()
+        self.brought: list[list[str]] = []
+        self.hashes: dict[str, str | None] = {}
+        self.asked: list[int] = []
+        self.expected: list[tuple[str, list[str]]] = []
+        self._fails = dict(fails)
+
+    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+        """Note it."""
+        del repo
+        self.expected.append((branch, sorted(paths)))
+
+    def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
+        """Note how many."""
+        wanted = list(hashes)
+        self.asked.append(len(wanted))
+        return super().missing(repo, wanted)
+
+    def bring(
+        self, repo: RepoRef, contents: Sequence[Content]
+    ) -> Sequence[StoredContent | SyncdError]:
+        """Note it, and fail once for the paths that are to fail."""
+        self.brought.append([content.path for content in contents])
+        self.hashes |= {content.path: content.hash for content in contents}
+        whole = [content for content in contents if content.path not in self._fails]
+        stored = iter(super().bring(repo, whole))
+        return [
+            self._fails.pop(content.path) if content.path in self._fails else next(stored)
+            for content in contents
+        ]
+
+
+def test_small_files_go_together_and_large_ones_alone(bench: Bench_) -> None:
+    """By number, and by size."""
+    here = bench(store=Watched())
+    small = {f"s{number:04}": f"{number}".encode() * 2 for number in range(GROUP_FILES + 2)}
+    version = here.source.log("ds", {"large": bytes(SMALL + 1), **small})
+    result = here.transfer(version)
+
+    assert isinstance(here.store, Watched)
+    assert sorted(len(paths) for paths in here.store.brought) == [1, 2, GROUP_FILES]
+    assert ["large"] in here.store.brought
+    assert result.failed == ()
+    assert len(here.source.signed) == 1
+
+
+def test_of_a_group_only_what_failed_is_brought_again(bench: Bench_) -> None:
+    """The others stay where they are; their bytes are not fetched again."""
+    here = bench(store=Watched({"b": ServiceUnavailableError("503", retry_after=0.01)}))
+    result = here.transfer(here.source.log("ds", {"a": b"first", "b": b"other", "c": b"third"}))
+
+    assert isinstance(here.store, Watched)
+    assert here.store.brought == [["a", "b", "c"], ["b"]]
+    assert (result.failed, result.downloaded) == ((), 15)
+
+
+def test_a_file_that_the_store_refuses_for_good_is_one_failure(bench: Bench_) -> None:
+    """With its path and cause."""
+    refused = PermanentError("no")
+    here = bench(store=Watched({"b": refused}))
+    result = here.transfer(here.source.log("ds", {"a": b"first", "b": b"other"}))
+
+    assert [(failure.path, failure.error) for failure in result.failed] == [("b", refused)]
+    assert isinstance(here.store, Watched)
+    assert here.store.brought == [["a", "b"]]
+
+
+def test_an_increment_asks_for_the_urls_of_what_is_new_alone(bench: Bench_) -> None:
+    """One percent more costs one percent."""
+    here = bench(store=Watched())
+    files = {f"f{number:03}": f"content {number}".encode() for number in range(100)}
+    here.transfer(here.source.log("ds", files))
+    here.transfer(here.source.log("ds", {**files, "new": b"new one"}))
+    here.transfer(here.source.log("ds", {**files, "new": b"new one"}))
+
+    assert [len(paths) for paths in here.source.signed] == [100, 1]
+    assert isinstance(here.store, Watched)
+    assert len(here.store.expected) == 2  # not where nothing is missing
+    assert here.store.expected[1] == ("main", sorted([*files, "new", ".syncd/lineage.json"]))
+
+
+def test_contents_are_looked_up_and_signed_in_batches(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of bounded size, whatever the version's; equal files of different batches move once."""
+    monkeypatch.setattr("syncd.stages.transfer.BATCH", 10)
+    here = bench(store=Watched())
+    files = {f"f{number:03}": f"content {number % 20}".encode() for number in range(45)}
+    first = here.transfer(here.source.log("ds", files), concurrency=3)
+    here.transfer(here.source.log("ds", files))
+
+    assert [len(paths) for paths in here.source.signed] == [10, 10]
+    assert (here.source.calls["read"], first.failed) == (20, ())
+    assert first.downloaded == sum(len(f"content {number}") for number in range(20))
+    assert first.deduplicated == sum(map(len, files.values())) - first.downloaded
+    assert here.told == 2 * sum(map(len, files.values()))
+    assert isinstance(here.store, Watched)
+    assert max(here.store.asked) <= 10
+
+
+def test_a_hash_that_is_known_beforehand_is_told_to_the_store(bench: Bench_) -> None:
+    """From the manifest, or from the catalog that learned it with another repository."""
+    here = bench(store=Watched())
+    here.transfer(here.source.log("ds", {"x": b"payload"}, algorithm="XXH128"))
+    here.transfer(here.source.log("ds", {"m": b"by md5", "n": b"unheard of"}))
+    here.transfer(here.source.log("other", {"m2": b"by md5"}))
+
+    assert isinstance(here.store, Watched)
+    assert here.store.hashes == {
+        "x": oxen_hash(b"payload"),
+        "m": None,
+        "n": None,
+        "m2": oxen_hash(b"by md5"),
+    }
+
+
+def test_urls_that_cannot_be_had_fail_the_transfer(bench: Bench_) -> None:
+    """There is nothing to go on with."""
+    gone = NotFoundError("gone")
+    here = bench(MemoryArtifactSource(faults=[Fault(method="sign", error=gone)]))
+    version = here.source.log("ds", {"a": b"first"})
+    with pytest.raises(NotFoundError):
+        here.transfer(version)
+
+
+def test_a_busy_service_slows_all_transfers_of_the_process(bench: Bench_) -> None:
+    """The limiter is theirs together."""
+    here = bench(store=Watched({"a": ServiceUnavailableError("429", retry_after=7)}))
+    slept: list[float] = []
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    limiter = Limiter(8, clock=lambda: now[0], sleep=sleep)
+    planned = here.plan_of(here.source, here.source.log("ds", {"a": b"first"}))
+    result = transfer(
+        here.source, here.store, here.catalog, planned, concurrency=1, limiter=limiter
+    )
+
+    assert result.failed == ()
+    assert slept == [7.0]
+    assert limiter.pressure.allowed == 4
 
 
 # --- digests of the store's own family

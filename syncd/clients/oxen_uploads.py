@@ -1,0 +1,303 @@
+"""How bytes get to an Oxen server: small files many at a time, large ones in parts.
+
+    several, or small       read into memory, one multipart request, staged where they will be
+    hash known beforehand   W&B's ranges -> parts, nothing on disk; goes on after a kill
+    middle                  one pass: streamed through, hashed here and there
+    large, hash unknown     W&B -> a partial file in the spool (goes on after a kill) -> parts
+
+The server keeps an upload for 60 s without a part (liboxen 0.65.2, `versions/uploads.rs`); when it
+has forgotten one, its parts are sent again. Our note of an upload is a file beside the spool.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import xxhash
+
+from syncd.clients.oxen_api import Json, OxenApi
+from syncd.clients.protocols import Content, StoredContent, TreeEntry
+from syncd.clients.spool import Partial, Spool
+from syncd.errors import (
+    AuthenticationError,
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+    SyncdError,
+)
+from syncd.refs import RepoRef
+
+SMALL = 1 << 20  # bytes; up to here a file is held in memory
+IN_MEMORY = 8 << 20  # bytes that `put` holds before it takes a file
+LARGE = 64 << 20  # bytes; from here on a file of unknown hash goes through the spool
+STAGED_AT_ONCE = 8  # requests that stage one content each
+FILES_A_REQUEST = 250
+CHUNK = 1 << 20
+Outcome = tuple[StoredContent | SyncdError, bool]  # what happened, and whether it is staged
+
+
+class Uploads:
+    """The ways of bytes into one server.
+
+    Args:
+        api: the server.
+        spool: the folder of partial files and notes.
+        limit: bytes that partial files may take at a time.
+    """
+
+    def __init__(self, api: OxenApi, spool: Path, *, limit: int) -> None:
+        self._api = api
+        self._spool = Spool(spool, limit=limit)
+
+    def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
+        """Store bytes of unknown size; beyond a few MiB they wait in a file that has no name."""
+        digest, size = xxhash.xxh3_128(), 0
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+            stored = StoredContent(hash=f"{digest.intdigest():x}", size=size)
+            if not self._whole(repo, [stored]):
+                if size <= IN_MEMORY:
+                    file.seek(0)
+                    self._api.store(repo, [(stored.hash, file.read())])
+                else:
+
+                    def part(begin: int, length: int) -> Iterator[bytes]:
+                        file.seek(begin)
+                        yield from _pieces(file.read, length)
+
+                    self._in_parts(repo, stored, part)
+        return stored
+
+    def bring(
+        self, repo: RepoRef, contents: Sequence[Content], workspace: str | None
+    ) -> list[Outcome]:
+        """Store contents, and stage the small ones where there is a workspace to stage them in."""
+        if len(contents) > 1 or (contents and _small(contents[0])):
+            return self._batch(repo, contents, workspace)
+        return [self._single(repo, content, workspace) for content in contents]
+
+    def stage(self, repo: RepoRef, workspace: str, entries: Sequence[TreeEntry]) -> None:
+        """Stage contents that the server has.
+
+        Raises:
+            ServiceUnavailableError: when the server did not stage one.
+        """
+        empty = [(entry.path, b"") for entry in entries if not entry.size]
+        for begin in range(0, len(empty), FILES_A_REQUEST):
+            batch = empty[begin : begin + FILES_A_REQUEST]
+            if lost := {path for path, _ in batch} - self._api.stage(repo, workspace, batch):
+                raise ServiceUnavailableError(f"{repo}: the server did not stage {min(lost)!r}")
+
+        def one(entry: TreeEntry) -> None:
+            begun = self._api.begin_upload(repo, entry.hash, entry.size, (workspace, entry.path))
+            if begun is not None:
+                raise ServiceUnavailableError(f"{repo} has lost the content of {entry.path!r}")
+
+        with ThreadPoolExecutor(STAGED_AT_ONCE, thread_name_prefix="stage") as pool:
+            for _ in pool.map(one, (entry for entry in entries if entry.size)):
+                pass
+
+    def _whole(self, repo: RepoRef, contents: Sequence[StoredContent]) -> bool:
+        """Whether the server has all of these, and what it has is whole.
+
+        It never looks at what it has. Who brings a content that is there already may do so because
+        it is damaged: then it is read back, and the server removes what is not what it should be.
+        """
+        absent = self._api.missing(repo, sorted({content.hash for content in contents}))
+        for stored in {content for content in contents if content.hash not in absent}:
+            digest = xxhash.xxh3_128()
+            for chunk in self._api.content(repo, stored.hash):
+                digest.update(chunk)
+            if f"{digest.intdigest():x}" != stored.hash:
+                self._api.remove_damaged(repo)
+                return False
+        return not absent
+
+    # --- small
+
+    def _batch(
+        self, repo: RepoRef, contents: Sequence[Content], workspace: str | None
+    ) -> list[Outcome]:
+        read: list[bytes | SyncdError] = []
+        for content in contents:
+            try:
+                read.append(b"".join(content.chunks()))
+            except SyncdError as error:
+                read.append(error)
+        whole = [
+            (content.path, data)
+            for content, data in zip(contents, read, strict=True)
+            if isinstance(data, bytes)
+        ]
+        failed: SyncdError | None = None
+        staged: set[str] = set()
+        try:
+            self._whole(repo, [StoredContent(hash=_hash(d), size=len(d)) for _, d in whole])
+            if workspace is not None:
+                staged = self._api.stage(repo, workspace, whole)
+            else:
+                self._api.store(repo, [(_hash(data), data) for _, data in whole])
+        except SyncdError as error:
+            failed = error
+        outcomes: list[Outcome] = []
+        for content, data in zip(contents, read, strict=True):
+            if isinstance(data, SyncdError):
+                outcomes.append((data, False))
+            elif failed is not None:
+                outcomes.append((failed, False))
+            elif workspace is not None and content.path not in staged:
+                lost = ServiceUnavailableError(f"the server did not store {content.path!r}")
+                outcomes.append((lost, False))
+            else:
+                stored = StoredContent(hash=_hash(data), size=len(data))
+                outcomes.append((stored, workspace is not None))
+        return outcomes
+
+    # --- large
+
+    def _single(self, repo: RepoRef, content: Content, workspace: str | None) -> Outcome:
+        try:
+            if content.hash is not None and content.size:
+                stored = StoredContent(hash=content.hash, size=content.size)
+                self._in_parts(repo, stored, content.part)
+                return stored, False
+            if content.size is not None and content.size >= LARGE:
+                partial = self._spool.partial(content.key, content.size)
+                if partial is not None:
+                    with partial:
+                        return self._spooled(repo, content, partial), False
+            if workspace is None:
+                return self.put(repo, content.chunks()), False
+            return self._streamed(repo, content, workspace), True
+        except SyncdError as error:
+            return error, False
+
+    def _spooled(self, repo: RepoRef, content: Content, partial: Partial) -> StoredContent:
+        """Through a partial file, which outlives a failure on either side."""
+        digest = xxhash.xxh3_128()
+
+        def before() -> Iterator[bytes]:
+            for chunk in partial.chunks():
+                digest.update(chunk)
+                yield chunk
+
+        try:
+            for chunk in content.chunks(before()):
+                digest.update(chunk)
+                partial.append(chunk)
+            partial.flush()
+        except IntegrityError:
+            partial.remove()
+            raise
+        stored = StoredContent(hash=f"{digest.intdigest():x}", size=partial.size)
+        self._in_parts(repo, stored, partial.read)
+        partial.remove()
+        return stored
+
+    def _streamed(self, repo: RepoRef, content: Content, workspace: str) -> StoredContent:
+        """In one pass, which stages it too."""
+        digest, size = xxhash.xxh3_128(), 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in content.chunks():
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        if not self._api.stage_stream(repo, workspace, content.path, counted()):
+            raise ServiceUnavailableError(f"the server did not store {content.path!r}")
+        stored = StoredContent(hash=f"{digest.intdigest():x}", size=size)
+        if self._api.missing(repo, [stored.hash]):
+            raise IntegrityError(f"{content.path}: the server stored other bytes than were sent")
+        return stored
+
+    def _in_parts(
+        self, repo: RepoRef, stored: StoredContent, read: Callable[[int, int], Iterator[bytes]]
+    ) -> None:
+        """Send a content of known hash part by part; the server compares the hash at the end.
+
+        Raises:
+            IntegrityError: when the bytes have another hash.
+        """
+        note = self._spool.note(f"{repo.namespace}-{repo.repo}-{stored.hash}")
+        upload = _noted(note, stored.size)
+        begin = upload["done"] + 1 if upload else 1
+        while True:
+            fresh = upload is None
+            if upload is None:
+                begun = self._api.begin_upload(repo, stored.hash, stored.size)
+                if begun is None:
+                    if self._whole(repo, [stored]):
+                        break
+                    continue
+                upload = {**begun, "done": 0, "size": stored.size}
+                begin = 1
+            try:
+                self._send(repo, stored, upload, begin, read, note)
+                break
+            except NotFoundError:
+                if fresh:
+                    raise
+                upload = None  # the server has forgotten it, or it is complete
+        note.unlink(missing_ok=True)
+
+    def _send(  # noqa: PLR0917
+        self,
+        repo: RepoRef,
+        stored: StoredContent,
+        upload: Json,
+        begin: int,
+        read: Callable[[int, int], Iterator[bytes]],
+        note: Path,
+    ) -> None:
+        part_size = int(upload["part_size"])
+        last = int(upload["num_parts"])
+        for number in range(begin, last + 1):
+            offset = (number - 1) * part_size
+            length = min(part_size, stored.size - offset)
+            body = (read(offset, length), length)
+            try:
+                if self._api.send_part(repo, upload["upload_id"], number, body):
+                    return
+            except PermanentError as error:
+                if number < last or isinstance(error, NotFoundError | AuthenticationError):
+                    raise
+                # Only the last part can be refused for what all of them hold.
+                raise IntegrityError(f"{stored.hash}: {error}") from error
+            upload["done"] = number
+            note.write_text(json.dumps(upload))
+        raise IntegrityError(
+            f"{repo}: all parts of {stored.hash} were sent, and it is not complete"
+        )
+
+
+def _noted(note: Path, size: int) -> Json | None:
+    try:
+        upload = json.loads(note.read_text())
+        valid = upload["size"] == size and {"upload_id", "part_size", "num_parts"} <= upload.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return upload if valid else None
+
+
+def _small(content: Content) -> bool:
+    return content.size is not None and content.size <= SMALL
+
+
+def _hash(data: bytes) -> str:
+    return f"{xxhash.xxh3_128_intdigest(data):x}"
+
+
+def _pieces(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:
+    while length and (data := read(min(CHUNK, length))):
+        length -= len(data)
+        yield data

@@ -1,0 +1,153 @@
+"""A file that W&B holds as a store asks for it, and how many of them go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import xxhash
+
+from syncd.clients.protocols import ArtifactSource, Version
+from syncd.errors import IntegrityError, TransientError
+from syncd.manifest import Entry, Hasher, md5
+
+SMALL = 1 << 20  # bytes; up to here files go together
+GROUP_FILES = 256
+GROUP_BYTES = 8 << 20
+BUFFER = 4 << 20  # bytes of a large file that are in memory at a time: chunks on both sides
+
+
+@dataclass(slots=True, kw_only=True)
+class EntryContent:
+    """The `Content` of an entry.
+
+    Args:
+        source: W&B.
+        version: the version.
+        entry: one of its entries that is no reference.
+        path: where the commit's tree will have it.
+        hash: its xxh3-128 in Oxen's spelling, where that is known.
+        pace: told of bytes as they arrive; may wait.
+    """
+
+    source: ArtifactSource
+    version: Version
+    entry: Entry
+    path: str
+    hash: str | None = None
+    pace: Callable[[int], None] = lambda _count: None
+    _fetched: bytes | None = field(init=False, default=None, repr=False)
+
+    @property
+    def digest(self) -> tuple[str, str]:
+        """The content's identity as W&B knows it."""
+        return self.entry.algorithm, self.entry.hex_digest
+
+    @property
+    def key(self) -> str:
+        """See `Content.key`."""
+        return f"{self.entry.algorithm.lower()}-{self.entry.hex_digest}"
+
+    @property
+    def size(self) -> int | None:
+        """See `Content.size`."""
+        return self.entry.size
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be held in memory."""
+        return self.size is not None and self.size <= SMALL
+
+    def fetch(self) -> None:
+        """Read a small file into memory, from where `chunks` gives it.
+
+        Raises:
+            IntegrityError: when the bytes are not what the manifest promises.
+            TransientError: when they did not come.
+        """
+        if self._fetched is None:
+            self._fetched = b"".join(self._checked(()))
+
+    def drop(self) -> None:
+        """Give the memory back."""
+        self._fetched = None
+
+    def chunks(self, before: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """See `Content.chunks`."""
+        if self._fetched is not None and not before:
+            yield self._fetched
+        else:
+            yield from self._checked(before)
+
+    def part(self, begin: int, size: int) -> Iterator[bytes]:
+        """See `Content.part`."""
+        try:
+            for chunk in self.source.read(self.version, self.entry, begin=begin, size=size):
+                self.pace(len(chunk))
+                yield chunk
+        except IntegrityError as error:
+            raise _cut_short(error) from error
+
+    def _checked(self, before: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass bytes on; at their end, raise unless they are what the manifest promises."""
+        entry = self.entry
+        hasher: Hasher = md5() if entry.algorithm == "MD5" else xxhash.xxh3_128()
+        size = 0
+        for chunk in before:
+            hasher.update(chunk)
+            size += len(chunk)
+        for chunk in self._rest(size):
+            hasher.update(chunk)
+            size += len(chunk)
+            if entry.size is not None and size > entry.size:
+                break  # however much more would come
+            yield chunk
+        if entry.size is not None and size != entry.size:
+            raise IntegrityError(
+                f"{entry.path}: {size} bytes arrived, the manifest says {entry.size}"
+            )
+        if hasher.hexdigest() != entry.hex_digest:
+            raise IntegrityError(
+                f"{entry.path}: the bytes have {entry.algorithm} {hasher.hexdigest()}, "
+                f"the manifest says {entry.hex_digest}"
+            )
+
+    def _rest(self, begin: int) -> Iterator[bytes]:
+        if begin and self.size is not None and begin >= self.size:
+            return
+        try:
+            for chunk in self.source.read(self.version, self.entry, begin=begin):
+                self.pace(len(chunk))
+                yield chunk
+        except IntegrityError as error:
+            raise _cut_short(error) from error
+
+
+def _cut_short(error: IntegrityError) -> TransientError:
+    """Nothing is wrong with the bytes that arrived: they are kept, unlike those of another hash."""
+    return TransientError(str(error), hint=error.hint)
+
+
+def groups(contents: Iterable[EntryContent]) -> Iterator[Sequence[EntryContent]]:
+    """Contents as they go to the store: small ones together, each large one alone."""
+    group: list[EntryContent] = []
+    size = 0
+    for content in contents:
+        if not content.is_small:
+            yield [content]
+            continue
+        if len(group) == GROUP_FILES or size + (content.size or 0) > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(content)
+        size += content.size or 0
+    if group:
+        yield group
+
+
+def memory(group: Sequence[EntryContent]) -> int:
+    """Bytes of memory that bringing a group takes."""
+    return sum(
+        (content.size or 0) if content.is_small else min(content.size or BUFFER, BUFFER)
+        for content in group
+    )
