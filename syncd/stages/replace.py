@@ -8,14 +8,15 @@ At each instant `latest` names the same content. Each step finds its own effect 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import replace as changed
 
+from syncd.blocks import Builder
 from syncd.clients.protocols import ArtifactSource, Version
+from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError
-from syncd.manifest import Entry, Manifest
-from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
+from syncd.manifest import Manifest
+from syncd.plans import LINEAGE_PATH, Contents, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, reference_url
 from syncd.replacements import Replacement, replacement_of, version_digest
 
@@ -26,7 +27,7 @@ def replace(
     commit: CommitRef,
     receipt: Receipt,
     *,
-    contents: Mapping[str, str],
+    contents: Contents,
     base_url: str,
     existing: Version | None = None,
 ) -> Version:
@@ -37,7 +38,8 @@ def replace(
         plan: the version.
         commit: the commit that holds it.
         receipt: the proof that it does.
-        contents: Oxen's hash for each moved path; not needed when there is an `existing` one.
+        contents: what the store holds, see `TransferPlan.located`; not asked when there is an
+            `existing` one.
         base_url: under which references are served, with the hash as ETag.
         existing: the replacement, when an earlier attempt logged it.
 
@@ -78,7 +80,7 @@ def _log(
     *,
     commit: CommitRef,
     receipt: Receipt,
-    contents: Mapping[str, str],
+    contents: Contents,
     base_url: str,
 ) -> Version:
     manifest = reference_manifest(plan, commit, contents, base_url)
@@ -91,24 +93,29 @@ def _log(
         source_created_at=now.created_at,
         moved_files=len(plan.of(Decision.MOVE)),
         moved_bytes=plan.moved_bytes,
-        digest=version_digest(manifest.entries.values(), now.digest_algorithm),
+        digest=version_digest(manifest, now.digest_algorithm),
         receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))
 
 
 def reference_manifest(
-    plan: TransferPlan, commit: CommitRef, contents: Mapping[str, str], base_url: str
+    plan: TransferPlan, commit: CommitRef, contents: Contents, base_url: str
 ) -> Manifest:
     """The replacement's manifest: references for what moved, all else unchanged."""
-    entries = dict(plan.manifest.entries)
-    for item in plan.of(Decision.MOVE):
-        path, content = item.entry.path, contents[item.entry.path]
-        entries[path] = Entry(
-            path=path,
-            digest=content,
-            size=item.entry.size,
-            ref=reference_url(base_url, commit, plan.tree_path(path)),
-            extra={"etag": f'"{content}"'},
-        )
-    return Manifest(entries=entries, storage_policy_config=plan.manifest.storage_policy_config)
+    moved = plan.located(contents, Decision.MOVE)
+    rows = Builder()
+    for item in plan.entries:
+        entry = item.entry
+        if item.decision is Decision.MOVE:
+            content = next(moved)[1].hash
+            entry = Entry(
+                path=entry.path,
+                digest=content,
+                size=entry.size,
+                ref=reference_url(base_url, commit, plan.tree_path(entry.path)),
+                extra={"etag": f'"{content}"'},
+            )
+        rows.add(entry_row(entry))
+    config = plan.manifest.storage_policy_config
+    return Manifest(entries=Entries(rows.build()), storage_policy_config=config)

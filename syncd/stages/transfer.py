@@ -7,7 +7,6 @@ the store. Content that Oxen is known to hold is not downloaded. Equal files are
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ import xxhash
 from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
+from syncd.documents import Document
 from syncd.errors import IntegrityError, PermanentError, SyncdError
 from syncd.manifest import Entry, Hasher, md5
 from syncd.plans import (
@@ -58,7 +58,7 @@ def transfer(
     present = present_contents(store, catalog, plan)
     for digest in present:
         progress((wanted[digest].entry.size or 0) * copies[digest])
-    contents = dict(present)
+    catalog.learn(present)  # also what W&B itself names by a hash of Oxen's kind
     failed: list[Failure] = []
     downloaded = 0
 
@@ -78,12 +78,10 @@ def transfer(
             if isinstance(outcome, SyncdError):
                 failed.append(Failure(path=wanted[digest].entry.path, error=outcome))
                 continue
-            contents[digest] = outcome
             downloaded += outcome.size
             progress(outcome.size * copies[digest])
     total = sum(item.entry.size or 0 for item in plan.stored)
     return TransferResult(
-        contents=contents,
         failed=tuple(failed),
         downloaded=downloaded,
         uploaded=downloaded,
@@ -99,25 +97,38 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         catalog: learns.
         plan: the version whose own commit, or whose branch's head, is read.
     """
-    wanted = plan.digests
-    if wanted <= catalog.known(wanted).keys():
+    if all(
+        digests <= catalog.known(digests).keys()
+        for digests in ({item.digest for item in batch} for batch in plan.stored.batches())
+    ):
         return
+    # Marks for the plan's digests, a few bytes each: something that nobody asked for may pass.
+    marks = bytearray(max(1 << 16, 8 * len(plan.stored)))
+    for item in plan.stored:
+        marks[int(item.digest[1], 16) % len(marks)] = 1
     path = plan.tree_path(LINEAGE_PATH)
     for branch in (version_branch(plan.version.index, plan.prefix), plan.branch):
         commit = store.resolve(plan.repo, branch)
         if commit is None:
             continue
         try:
-            files = json.loads(b"".join(store.read(commit.ref, path)))["files"]
-            contents = {
-                (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
-                    hash=str(item["hash"]), size=int(item["size"])
+            document = Document(store.read(commit.ref, path), {"files", "references"})
+            for name, files in document.pieces():
+                contents = {
+                    (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
+                        hash=str(item["hash"]), size=int(item["size"])
+                    )
+                    for item in (files.values() if name == "files" else ())
+                }
+                catalog.learn(
+                    {
+                        digest: stored
+                        for digest, stored in contents.items()
+                        if marks[int(digest[1], 16) % len(marks)]
+                    }
                 )
-                for item in files.values()
-            }
         except (PermanentError, ValueError, KeyError, TypeError, AttributeError):
             continue  # not a lineage file of ours: the bytes are moved again, and hashed
-        catalog.learn({digest: stored for digest, stored in contents.items() if digest in wanted})
         return
 
 
@@ -126,7 +137,7 @@ def present_contents(
 ) -> dict[Digest, StoredContent]:
     """Contents of a plan that its repository holds already, as far as their Oxen hash is known."""
     # Of equal files the first one's size counts, as it is the one that would be downloaded.
-    sizes = {item.digest: item.entry.size for item in reversed(plan.stored)}
+    sizes = {item.digest: item.entry.size for item in reversed(list(plan.stored))}
     known = catalog.known(sizes.keys())
     for digest, size in sizes.items():
         if digest[0] == "XXH128" and size is not None:

@@ -57,6 +57,6 @@ def committed(
         moved = transfer(source, store, catalog, planned, concurrency=1)
         assert moved.failed == ()
         run = planned.version.run
-        return commit(store, planned, moved.contents, run=source.run(run) if run else None)
+        return commit(store, planned, catalog.known, run=source.run(run) if run else None)
 
     return make

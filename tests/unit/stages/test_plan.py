@@ -239,7 +239,7 @@ def test_the_tree_holds_moved_kept_and_linked_files(version: Version, config: Co
     )
     stored = StoredContent(hash="12ab", size=9)
 
-    assert sorted(found.tree({("MD5", RAW.hex()): stored}), key=lambda item: item.path) == [
+    assert list(found.tree(lambda digests: dict.fromkeys(digests, stored))) == [
         TreeEntry(path="in/linked", hash="cafe", size=9),
         TreeEntry(path="in/moved", hash="12ab", size=9),
         TreeEntry(path="in/small", hash="12ab", size=9),
