@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 BLOCK = 512  # rows
 SORTED_AT_ONCE = 32_768  # rows that may wait, unpacked, to be sorted
+MOST_RUNS = 64  # sorted runs that are kept apart
 LEVEL = 1  # of zlib; more costs much time and saves little
 Row = tuple[Any, ...]  # the key, a text; then what marshal can write: texts, numbers, JSON
 T = TypeVar("T")
@@ -122,15 +123,20 @@ class Builder:
     def build(self) -> Blocks:
         """The rows; the builder is empty afterwards."""
         self._settle(whole=True)
+        self._merge()
+        run = self._runs.pop()
+        return Blocks(run.packed, run.firsts, run.ends)
+
+    def _merge(self) -> None:
+        """Make one run of all."""
         runs, self._runs = self._runs, []
-        if len(runs) > 1:
+        if len(runs) != 1:
             merged = _Run()
             # Equal keys come out in the order of their runs.
             for batch in batches(_latest(heapq.merge(*map(_drained, runs), key=_key)), BLOCK):
                 merged.append(batch)
             runs = [merged]
-        run = runs[0] if runs else _Run()
-        return Blocks(run.packed, run.firsts, run.ends)
+        self._runs = runs
 
     def _settle(self, *, whole: bool) -> None:
         """Pack what waits: all of it, or as many full blocks as there are."""
@@ -140,6 +146,8 @@ class Builder:
         rows.sort(key=_key)
         rows = list(_latest(rows))
         if not self._runs or rows[0][0] <= self._runs[-1].last:
+            if len(self._runs) >= MOST_RUNS:
+                self._merge()  # which drops what has come again since
             self._runs.append(_Run())
         run = self._runs[-1]
         end = len(rows) if whole else max(len(rows) // BLOCK * BLOCK, 1)

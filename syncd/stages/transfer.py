@@ -7,7 +7,7 @@ the store. Content that Oxen is known to hold is not downloaded. Equal files are
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
@@ -26,7 +26,7 @@ from syncd.plans import (
     TransferPlan,
     TransferResult,
 )
-from syncd.refs import version_branch
+from syncd.refs import RepoRef, version_branch
 
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
 
@@ -138,13 +138,27 @@ def present_contents(
     """Contents of a plan that its repository holds already, as far as their Oxen hash is known."""
     # Of equal files the first one's size counts, as it is the one that would be downloaded.
     sizes = {item.digest: item.entry.size for item in reversed(list(plan.stored))}
+    return held(store, catalog, plan.repo, sizes)
+
+
+def held(
+    store: VersionStore, catalog: Catalog, repo: RepoRef, sizes: Mapping[Digest, int | None]
+) -> dict[Digest, StoredContent]:
+    """Which of some contents a repository holds already, as far as their Oxen hash is known.
+
+    Args:
+        store: Oxen.
+        catalog: what is known of contents.
+        repo: the repository.
+        sizes: bytes of each content as W&B has it, None where it does not say; some thousand.
+    """
     known = catalog.known(sizes.keys())
     for digest, size in sizes.items():
         if digest[0] == "XXH128" and size is not None:
             # The same hash family; Oxen writes it without zero padding.
             known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=size)
     hashes = {stored.hash for stored in known.values()}
-    missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
+    missing = store.missing(repo, hashes) | catalog.damaged(repo, hashes)
     # A size that is not the known content's is a wrong manifest: the download will say so.
     return {
         digest: stored

@@ -22,9 +22,10 @@ ROWS = st.lists(
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of three rows, sorted seven at a time: every boundary is crossed."""
+    """Blocks of three rows, sorted four at a time: every boundary is crossed."""
     monkeypatch.setattr(blocks, "BLOCK", 3)
-    monkeypatch.setattr(blocks, "SORTED_AT_ONCE", 7)
+    monkeypatch.setattr(blocks, "SORTED_AT_ONCE", 4)
+    monkeypatch.setattr(blocks, "MOST_RUNS", 2)
 
 
 def built(rows: list[Row]) -> Blocks:
