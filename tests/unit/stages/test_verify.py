@@ -246,6 +246,24 @@ def test_the_catalog_is_asked_and_told_in_batches(
     assert store.calls["read"] == 2 * (1 + 4 + 1)
 
 
+def test_an_increment_of_one_per_cent_is_read_and_written_by_one_per_cent(
+    catalog: Catalog, committed: Committed, plan_of: PlanOf
+) -> None:
+    """Along the whole way to the proof."""
+    source, store = MemoryArtifactSource(), MemoryVersionStore()
+    files = {f"{number:03}": f"content {number}".encode() for number in range(300)}
+    first = committed(source, store, plan_of(source, source.log("ds", files)))
+    assert verify(store, catalog, first).problems == ()
+    before = {name: source.calls[name] + store.calls[name] for name in ("read", "put")}
+    later = files | {path: f"new {path}".encode() for path in ("000", "150", "299")}
+    second = committed(source, store, plan_of(source, source.log("ds", later)))
+    assert verify(store, catalog, second).problems == ()
+    after = {name: source.calls[name] + store.calls[name] for name in ("read", "put")}
+
+    # Downloaded and read back once each, and the lineage file: written, read as a document, proved.
+    assert {name: after[name] - before[name] for name in after} == {"read": 3 + 3 + 2, "put": 3 + 1}
+
+
 def test_what_is_not_remembered_is_read_again(
     moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
