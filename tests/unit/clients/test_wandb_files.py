@@ -244,7 +244,7 @@ def test_a_manifest_is_read_from_its_own_url_without_the_key(
     assert all("authorization" not in request.headers for request in storage.all_asked())
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff", b'{"a\xff":1}'])
 def test_a_manifest_that_cannot_be_read_is_an_error_of_its_own(
     body: bytes, api: Server, storage: Server, source: WandbSource
 ) -> None:
