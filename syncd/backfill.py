@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd import log, workflow
+from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Record, State
 from syncd.clients.protocols import Run, Version
 from syncd.context import Context, Outcome
 from syncd.errors import NotFoundError
-from syncd.plans import TransferPlan
+from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import RepoRef, RunRef, Target, alias_branch
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, discover
 from syncd.stages.plan import destination, plan
-from syncd.stages.transfer import present_contents
+from syncd.stages.transfer import held
 
 LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
 
@@ -123,9 +124,19 @@ def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, Transf
 
 def new_bytes(runtime: Runtime, planned: TransferPlan) -> int:
     """Bytes of a plan that Oxen is not known to hold, equal files counted once."""
-    wanted = {item.digest: item.entry.size or 0 for item in planned.stored}
-    held = present_contents(runtime.store, runtime.catalog, planned)
-    return sum(size for digest, size in wanted.items() if digest not in held)
+    contents = Builder()
+    for item in planned.stored:
+        algorithm, digest = item.digest
+        contents.add((f"{algorithm}:{digest}", item.entry.size))
+    new = 0
+    for batch in batches(contents.build(), BATCH):
+        sizes: dict[Digest, int | None] = {}
+        for key, size in batch:
+            algorithm, _, digest = key.partition(":")
+            sizes[algorithm, digest] = size
+        present = held(runtime.store, runtime.catalog, planned.repo, sizes)
+        new += sum(size or 0 for digest, size in sizes.items() if digest not in present)
+    return new
 
 
 def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-from syncd import errors, log
+from syncd import log
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.limiter import Limiter
-from syncd.plans import Digest, TransferPlan
+from syncd.plans import TransferPlan
 from syncd.stages import plan
 
 PLANS_KEPT = 16
+ENTRIES_KEPT = 500_000  # of all plans but the latest
 Outcome = dict[str, Any]
 
 
@@ -44,29 +46,31 @@ class Context:
     etagged: Callable[[str], bool]
     progress: Callable[[str, log.Stage, int], None] = _ignore
     finished: Callable[[Outcome], None] = _ignore
-    plans: Callable[[str], TransferPlan] = field(init=False)
     limiter: Limiter = field(init=False)  # one for all transfers of the process
+    _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.plans = lru_cache(PLANS_KEPT)(self._plan)
         limit = self.config.transfer.bandwidth_limit
         self.limiter = Limiter(
             self.config.transfer.concurrency, rate=limit.now if limit else lambda: None
         )
 
-    def _plan(self, artifact_id: str) -> TransferPlan:
+    def plans(self, artifact_id: str) -> TransferPlan:
+        """The plan of a version; made once, as long as it is among the latest ones."""
+        with self._lock:
+            found = self._plans.get(artifact_id)
+            if found is not None:
+                self._plans.move_to_end(artifact_id)
+                return found
         version = self.source.version(artifact_id)
-        return plan.plan(version, self.source.manifest(version), self.config)
-
-    def contents(self, planned: TransferPlan) -> dict[Digest, StoredContent]:
-        """What Oxen holds for each moved or kept entry of a plan.
-
-        Raises:
-            TransientError: when the catalog was lost since the transfer.
-        """
-        known = self.catalog.known(planned.digests)
-        if planned.digests - known.keys():
-            raise errors.TransientError(
-                f"{planned.version.ref}: the state was lost between transfer and commit"
-            )
-        return known
+        made = plan.plan(version, self.source.manifest(version), self.config)
+        with self._lock:
+            self._plans[artifact_id] = made
+            self._plans.move_to_end(artifact_id)
+            entries = sum(len(kept.entries) for kept in self._plans.values())
+            while len(self._plans) > 1 and (
+                len(self._plans) > PLANS_KEPT or entries > ENTRIES_KEPT
+            ):
+                entries -= len(self._plans.popitem(last=False)[1].entries)
+        return made

@@ -7,91 +7,32 @@ sorted `path:digest` lines behind a fixed first line; `digest()` computes the sa
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from syncd.blocks import Blocks, Builder
+from syncd.entry import Algorithm, Entries, Entry, Json, row_from_json, row_to_json
 from syncd.errors import ManifestError
 
-Algorithm = Literal["MD5", "XXH128"]
-Json = dict[str, Any]
-MAX_SIZE_DIGITS = 19  # of a size written as text; what 64 bits hold
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One file of a version.
-
-    Args:
-        path: the name in the artifact, `/` between folders.
-        digest: base64 of the MD5 or XXH128; for a reference whatever its handler stores (an ETag).
-        size: bytes; None where a reference's size is unknown.
-        ref: the URL a reference points at; None for bytes that W&B holds.
-        birth_artifact_id: the version that first uploaded the bytes.
-        algorithm: what `digest` is, for bytes that W&B holds.
-        extra: what the SDK keeps beside it (`etag`, `alg`).
-    """
-
-    path: str
-    digest: str
-    size: int | None = None
-    ref: str | None = None
-    birth_artifact_id: str | None = None
-    algorithm: Algorithm = "MD5"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether the bytes lie outside W&B."""
-        return self.ref is not None
-
-    @property
-    def hex_digest(self) -> str:
-        """The digest as lower-case hex of 32 characters.
-
-        Raises:
-            ManifestError: when the digest is not base64 of 16 bytes.
-        """
-        try:
-            raw = base64.b64decode(self.digest, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ManifestError(
-                f"entry {self.path!r}: digest {self.digest!r} is not base64"
-            ) from error
-        if len(raw) != 16:  # noqa: PLR2004 both algorithms have 128 bits
-            raise ManifestError(f"entry {self.path!r}: digest {self.digest!r} is not 128 bits")
-        return raw.hex()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """All entries of a version, by path, and where W&B's storage keeps their bytes."""
-
-    entries: Mapping[str, Entry]
-    storage_policy_config: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all entries whose size is known, references included."""
-        return sum(entry.size or 0 for entry in self.entries.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What a set of entries has against another one, as sorted paths."""
-
-    ok: tuple[str, ...]
-    new: tuple[str, ...]
-    missing: tuple[str, ...]
-    changed: tuple[str, ...]
-
-    @property
-    def equal(self) -> bool:
-        """Whether both sides hold the same paths with the same content."""
-        return not (self.new or self.missing or self.changed)
+__all__ = [
+    "Algorithm",
+    "Comparison",
+    "Entries",
+    "Entry",
+    "Hasher",
+    "Json",
+    "Manifest",
+    "compare",
+    "from_json",
+    "from_rows",
+    "json_chunks",
+    "manifest_digest",
+    "md5",
+    "to_json",
+]
 
 
 class Hasher(Protocol):
@@ -111,62 +52,134 @@ def md5() -> Hasher:
     return hashlib.md5(usedforsecurity=False)
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Manifest:
+    """All entries of a version, by path, and where W&B's storage keeps their bytes."""
+
+    entries: Entries
+    storage_policy_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        *,
+        entries: Mapping[str, Entry],
+        storage_policy_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        packed = entries if isinstance(entries, Entries) else Entries.of(entries.values())
+        object.__setattr__(self, "entries", packed)
+        object.__setattr__(self, "storage_policy_config", storage_policy_config or {})
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries whose size is known, references included."""
+        return sum(row[2] or 0 for row in self.entries.rows)
+
+    def digest(self, hasher: Callable[[], Hasher] = md5) -> str:
+        """The digest of the version, 32 hex characters.
+
+        Source: wandb 0.31.0, `ArtifactManifestV1.digest`.
+
+        Args:
+            hasher: makes the hash that the collection's digests are of.
+        """
+        digest = hasher()
+        digest.update(b"wandb-artifact-manifest-v1\n")
+        for _, rows in self.entries.rows.blocks():
+            digest.update("".join([f"{row[0]}:{row[1]}\n" for row in rows]).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a version has against another one: paths, sorted; of the equal ones only their number."""
+
+    ok: int
+    new: tuple[str, ...]
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides hold the same paths with the same content."""
+        return not (self.new or self.missing or self.changed)
+
+
 def manifest_digest(entries: Iterable[Entry], hasher: Callable[[], Hasher] = md5) -> str:
-    """The digest of a version with these entries, 32 hex characters.
-
-    Source: wandb 0.31.0, `ArtifactManifestV1.digest`.
-
-    Args:
-        entries: the entries, in any order.
-        hasher: makes the hash that the collection's digests are of.
-    """
-    digest = hasher()
-    digest.update(b"wandb-artifact-manifest-v1\n")
-    for entry in sorted(entries, key=lambda item: item.path):
-        digest.update(f"{entry.path}:{entry.digest}\n".encode())
-    return digest.hexdigest()
+    """The digest of a version with these entries, in any order; see `Manifest.digest`."""
+    return Manifest(entries=Entries.of(entries)).digest(hasher)
 
 
-def compare(left: Mapping[str, object], right: Mapping[str, object]) -> Comparison:
-    """Compare two `path -> content identity` maps: what `right` has against `left`."""
-    common = left.keys() & right.keys()
-    return Comparison(
-        ok=tuple(sorted(path for path in common if left[path] == right[path])),
-        new=tuple(sorted(right.keys() - left.keys())),
-        missing=tuple(sorted(left.keys() - right.keys())),
-        changed=tuple(sorted(path for path in common if left[path] != right[path])),
-    )
+def compare(left: Manifest, right: Manifest) -> Comparison:
+    """Compare two versions by path and digest: what `right` has against `left`."""
+    ok = 0
+    new: list[str] = []
+    missing: list[str] = []
+    changed: list[str] = []
+    theirs, ours = iter(left.entries.rows), iter(right.entries.rows)
+    old, now = next(theirs, None), next(ours, None)
+    while old is not None or now is not None:
+        if old is None or (now is not None and now[0] < old[0]):
+            assert now is not None, "one of both is there"
+            new.append(now[0])
+            now = next(ours, None)
+        elif now is None or old[0] < now[0]:
+            missing.append(old[0])
+            old = next(theirs, None)
+        else:
+            if (old[1], old[5]) == (now[1], now[5]):
+                ok += 1
+            else:
+                changed.append(now[0])
+            old, now = next(theirs, None), next(ours, None)
+    return Comparison(ok=ok, new=tuple(new), missing=tuple(missing), changed=tuple(changed))
+
+
+def json_chunks(manifest: Manifest) -> Iterator[bytes]:
+    """The manifest as the JSON text that W&B stores, entries sorted by path, in pieces."""
+    config = json.dumps(dict(manifest.storage_policy_config), separators=(",", ":"))
+    yield (
+        '{"version":1,"storagePolicy":"wandb-storage-policy-v1",'
+        f'"storagePolicyConfig":{config},"contents":{{'
+    ).encode()
+    for start, rows in manifest.entries.rows.blocks():
+        items = json.dumps({row[0]: row_to_json(row) for row in rows}, separators=(",", ":"))
+        yield f"{',' if start else ''}{items[1:-1]}".encode()
+    yield b"}}"
 
 
 def to_json(manifest: Manifest) -> Json:
-    """The manifest as the JSON document that W&B stores, entries sorted by path."""
-    contents: dict[str, Json] = {}
-    for path in sorted(manifest.entries):
-        entry = manifest.entries[path]
-        item: Json = {"digest": entry.digest}
-        if entry.birth_artifact_id is not None:
-            item["birthArtifactID"] = entry.birth_artifact_id
-        if entry.ref is not None:
-            item["ref"] = entry.ref
-        if entry.extra:
-            item["extra"] = dict(entry.extra)
-        if entry.size is not None:
-            item["size"] = entry.size
-        contents[path] = item
-    return {
-        "version": 1,
-        "storagePolicy": "wandb-storage-policy-v1",
-        "storagePolicyConfig": dict(manifest.storage_policy_config),
-        "contents": contents,
-    }
+    """The manifest as the JSON document that W&B stores, whole; for small ones."""
+    document: Json = json.loads(b"".join(json_chunks(manifest)))
+    return document
 
 
 def from_json(document: object) -> Manifest:
-    """Read a manifest document.
+    """Read a manifest document that is in memory whole; `documents.read_manifest` reads a stream.
 
     Raises:
-        ManifestError: when it is not a version 1 manifest, or an entry has no digest, a size that
-            is no whole number of bytes, an unknown algorithm, or a reference that is no text.
+        ManifestError: when it is not a version 1 manifest, or one of its entries is none.
+    """
+    contents = document.get("contents") if isinstance(document, dict) else None
+    builder = Builder()
+    problem: ManifestError | None = None
+    try:
+        for path, item in contents.items() if isinstance(contents, dict) else ():
+            builder.add(row_from_json(path, item))
+    except ManifestError as error:
+        problem = error
+    return from_rows(document, builder.build(), problem)
+
+
+def from_rows(document: object, rows: Blocks, problem: ManifestError | None) -> Manifest:
+    """The manifest of a document whose contents were read apart.
+
+    Args:
+        document: the document; its contents count only by being there.
+        rows: its entries.
+        problem: what is wrong with the first bad entry.
+
+    Raises:
+        ManifestError: when it is not a version 1 manifest, else the `problem`.
     """
     if not isinstance(document, dict) or document.get("version") != 1:
         raise ManifestError("the manifest is not a version 1 manifest")
@@ -174,33 +187,6 @@ def from_json(document: object) -> Manifest:
     config = document.get("storagePolicyConfig", {})
     if not isinstance(contents, dict) or not isinstance(config, dict):
         raise ManifestError("the manifest has no contents")
-    return Manifest(
-        entries={path: _entry(path, item) for path, item in contents.items()},
-        storage_policy_config=config,
-    )
-
-
-def _entry(path: str, item: object) -> Entry:
-    if not isinstance(item, dict) or not isinstance(item.get("digest"), str):
-        raise ManifestError(f"entry {path!r} has no digest")
-    size = item.get("size")
-    if isinstance(size, str) and size.isdecimal() and len(size) <= MAX_SIZE_DIGITS:
-        size = int(size)  # the SDK stores an HTTP reference's Content-Length as text
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        raise ManifestError(f"entry {path!r} has a size that is no number of bytes: {size!r}")
-    ref, birth_artifact_id = item.get("ref"), item.get("birthArtifactID")
-    if not isinstance(ref, str | None) or not isinstance(birth_artifact_id, str | None):
-        raise ManifestError(f"entry {path!r} has a ref or birthArtifactID that is no text")
-    extra = item.get("extra") or {}
-    algorithm = extra.get("alg", "MD5") if isinstance(extra, dict) else None
-    if algorithm not in ("MD5", "XXH128"):
-        raise ManifestError(f"entry {path!r} has an unknown digest algorithm: {algorithm!r}")
-    return Entry(
-        path=path,
-        digest=item["digest"],
-        size=size,
-        ref=ref,
-        birth_artifact_id=birth_artifact_id,
-        algorithm=algorithm,
-        extra=extra,
-    )
+    if problem is not None:
+        raise problem
+    return Manifest(entries=Entries(rows), storage_policy_config=config)

@@ -6,14 +6,15 @@ drafts (`artifact.new_draft()`), and a draft with new files must be moved, not t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import xxhash
 
+from syncd.entry import Entry
 from syncd.errors import SyncdError
-from syncd.manifest import Entry, manifest_digest, md5
+from syncd.manifest import Manifest, md5
 from syncd.refs import HASH, CommitRef
 
 KEY = "oxen"
@@ -72,14 +73,14 @@ class Replacement:
         }
 
 
-def version_digest(entries: Iterable[Entry], algorithm: str) -> str:
-    """The digest of a version with these entries, hex, in a collection with this algorithm.
+def version_digest(manifest: Manifest, algorithm: str) -> str:
+    """The digest of a version with this manifest, hex, in a collection with this algorithm.
 
     Args:
-        entries: the entries.
+        manifest: the manifest.
         algorithm: `MANIFEST_MD5` or `MANIFEST_XXH128`; a collection has one for all its versions.
     """
-    return manifest_digest(entries, xxhash.xxh3_128 if algorithm == XXH128 else md5)
+    return manifest.digest(xxhash.xxh3_128 if algorithm == XXH128 else md5)
 
 
 def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | None:

@@ -181,7 +181,7 @@ def commit_step(artifact_id: str) -> str:
     planned = _enter(artifact_id, stage, State.COMMIT)
     version = planned.version
     run = context.source.run(version.run) if version.run else None
-    made = commit.commit(context.store, planned, context.contents(planned), run=run)
+    made = commit.commit(context.store, planned, context.catalog.known, run=run)
     context.catalog.note(
         version,
         State.VERIFY,
@@ -229,18 +229,16 @@ def replace_step(
     link = replacement_of(existing.metadata, existing.digest) if existing else None
     if link is not None:
         proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
-        commit_ref, hashes = link.commit, {}
+        commit_ref = link.commit
     else:
         commit_ref = CommitRef.parse(committed)
         proof = Receipt(commit=commit_ref, **receipt)
-        known = context.contents(planned)
-        hashes = {item.entry.path: known[item.digest].hash for item in planned.of(Decision.MOVE)}
     made = replace.replace(
         context.source,
         planned,
         commit_ref,
         proof,
-        contents=hashes,
+        contents=context.catalog.known,
         base_url=context.config.references.base_url,
         etagged=context.etagged,
         existing=existing,

@@ -29,22 +29,21 @@ def plan(context: Context, targets: Targets = None) -> None:
 def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
     """The plan of a scope as JSON, all sizes in bytes."""
     from syncd import backfill  # noqa: PLC0415
+    from syncd.blocks import Builder  # noqa: PLC0415
     from syncd.plans import Decision  # noqa: PLC0415
 
     versions: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    totals = dict.fromkeys(("moved", "kept", "new", "saving"), 0)
-    counted: set[tuple[object, ...]] = set()
+    totals = dict.fromkeys(("moved", "kept", "new"), 0)
+    saved = Builder()
     for item, planned in backfill.preview(opened, scope):
         if planned is None or planned.skip:
             reason = item.skip or (planned.skip if planned else "beyond the limit")
             skipped.append({"version": str(item.version.ref), "reason": reason})
             continue
-        moves = planned.of(Decision.MOVE)
-        for entry in moves:  # W&B keeps equal files of a collection once
-            key = (item.version.ref.collection, *entry.digest)
-            totals["saving"] += 0 if key in counted else entry.entry.size or 0
-            counted.add(key)
+        for entry in planned.of(Decision.MOVE):  # W&B keeps equal files of a collection once
+            key = "\0".join((item.version.ref.collection, *entry.digest))
+            saved.add((key, entry.entry.size or 0))
         fresh = backfill.new_bytes(opened, planned)
         totals["moved"] += planned.moved_bytes
         totals["kept"] += planned.kept_bytes
@@ -65,6 +64,7 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
                 ],
             }
         )
+    totals["saving"] = sum(size for _, size in saved.build())
     return {"versions": versions, "skipped": skipped, "bytes": totals}
 
 

@@ -221,9 +221,21 @@ class OxenApi:
 
     def content(self, repo: RepoRef, content: str) -> Iterator[bytes]:
         """The bytes that the server has stored under a hash, whatever they are."""
-        url, what = f"{self._base(repo)}/versions", f"read {content} of {repo}"
+        for _, data in self.contents(repo, [content]):
+            yield data
+
+    def contents(self, repo: RepoRef, hashes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes under each of these hashes, as they are, in one answer.
+
+        For small contents: a GET of one takes some 40 ms on a kept connection, because the server
+        sends it in two packets, and the second waits for the first one's delayed receipt.
+
+        Yields:
+            A hash and a piece of what is stored under it, piece after piece; of an empty one, b"".
+        """
+        url, what = f"{self._base(repo)}/versions", f"read contents of {repo}"
         headers = {**self._headers, "Content-Type": "application/gzip"}
-        body = gzip.compress(content.encode())
+        body = gzip.compress("\n".join(hashes).encode(), compresslevel=1)
         with self._http.request("QUERY", url, headers=headers, body=body, what=what) as answer:
             raise_for_status(what, answer.status, answer.headers, url)
             reader = BufferedReader(_Stream(answer.chunks(CHUNK)), CHUNK)
@@ -231,8 +243,11 @@ class OxenApi:
                 with tarfile.open(fileobj=reader, mode="r|gz") as archive:
                     for member in archive:
                         file = archive.extractfile(member)
-                        while file is not None and (data := file.read(CHUNK)):
-                            yield data
+                        if file is not None:
+                            data = file.read(CHUNK)
+                            yield member.name, data
+                            while data := file.read(CHUNK):
+                                yield member.name, data
             except (tarfile.TarError, EOFError, OSError) as error:
                 raise IntegrityError(f"{what}: the answer is no archive") from error
 

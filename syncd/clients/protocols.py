@@ -300,6 +300,13 @@ class VersionStore(Protocol):
         """The bytes of one file of a commit, in chunks."""
         ...
 
+    def read_small(self, commit: CommitRef, entries: Sequence[TreeEntry]) -> Mapping[str, bytes]:
+        """The bytes of small files of a commit, by hash, in as few requests as can be.
+
+        What cannot be read so is left out; `read` then says why.
+        """
+        ...
+
     def set_branch(self, commit: CommitRef, name: str) -> None:
         """Point a branch at the commit, making or moving it; its tree and history stay."""
         ...

@@ -22,7 +22,7 @@ from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_values import config_values, run_ref, version_of
 from syncd.errors import NotFoundError
-from syncd.manifest import Entry, Manifest, to_json
+from syncd.manifest import Entry, Manifest, json_chunks
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.replacements import version_digest
 
@@ -205,7 +205,6 @@ class WandbSource:
         """
         ref = version.ref
         what = f"log the replacement of {ref}"
-        body = json.dumps(to_json(manifest), separators=(",", ":")).encode()
         run_id = version.run.run_id if version.run else None
         created = self._session.query(
             what,
@@ -217,7 +216,7 @@ class WandbSource:
                     "runName": run_id,
                     "artifactTypeName": version.type,
                     "artifactCollectionName": ref.collection,
-                    "digest": version_digest(manifest.entries.values(), version.digest_algorithm),
+                    "digest": version_digest(manifest, version.digest_algorithm),
                     "digestAlgorithm": version.digest_algorithm,
                     "aliases": [],
                     "tags": [{"tagName": tag} for tag in version.tags],
@@ -232,15 +231,23 @@ class WandbSource:
             },
         )["createArtifact"]["artifact"]
         if created["state"] != "COMMITTED":
-            self._upload_manifest(what, version, created["id"], body)
+            self._upload_manifest(what, version, created["id"], manifest)
             self._session.query(what, gql.COMMIT_VERSION, {"artifactID": created["id"]})
         return self.version(created["id"])
 
-    def _upload_manifest(self, what: str, version: Version, artifact_id: str, body: bytes) -> None:
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    def _upload_manifest(
+        self, what: str, version: Version, artifact_id: str, manifest: Manifest
+    ) -> None:
+        # The text is made twice, first for its MD5 and length: it may be too large to be kept.
+        md5 = hashlib.md5(usedforsecurity=False)
+        size = 0
+        for chunk in json_chunks(manifest):
+            md5.update(chunk)
+            size += len(chunk)
+        digest = base64.b64encode(md5.digest()).decode()
 
         def attempt() -> None:
-            manifest = self._session.query(
+            made = self._session.query(
                 what,
                 gql.CREATE_MANIFEST,
                 {
@@ -255,13 +262,14 @@ class WandbSource:
                     "includeUpload": True,
                 },
             )["createArtifactManifest"]["artifactManifest"]
-            url = manifest["file"]["uploadUrl"]
+            url = made["file"]["uploadUrl"]
             if url is None:  # the server holds these bytes already
                 return
             url = check_url(url if "://" in url else f"{self._session.base}{url}")
-            headers = dict(line.split(":", 1) for line in manifest["file"]["uploadHeaders"] or [])
+            headers = dict(line.split(":", 1) for line in made["file"]["uploadHeaders"] or [])
+            headers["Content-Length"] = str(size)  # a signed URL takes no body of unknown length
             with translated(what, url):
-                answer = self._session.http.put(url, content=body, headers=headers)
+                answer = self._session.http.put(url, content=_Text(manifest), headers=headers)
             check_status(what, answer)
 
         retry.call(attempt, what=what)
@@ -335,6 +343,16 @@ class WandbSource:
             what, gql.UPDATE_RUN_CONFIG, {"id": node["id"], "config": json.dumps(changed)}
         )
         return True
+
+
+class _Text:
+    """A manifest's JSON as a body that can be sent again when the server points elsewhere."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def __iter__(self) -> Iterator[bytes]:
+        return json_chunks(self._manifest)
 
 
 def _there(data: Json, key: str, target: Target) -> Json:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-
-import msgspec
 
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
@@ -25,13 +24,14 @@ from syncd.clients.http import (
 from syncd.clients.payload import Answer, Payload
 from syncd.clients.protocols import Version
 from syncd.clients.wandb_session import WandbSession
+from syncd.documents import read_manifest
 from syncd.errors import (
     IntegrityError,
     ManifestError,
     NotFoundError,
     ServiceUnavailableError,
 )
-from syncd.manifest import Entry, Manifest, from_json
+from syncd.manifest import Entry, Manifest
 from syncd.replacements import version_digest
 
 FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
@@ -90,27 +90,31 @@ class WandbFiles:
         what = f"read the manifest of {version.ref}"
 
         def attempt() -> Manifest:
-            body = self._manifest_bytes(version, what)
-            manifest = _decoded(body, what)
-            digest = version_digest(manifest.entries.values(), version.digest_algorithm)
-            if digest != version.digest and self._manifest_bytes(version, what) != body:
-                raise IntegrityError(f"{what}: two downloads differ")
+            seen = hashlib.sha256()
+            manifest = _decoded(self._manifest_bytes(version, what, seen), what)
+            if version_digest(manifest, version.digest_algorithm) != version.digest:
+                again = hashlib.sha256()
+                for _ in self._manifest_bytes(version, what, again):
+                    pass
+                if again.digest() != seen.digest():
+                    raise IntegrityError(f"{what}: two downloads differ")
             return manifest
 
         return retry.call(attempt, what=what)
 
-    def _manifest_bytes(self, version: Version, what: str) -> bytes:
+    def _manifest_bytes(self, version: Version, what: str, seen: hashlib._Hash) -> Iterator[bytes]:
         data = self._session.query(what, gql.MANIFEST, {"id": version.id})
         current = (data["artifact"] or {}).get("currentManifest")
         if not current:
             raise ManifestError(f"{version.ref} has no manifest")
         url = check_url(current["file"]["directUrl"])
-        with translated(what, url):
-            answer = self._session.http.get(url)
-        if answer.status_code in {401, 403}:  # the signed URL is too old; the next one is new
-            raise ServiceUnavailableError(f"{what}: {place(url)} refused the signed URL")
-        check_status(what, answer)
-        return answer.content
+        with translated(what, url), self._session.http.stream("GET", url) as answer:
+            if answer.status_code in {401, 403}:  # the signed URL is too old; the next one is new
+                raise ServiceUnavailableError(f"{what}: {place(url)} refused the signed URL")
+            check_status(what, answer)
+            for chunk in answer.iter_bytes(CHUNK_BYTES):
+                seen.update(chunk)
+                yield chunk
 
     def sign(self, version: Version, paths: Sequence[str]) -> None:
         """Fetch the signed URLs of these entries, 5,000 a request.
@@ -209,10 +213,10 @@ class WandbFiles:
                     self._urls.popitem(last=False)
 
 
-def _decoded(body: bytes, what: str) -> Manifest:
+def _decoded(body: Iterable[bytes], what: str) -> Manifest:
     try:
-        return from_json(msgspec.json.decode(body))
-    except msgspec.DecodeError as error:
+        return read_manifest(body)
+    except ValueError as error:
         raise IntegrityError(
             f"{what}: it is not JSON: {error}", hint=ManifestError.default_hint
         ) from error

@@ -8,9 +8,11 @@ the version's branch or, when a kill came between commit and branch, by the trai
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, overload
 
+from syncd.blocks import Blocks, Builder, batches
 from syncd.clients.protocols import (
     Author,
     Commit,
@@ -21,7 +23,7 @@ from syncd.clients.protocols import (
     VersionStore,
 )
 from syncd.errors import RepositoryConflictError
-from syncd.plans import LINEAGE_PATH, Decision, Digest, TransferPlan
+from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch
 from syncd.replacements import replacement_of
 
@@ -31,7 +33,7 @@ SCHEMA = 1
 def commit(
     store: VersionStore,
     plan: TransferPlan,
-    contents: Mapping[Digest, StoredContent],
+    contents: Contents,
     *,
     run: Run | None,
 ) -> CommitRef:
@@ -40,12 +42,13 @@ def commit(
     Args:
         store: Oxen.
         plan: the version and where it goes.
-        contents: what the store holds for each digest.
+        contents: what the store holds, see `TransferPlan.located`.
         run: the run that logged the version.
 
     Raises:
         RepositoryConflictError: when the repository holds another collection or somebody's own
             commits.
+        TransientError: when `contents` does not know a digest.
     """
     version, prefix = plan.version, plan.prefix
     own_branch = version_branch(version.index, prefix)
@@ -64,23 +67,28 @@ def commit(
     else:
         if head is not None:
             _heal(store, head, plan)
-        document = json.dumps(lineage(plan, contents, run), indent=1, sort_keys=True).encode()
-        stored = store.put(plan.repo, [document])
-        tree = [
-            *plan.tree(contents),
-            TreeEntry(path=plan.tree_path(LINEAGE_PATH), hash=stored.hash, size=stored.size),
-        ]
+        tree = Builder()
+
+        def take(item: PlannedEntry, content: StoredContent) -> None:
+            tree.add((plan.tree_path(item.entry.path), content.hash, content.size))
+
+        stored = store.put(plan.repo, lineage(plan, contents, run, take))
+        for item, content in plan.located(contents, Decision.OXEN):
+            take(item, content)
+        tree.add((plan.tree_path(LINEAGE_PATH), stored.hash, stored.size))
         if prefix and head is not None:
-            tree += [
-                entry for entry in store.tree(head.ref) if not entry.path.startswith(f"{prefix}/")
-            ]
+            tree.extend(
+                (entry.path, entry.hash, entry.size)
+                for entry in store.tree(head.ref)
+                if not entry.path.startswith(f"{prefix}/")
+            )
         # An older version that was set aside, and moves after newer ones, must not become what the
         # main branch shows: it is committed to its own branch alone.
         late = head is not None and not prefix and _index(head) > version.index
         ref = store.commit(
             plan.repo,
             branch=own_branch if late else plan.branch,
-            tree=sorted(tree, key=lambda entry: entry.path),
+            tree=_Tree(tree.build()),
             message=message(plan, run),
             author=Author(
                 name=version.author or "syncd",
@@ -123,51 +131,109 @@ def trailers(text: str) -> dict[str, str]:
 
 
 def lineage(
-    plan: TransferPlan, contents: Mapping[Digest, StoredContent], run: Run | None
-) -> dict[str, Any]:
-    """The document that tells, without W&B, where a version came from and what it holds."""
+    plan: TransferPlan,
+    contents: Contents,
+    run: Run | None,
+    took: Callable[[PlannedEntry, StoredContent], None] = lambda _item, _content: None,
+) -> Iterator[bytes]:
+    """The document that tells, without W&B, where a version came from and what it holds.
+
+    Args:
+        plan: the version.
+        contents: what the store holds, see `TransferPlan.located`.
+        run: the run that logged it.
+        took: told of each file that is written down, in order.
+
+    Returns:
+        Its JSON in pieces, keys sorted, files and references one a line.
+    """
     version = plan.version
-    return {
-        "schema": SCHEMA,
-        "artifact": {
-            "ref": str(version.ref),
-            "id": version.id,
-            "type": version.type,
-            "digest": version.digest,
-            "created_at": version.created_at,
-            "description": version.description,
-            "aliases": sorted(version.aliases),
-            "tags": sorted(version.tags),
-            "metadata": dict(version.metadata),
-        },
-        "run": run
-        and {
-            "ref": str(run.ref),
-            "name": run.name,
-            "url": run.url,
-            "config": {key: value for key, value in run.config.items() if key != "oxen"},
-        },
-        "inputs": inputs(run),
-        "files": {
-            item.entry.path: {
-                "algorithm": item.entry.algorithm,
-                "digest": item.entry.digest,
-                "hash": contents[item.digest].hash,
-                "size": contents[item.digest].size,
-                "moved": item.decision is Decision.MOVE,
-            }
-            for item in plan.stored
-        },
-        "references": {
-            item.entry.path: {
-                "ref": item.entry.ref,
-                "digest": item.entry.digest,
-                "size": item.entry.size,
-            }
-            for item in plan.of(Decision.REFERENCE, Decision.OXEN)
-        },
-        "omitted": {item.entry.path: item.reason for item in plan.of(Decision.OMIT)},
+
+    def files() -> Iterator[tuple[str, object]]:
+        for item, content in plan.located(contents, Decision.MOVE, Decision.KEEP):
+            took(item, content)
+            yield (
+                item.entry.path,
+                {
+                    "algorithm": item.entry.algorithm,
+                    "digest": item.entry.digest,
+                    "hash": content.hash,
+                    "moved": item.decision is Decision.MOVE,
+                    "size": content.size,
+                },
+            )
+
+    references = (
+        (
+            item.entry.path,
+            {"digest": item.entry.digest, "ref": item.entry.ref, "size": item.entry.size},
+        )
+        for item in plan.of(Decision.REFERENCE, Decision.OXEN)
+    )
+    omitted = ((item.entry.path, item.reason) for item in plan.of(Decision.OMIT))
+    artifact = {
+        "ref": str(version.ref),
+        "id": version.id,
+        "type": version.type,
+        "digest": version.digest,
+        "created_at": version.created_at,
+        "description": version.description,
+        "aliases": sorted(version.aliases),
+        "tags": sorted(version.tags),
+        "metadata": dict(version.metadata),
     }
+    logged_by = run and {
+        "ref": str(run.ref),
+        "name": run.name,
+        "url": run.url,
+        "config": {key: value for key, value in run.config.items() if key != "oxen"},
+    }
+    return chain(
+        [b"{\n", _member("artifact", artifact)],
+        _lines("files", files()),
+        [_member("inputs", inputs(run))],
+        _lines("omitted", omitted),
+        _lines("references", references),
+        [_member("run", logged_by), f' "schema": {SCHEMA}\n}}'.encode()],
+    )
+
+
+def _member(name: str, value: object) -> bytes:
+    return f' "{name}": {json.dumps(value, indent=1, sort_keys=True)},\n'.encode()
+
+
+def _lines(name: str, members: Iterable[tuple[str, object]]) -> Iterator[bytes]:
+    """An object with one member a line."""
+    yield f' "{name}": {{'.encode()
+    comma = ""
+    for batch in batches(members, BATCH):
+        lines = [f"\n  {json.dumps(path)}: {json.dumps(value)}" for path, value in batch]
+        yield f"{comma}{','.join(lines)}".encode()
+        comma = ","
+    yield b"\n },\n"
+
+
+class _Tree(Sequence[TreeEntry]):
+    """A tree sorted by path, packed: an entry is made each time one is asked for."""
+
+    def __init__(self, rows: Blocks) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[TreeEntry]:
+        return (TreeEntry(path=path, hash=hash_, size=size) for path, hash_, size in self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> TreeEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TreeEntry]: ...
+    def __getitem__(self, index: int | slice) -> TreeEntry | Sequence[TreeEntry]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        path, hash_, size = self._rows.at(index + len(self) if index < 0 else index)
+        return TreeEntry(path=path, hash=hash_, size=size)
 
 
 def inputs(run: Run | None) -> list[dict[str, Any]]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import translate
 
 from syncd.clients.oxen_paths import unsupported_path
 from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
-from syncd.plans import Decision, PlannedEntry, TransferPlan
+from syncd.plans import Decision, PlannedEntries, TransferPlan
 from syncd.refs import RepoRef, check_path, parse_reference_url, repo_name
 from syncd.replacements import linked_content
 
 RESERVED = ".syncd"  # the folder of a commit's tree that is syncd's own
+PLAIN_LENGTH = 2000  # bytes, within any limit of a tree's
+# What most paths are like: nothing that Oxen, or a file system, reads in a way of its own.
+_PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,199}"
+_PLAIN = re.compile(f"(?:{_PLAIN_NAME}/)*+{_PLAIN_NAME}")
 
 
 def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
@@ -28,20 +35,19 @@ def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
         syncd.errors.ManifestError: when an entry's digest cannot be read.
     """
     repo, prefix = destination(version, config)
-    folders = {
-        path[:index]
-        for path in manifest.entries
-        for index in range(len(path))
-        if path[index] == "/"
-    }
-    entries = tuple(
-        _decide(manifest.entries[path], config, repo, prefix, folders)
-        for path in sorted(manifest.entries)
-    )
-    for item in entries:
-        if item.decision in (Decision.MOVE, Decision.KEEP):
-            _ = item.entry.hex_digest  # a digest nobody can check is found here, not half-way
-    moves = any(item.decision is Decision.MOVE for item in entries)
+    folders = _files_and_folders(manifest)
+    keep = [(re.compile(translate(pattern)), pattern) for pattern in config.select.keep]
+    entries = PlannedEntries(manifest.entries)
+    for entry in manifest.entries.values():
+        unusable = _unusable(entry.path, prefix, folders)
+        if entry.ref is not None:
+            decision, reason = _reference(entry, config, repo, unusable)
+        elif unusable:
+            decision, reason = Decision.OMIT, unusable
+        else:
+            decision, reason = _decide(entry, config.select.min_file_size, keep)
+            _ = entry.hex_digest  # a digest nobody can check is found here, not half-way
+        entries.add(decision, reason, entry.size or 0)
     return TransferPlan(
         version=version,
         manifest=manifest,
@@ -49,7 +55,7 @@ def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
         repo=repo,
         branch=config.oxen.branch,
         prefix=prefix,
-        skip="" if moves else _nothing(entries),
+        skip="" if entries.count(Decision.MOVE) else _nothing(entries),
     )
 
 
@@ -69,43 +75,62 @@ def destination(version: Version, config: Config) -> tuple[RepoRef, str]:
     return repo, "/".join(repo_name(folder) for folder in folders)
 
 
-def _decide(
-    entry: Entry, config: Config, repo: RepoRef, prefix: str, folders: set[str]
-) -> PlannedEntry:
-    unusable = _unusable(entry, prefix, folders)
-    if entry.ref is not None:
+def _files_and_folders(manifest: Manifest) -> set[str]:
+    """Paths of files that are folders, too: `a` beside `a/b`.
+
+    In sorted order, only paths that begin with `a` stand between the two.
+    """
+    found: set[str] = set()
+    begun: list[str] = []  # paths that the current one begins with
+    for path in manifest.entries:
+        while begun and not path.startswith(begun[-1]):
+            begun.pop()
+        found.update(shorter for shorter in begun if path[len(shorter)] == "/")
+        begun.append(path)
+    return found
+
+
+def _reference(entry: Entry, config: Config, repo: RepoRef, unusable: str) -> tuple[Decision, str]:
+    assert entry.ref is not None, "only references come here"
+    if entry.ref.startswith(f"{config.references.base_url}/api/") and not unusable:
         link = parse_reference_url(entry.ref)
-        ours = link is not None and entry.ref.startswith(f"{config.references.base_url}/api/")
+        # Others may refer to our URLs too, without asking for the ETag: then no content is named.
         # Others may refer to our URLs too, without asking for the ETag: then no content is named.
         named = entry.size is not None and linked_content(entry) is not None
-        if ours and named and link is not None and link[0].repo == repo and not unusable:
-            return PlannedEntry(entry=entry, decision=Decision.OXEN, reason="already in Oxen")
-        return PlannedEntry(entry=entry, decision=Decision.REFERENCE, reason="already a reference")
-    if unusable:
-        return PlannedEntry(entry=entry, decision=Decision.OMIT, reason=unusable)
-    kept = [pattern for pattern in config.select.keep if fnmatchcase(entry.path, pattern)]
-    if kept:
-        return PlannedEntry(entry=entry, decision=Decision.KEEP, reason=f"kept in W&B by {kept[0]}")
-    if entry.size is None or entry.size < config.select.min_file_size:
-        return PlannedEntry(entry=entry, decision=Decision.KEEP, reason="below min_file_size")
-    return PlannedEntry(entry=entry, decision=Decision.MOVE)
+        if named and link is not None and link[0].repo == repo:
+            return Decision.OXEN, "already in Oxen"
+    return Decision.REFERENCE, "already a reference"
 
 
-def _unusable(entry: Entry, prefix: str, folders: set[str]) -> str:
+def _decide(
+    entry: Entry, min_file_size: int, keep: Sequence[tuple[re.Pattern[str], str]]
+) -> tuple[Decision, str]:
+    for regex, pattern in keep:
+        if regex.match(entry.path):
+            return Decision.KEEP, f"kept in W&B by {pattern}"
+    if entry.size is None or entry.size < min_file_size:
+        return Decision.KEEP, "below min_file_size"
+    return Decision.MOVE, ""
+
+
+def _unusable(path: str, prefix: str, folders: set[str]) -> str:
     """Why Oxen, or a file system under it, cannot hold a file of this name; empty when it can."""
+    if path in folders:
+        with suppress(InvalidNameError):
+            check_path(path)
+            return "the version has a folder of the same name"
+    if len(prefix) + len(path) <= PLAIN_LENGTH and _PLAIN.fullmatch(path):
+        return ""
     try:
-        check_path(entry.path)
+        check_path(path)
     except InvalidNameError as error:
         return str(error)
-    if entry.path in folders:
-        return "the version has a folder of the same name"
-    if entry.path.split("/", 1)[0] == RESERVED:
+    if path.split("/", 1)[0] == RESERVED:
         return f"{RESERVED} is the folder of syncd's own files"
-    return unsupported_path(f"{prefix}/{entry.path}" if prefix else entry.path) or ""
+    return unsupported_path(f"{prefix}/{path}" if prefix else path) or ""
 
 
-def _nothing(entries: tuple[PlannedEntry, ...]) -> str:
+def _nothing(entries: PlannedEntries) -> str:
     if not entries:
         return "nothing to move: the version is empty"
-    reasons = sorted({item.reason for item in entries if item.reason})
-    return f"nothing to move: {', '.join(reasons[:3])}"
+    return f"nothing to move: {', '.join(entries.reasons[:3])}"

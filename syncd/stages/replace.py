@@ -8,14 +8,16 @@ At each instant `latest` names the same content. Each step finds its own effect 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import replace as changed
 
+from syncd.blocks import Builder
 from syncd.clients.protocols import ArtifactSource, Version
+from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError
-from syncd.manifest import Entry, Manifest
-from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
+from syncd.manifest import Manifest
+from syncd.plans import LINEAGE_PATH, Contents, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, reference_url
 from syncd.replacements import CONTENT_KEY, Replacement, replacement_of, version_digest
 
@@ -26,7 +28,7 @@ def replace(
     commit: CommitRef,
     receipt: Receipt,
     *,
-    contents: Mapping[str, str],
+    contents: Contents,
     base_url: str,
     etagged: Callable[[str], bool],
     existing: Version | None = None,
@@ -38,7 +40,8 @@ def replace(
         plan: the version.
         commit: the commit that holds it.
         receipt: the proof that it does.
-        contents: Oxen's hash for each moved path; not needed when there is an `existing` one.
+        contents: what the store holds, see `TransferPlan.located`; not asked when there is an
+            `existing` one.
         base_url: under which references are served.
         etagged: whether what is served under a URL comes with its hash as ETag.
         existing: the replacement, when an earlier attempt logged it.
@@ -87,7 +90,7 @@ def _log(
     *,
     commit: CommitRef,
     receipt: Receipt,
-    contents: Mapping[str, str],
+    contents: Contents,
     base_url: str,
     etagged: Callable[[str], bool],
 ) -> Version:
@@ -102,33 +105,33 @@ def _log(
         source_created_at=now.created_at,
         moved_files=len(plan.of(Decision.MOVE)),
         moved_bytes=plan.moved_bytes,
-        digest=version_digest(manifest.entries.values(), now.digest_algorithm),
+        digest=version_digest(manifest, now.digest_algorithm),
         receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))
 
 
 def reference_manifest(
-    plan: TransferPlan,
-    commit: CommitRef,
-    contents: Mapping[str, str],
-    base_url: str,
-    *,
-    etags: bool,
+    plan: TransferPlan, commit: CommitRef, contents: Contents, base_url: str, *, etags: bool
 ) -> Manifest:
     """The replacement's manifest: references for what moved, all else unchanged.
 
     A plain client takes the URL for the digest where no ETag is sent; the hash is kept beside it.
     """
-    entries = dict(plan.manifest.entries)
-    for item in plan.of(Decision.MOVE):
-        path, content = item.entry.path, contents[item.entry.path]
-        url = reference_url(base_url, commit, plan.tree_path(path))
-        entries[path] = Entry(
-            path=path,
-            digest=content if etags else url,
-            size=item.entry.size,
-            ref=url,
-            extra={"etag": f'"{content}"'} if etags else {CONTENT_KEY: content},
-        )
-    return Manifest(entries=entries, storage_policy_config=plan.manifest.storage_policy_config)
+    moved = plan.located(contents, Decision.MOVE)
+    rows = Builder()
+    for item in plan.entries:
+        entry = item.entry
+        if item.decision is Decision.MOVE:
+            content = next(moved)[1].hash
+            url = reference_url(base_url, commit, plan.tree_path(entry.path))
+            entry = Entry(
+                path=entry.path,
+                digest=content if etags else url,
+                size=entry.size,
+                ref=url,
+                extra={"etag": f'"{content}"'} if etags else {CONTENT_KEY: content},
+            )
+        rows.add(entry_row(entry))
+    config = plan.manifest.storage_policy_config
+    return Manifest(entries=Entries(rows.build()), storage_policy_config=config)

@@ -8,8 +8,7 @@ files are moved once. A plan is worked through in batches and never held as a wh
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import chain
@@ -18,6 +17,7 @@ from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.contents import EntryContent, groups, memory
+from syncd.documents import Document
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.limiter import Limiter
 from syncd.plans import (
@@ -29,7 +29,7 @@ from syncd.plans import (
     TransferPlan,
     TransferResult,
 )
-from syncd.refs import version_branch
+from syncd.refs import RepoRef, version_branch
 
 BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
 LEFT = BATCH // 2  # contents of a batch that may be under way when the next one is looked up
@@ -71,7 +71,6 @@ def transfer(
             work.groups.shutdown(cancel_futures=True)
             raise
     return TransferResult(
-        contents=work.contents,
         failed=tuple(work.failed),
         downloaded=work.downloaded,
         uploaded=work.downloaded,
@@ -100,7 +99,6 @@ class _Transfer:
         self._under_way: dict[Future[list[Outcome]], Sequence[EntryContent]] = {}
         self._copies: dict[Digest, int] = {}  # of what is under way
         self._lost: set[Digest] = set()
-        self.contents: dict[Digest, StoredContent] = {}
         self.failed: list[Failure] = []
         self.downloaded = self.total = 0
 
@@ -115,9 +113,9 @@ class _Transfer:
             elif item.digest not in self._lost:
                 wanted.setdefault(item.digest, item)
                 copies[item.digest] = copies.get(item.digest, 0) + 1
-        known = _known(self._catalog, wanted)
-        present = _present(self._store, self._catalog, self._plan, wanted, known)
-        self.contents.update(present)
+        sizes = {digest: item.entry.size for digest, item in wanted.items()}
+        known = _known(self._catalog, sizes)
+        present = _present(self._store, self._catalog, self._plan.repo, sizes, known)
         # By its own hash a file may be found that was never learned, and the commit asks the catalog.
         self._catalog.learn({d: found for d, found in present.items() if d[0] == "XXH128"})
         for digest in present:
@@ -151,7 +149,6 @@ class _Transfer:
             self._lost.add(digest)
             self.failed.append(Failure(path=content.entry.path, error=outcome))
             return
-        self.contents[digest] = outcome
         self.downloaded += outcome.size
         self._progress(outcome.size * copies)
 
@@ -262,71 +259,82 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         catalog: learns.
         plan: the version whose own commit, or whose branch's head, is read.
     """
-    if all(_digests(batch) <= catalog.known(_digests(batch)).keys() for batch in batches(plan)):
+    if all(
+        digests <= catalog.known(digests).keys()
+        for digests in ({item.digest for item in batch} for batch in plan.stored.batches())
+    ):
         return
+    # Marks for the plan's digests, a few bytes each: something that nobody asked for may pass.
+    marks = bytearray(max(1 << 16, 8 * len(plan.stored)))
+    for item in plan.stored:
+        marks[int(item.digest[1], 16) % len(marks)] = 1
     path = plan.tree_path(LINEAGE_PATH)
     for branch in (version_branch(plan.version.index, plan.prefix), plan.branch):
         commit = store.resolve(plan.repo, branch)
         if commit is None:
             continue
         try:
-            files = json.loads(b"".join(store.read(commit.ref, path)))["files"]
-            contents = {
-                (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
-                    hash=str(item["hash"]), size=int(item["size"])
+            document = Document(store.read(commit.ref, path), {"files", "references"})
+            for name, files in document.pieces():
+                contents = {
+                    (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
+                        hash=str(item["hash"]), size=int(item["size"])
+                    )
+                    for item in (files.values() if name == "files" else ())
+                }
+                catalog.learn(
+                    {
+                        digest: stored
+                        for digest, stored in contents.items()
+                        if marks[int(digest[1], 16) % len(marks)]
+                    }
                 )
-                for item in files.values()
-            }
         except (PermanentError, ValueError, KeyError, TypeError, AttributeError):
             continue  # not a lineage file of ours: the bytes are moved again, and hashed
-        for batch in batches(plan):
-            catalog.learn({d: contents[d] for d in _digests(batch) if d in contents})
         return
 
 
-def present_contents(
-    store: VersionStore, catalog: Catalog, plan: TransferPlan
+def held(
+    store: VersionStore, catalog: Catalog, repo: RepoRef, sizes: Mapping[Digest, int | None]
 ) -> dict[Digest, StoredContent]:
-    """Contents of a plan that its repository holds already, as far as their Oxen hash is known."""
-    found: dict[Digest, StoredContent] = {}
-    for batch in batches(plan):
-        # Of equal files the first one counts, as it is the one that would be downloaded.
-        wanted = {item.digest: item for item in reversed(batch)}
-        found |= _present(store, catalog, plan, wanted, _known(catalog, wanted))
-    return found
+    """Which of some contents a repository holds already, as far as their Oxen hash is known.
+
+    Args:
+        store: Oxen.
+        catalog: what is known of contents.
+        repo: the repository.
+        sizes: bytes of each content as W&B has it, None where it does not say; some thousand.
+    """
+    return _present(store, catalog, repo, sizes, _known(catalog, sizes))
 
 
-def _known(catalog: Catalog, wanted: Mapping[Digest, PlannedEntry]) -> dict[Digest, StoredContent]:
+def _known(catalog: Catalog, sizes: Mapping[Digest, int | None]) -> dict[Digest, StoredContent]:
     """What Oxen calls these contents, where that is known."""
-    known = catalog.known(wanted.keys())
-    for digest, item in wanted.items():
-        if digest[0] == "XXH128" and item.entry.size is not None:
+    known = catalog.known(sizes.keys())
+    for digest, size in sizes.items():
+        if digest[0] == "XXH128" and size is not None:
             # The same hash family; Oxen writes it without zero padding.
-            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=item.entry.size)
+            known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=size)
     return known
 
 
 def _present(
     store: VersionStore,
     catalog: Catalog,
-    plan: TransferPlan,
-    wanted: Mapping[Digest, PlannedEntry],
+    repo: RepoRef,
+    sizes: Mapping[Digest, int | None],
     known: Mapping[Digest, StoredContent],
 ) -> dict[Digest, StoredContent]:
     hashes = {stored.hash for stored in known.values()}
     if not hashes:
         return {}
-    missing = store.missing(plan.repo, hashes) | catalog.damaged(plan.repo, hashes)
+    missing = store.missing(repo, hashes) | catalog.damaged(repo, hashes)
     # A size that is not the known content's is a wrong manifest: the download will say so.
     return {
         digest: stored
         for digest, stored in known.items()
-        if stored.hash not in missing and wanted[digest].entry.size in {None, stored.size}
+        if stored.hash not in missing and sizes[digest] in {None, stored.size}
     }
-
-
-def _digests(items: Iterable[PlannedEntry]) -> set[Digest]:
-    return {item.digest for item in items}
 
 
 def _passes(outcome: Outcome) -> bool:

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import xxhash
 
+from syncd.blocks import Blocks, Builder, Row, batches
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
+from syncd.documents import Document
 from syncd.errors import PermanentError
-from syncd.plans import LINEAGE_PATH, Receipt, VerifyReport
+from syncd.plans import BATCH, LINEAGE_PATH, Receipt, VerifyReport
 from syncd.refs import CommitRef
 
 Progress = Callable[[int], None]  # bytes read back
+SMALL = 1 << 20  # bytes; files up to here are read together
+GROUP_FILES = 500
+GROUP_BYTES = 8 << 20
+REMEMBERED = 100_000  # contents read back that are not read again, where the catalog is not asked
+_Pair = tuple[Row | None, TreeEntry | None]  # what is expected, what is there
 _IDENTITY = ("algorithm", "digest", "hash")  # what a lineage file says of a file's content
 
 
@@ -31,6 +38,7 @@ def verify(
     *,
     prefix: str = "",
     everything: bool = False,
+    concurrency: int = 4,
     progress: Progress = lambda _bytes: None,
 ) -> VerifyReport:
     """Prove a commit, or list what is wrong with it.
@@ -41,62 +49,157 @@ def verify(
         commit: the commit.
         prefix: the folder of the tree that the version lies in.
         everything: also read again what was read back before.
+        concurrency: files, or groups of small ones, read at a time.
         progress: told of bytes as they are read.
     """
     problems = list(store.verify(commit, paths=()))
-    tree: dict[str, TreeEntry] = {}
-    files: Mapping[str, Mapping[str, str]] = {}
     lineage_path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
+    unreadable = (PermanentError, ValueError, KeyError, TypeError, AttributeError)
     try:
-        tree = {
-            entry.path: entry
-            for entry in store.tree(commit)
-            if not prefix or entry.path.startswith(f"{prefix}/")
-        }
-        document = json.loads(b"".join(store.read(commit, lineage_path)))
-        files = {
-            (f"{prefix}/{path}" if prefix else path): {key: str(item[key]) for key in _IDENTITY}
-            for path, item in document["files"].items()
-        }
-    except (PermanentError, ValueError, KeyError, TypeError, AttributeError) as error:
+        files = _expected(store.read(commit, lineage_path), prefix)
+    except unreadable as error:
         problems.append(f"{lineage_path}: cannot be read back ({error})")
-    problems += [f"{path}: not in the commit" for path in sorted(files.keys() - tree.keys())]
-    proved = set() if everything else catalog.verified(commit.repo, {e.hash for e in tree.values()})
-    good: set[str] = set()
-    bad: set[str] = set()
-    for path, entry in tree.items():
-        expected = files.get(path)
-        if expected is not None and entry.hash != expected["hash"]:
-            problems.append(
-                f"{path}: the commit names content {entry.hash}, not {expected['hash']}"
-            )
-            continue
-        if entry.hash in proved or entry.hash in good:
-            continue
-        problem = _read_back(store, commit, entry, expected)
-        progress(entry.size)
-        if problem:
-            problems.append(problem)
-            bad.add(entry.hash)
+        files = Builder().build()
+    receipt = _Receipt()
+    tree = receipt.taking(_within(store.tree(commit), prefix))
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="verify") as pool:
+        proof = _Proof(store, catalog, commit, pool, everything=everything, progress=progress)
+        try:
+            for batch in batches(_joined(files, tree), BATCH):
+                problems += proof.problems(batch)
+        except PermanentError as error:
+            problems.append(f"{lineage_path}: cannot be read back ({error})")
+            receipt = _Receipt()
+    return VerifyReport(problems=(*problems, *receipt.problems), receipt=receipt.of(commit))
+
+
+def _expected(chunks: Iterable[bytes], prefix: str) -> Blocks:
+    """What a lineage file says of each file: path in the tree, algorithm, digest, hash.
+
+    Raises:
+        ValueError: when it is not JSON.
+        KeyError, TypeError, AttributeError: when it is no lineage file.
+    """
+    document = Document(chunks, {"files", "references"})
+    builder = Builder()
+    for name, members in document.pieces():
+        for path, item in members.items() if name == "files" else ():
+            identity = [str(item[key]) for key in _IDENTITY]
+            builder.add((f"{prefix}/{path}" if prefix else path, *identity))
+    document.rest["files"].items()  # an object, and there
+    return builder.build()
+
+
+def _within(tree: Iterable[TreeEntry], prefix: str) -> Iterator[TreeEntry]:
+    return (entry for entry in tree if not prefix or entry.path.startswith(f"{prefix}/"))
+
+
+def _joined(files: Iterable[Row], tree: Iterable[TreeEntry]) -> Iterator[_Pair]:
+    """Each path once, with what is expected of it and what the tree has; both come sorted."""
+    left, right = iter(files), iter(tree)
+    row, entry = next(left, None), next(right, None)
+    while row is not None or entry is not None:
+        if entry is None or (row is not None and row[0] < entry.path):
+            yield row, None
+            row = next(left, None)
+        elif row is None or entry.path < row[0]:
+            yield None, entry
+            entry = next(right, None)
         else:
-            good.add(entry.hash)
-    catalog.mark_read_back(commit.repo, good, good=True)
-    catalog.mark_read_back(commit.repo, bad, good=False)  # the next transfer brings them again
-    return VerifyReport(problems=tuple(problems), receipt=_receipt(commit, tree))
+            yield row, entry
+            row, entry = next(left, None), next(right, None)
 
 
-def _read_back(
-    store: VersionStore,
-    commit: CommitRef,
-    entry: TreeEntry,
-    expected: Mapping[str, str] | None,
-) -> str:
+class _Proof:
+    """Reads contents back, each once as far as is remembered, and notes in the catalog how it was."""
+
+    def __init__(
+        self,
+        store: VersionStore,
+        catalog: Catalog,
+        commit: CommitRef,
+        pool: Executor,
+        *,
+        everything: bool,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._commit = commit
+        self._pool = pool
+        self._everything = everything
+        self._progress = progress
+        self._good: set[str] = set()  # read back lately
+
+    def problems(self, batch: Sequence[_Pair]) -> list[str]:
+        """What is wrong with these paths."""
+        repo = self._commit.repo
+        hashes = {entry.hash for _, entry in batch if entry is not None}
+        proved = set() if self._everything else self._catalog.verified(repo, hashes)
+        if len(self._good) > REMEMBERED:
+            self._good.clear()  # what is met again is read again
+        found: list[str] = []
+        unread: dict[str, tuple[TreeEntry, Row | None]] = {}
+        for expected, entry in batch:
+            if entry is None:
+                assert expected is not None, "a pair has at least one side"
+                found.append(f"{expected[0]}: not in the commit")
+            elif expected is not None and entry.hash != expected[3]:
+                found.append(
+                    f"{entry.path}: the commit names content {entry.hash}, not {expected[3]}"
+                )
+            elif entry.hash not in proved and entry.hash not in self._good:
+                unread.setdefault(entry.hash, (entry, expected))
+        good: set[str] = set()
+        bad: set[str] = set()
+        for group in self._pool.map(self._read, _groups(unread.values())):
+            for entry, problem in group:
+                self._progress(entry.size)
+                (bad if problem else good).add(entry.hash)
+                found += [problem] if problem else []
+        self._good |= good
+        self._catalog.mark_read_back(repo, good, good=True)
+        self._catalog.mark_read_back(repo, bad, good=False)  # the next transfer brings them again
+        return found
+
+    def _read(self, group: Sequence[tuple[TreeEntry, Row | None]]) -> list[tuple[TreeEntry, str]]:
+        """What is wrong with each of a group; empty where nothing is."""
+        small = [entry for entry, _ in group] if len(group) > 1 else []
+        data = self._store.read_small(self._commit, small) if small else {}
+        results: list[tuple[TreeEntry, str]] = []
+        for entry, expected in group:
+            read = [data[entry.hash]] if entry.hash in data else None
+            chunks = read or self._store.read(self._commit, entry.path)
+            results.append((entry, _problem(chunks, entry, expected)))
+        return results
+
+
+def _groups(
+    items: Iterable[tuple[TreeEntry, Row | None]],
+) -> Iterator[list[tuple[TreeEntry, Row | None]]]:
+    """Small files together, each other one alone."""
+    group: list[tuple[TreeEntry, Row | None]] = []
+    size = 0
+    for entry, expected in items:
+        if entry.size > SMALL:
+            yield [(entry, expected)]
+            continue
+        group.append((entry, expected))
+        size += entry.size
+        if len(group) == GROUP_FILES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _problem(chunks: Iterable[bytes], entry: TreeEntry, expected: Row | None) -> str:
     """What is wrong with one file's bytes; empty when nothing is."""
     md5 = hashlib.md5(usedforsecurity=False)
     xxh = xxhash.xxh3_128()
     size = 0
     try:
-        for chunk in store.read(commit, entry.path):
+        for chunk in chunks:
             md5.update(chunk)
             xxh.update(chunk)
             size += len(chunk)
@@ -110,20 +213,39 @@ def _read_back(
         )
     if expected is None:
         return ""
-    digest = md5.digest() if expected["algorithm"] == "MD5" else xxh.digest()
-    if base64.b64encode(digest).decode() != expected["digest"]:
+    digest = md5.digest() if expected[1] == "MD5" else xxh.digest()
+    if base64.b64encode(digest).decode() != expected[2]:
         return f"{entry.path}: the bytes read back have another digest than W&B's manifest"
     return ""
 
 
-def _receipt(commit: CommitRef, tree: Mapping[str, TreeEntry]) -> Receipt:
-    hasher = hashlib.sha256()
-    for path in sorted(tree):
-        hasher.update(f"{path} {tree[path].hash} {tree[path].size}\n".encode())
-    return Receipt(
-        commit=commit,
-        files=len(tree),
-        bytes=sum(entry.size for entry in tree.values()),
-        tree=hasher.hexdigest(),
-        verified_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+class _Receipt:
+    """Sums a tree up while it passes."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._hasher = hashlib.sha256()
+        self._files = 0
+        self._bytes = 0
+
+    def taking(self, tree: Iterable[TreeEntry]) -> Iterator[TreeEntry]:
+        """Pass a tree on; one out of order is no proof, for files might be missed."""
+        previous = ""
+        for entry in tree:
+            if entry.path <= previous and not self.problems:
+                self.problems.append(f"{entry.path}: the commit's tree is not sorted by path")
+            previous = entry.path
+            self._hasher.update(f"{entry.path} {entry.hash} {entry.size}\n".encode())
+            self._files += 1
+            self._bytes += entry.size
+            yield entry
+
+    def of(self, commit: CommitRef) -> Receipt:
+        """The receipt for what has passed."""
+        return Receipt(
+            commit=commit,
+            files=self._files,
+            bytes=self._bytes,
+            tree=self._hasher.hexdigest(),
+            verified_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )

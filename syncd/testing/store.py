@@ -192,6 +192,11 @@ class MemoryVersionStore:
         for begin in range(0, len(data), self._chunk_size):
             yield data[begin : begin + self._chunk_size]
 
+    def read_small(self, commit: CommitRef, entries: Sequence[TreeEntry]) -> Mapping[str, bytes]:
+        """See `VersionStore.read_small`; nothing is gained here."""
+        del commit, entries
+        return {}
+
     def set_branch(self, commit: CommitRef, name: str) -> None:
         """See `VersionStore.set_branch`.
 

@@ -15,7 +15,6 @@ from syncd.clients.protocols import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.errors import UsageError
-from syncd.plans import Decision
 from syncd.refs import CommitRef, Target
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime
@@ -48,14 +47,14 @@ class Moved:
         old = self.source.log(name, {"a": data}, aliases=aliases)
         planned = plan(old, self.source.manifest(old), self.runtime.config)
         catalog = self.runtime.catalog
-        contents = transfer(self.source, self.store, catalog, planned, concurrency=1).contents
-        made = commit(self.store, planned, contents, run=None)
+        assert transfer(self.source, self.store, catalog, planned, concurrency=1).failed == ()
+        made = commit(self.store, planned, catalog.known, run=None)
         new = replace(
             self.source,
             planned,
             made,
             verify(self.store, catalog, made).receipt,
-            contents={i.entry.path: contents[i.digest].hash for i in planned.of(Decision.MOVE)},
+            contents=catalog.known,
             base_url=self.runtime.config.references.base_url,
             etagged=self.runtime.etagged,
         )

@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # The lowest layer first. A module imports from its own row and from the rows before it.
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "refs", "manifest"),  # values
-    ("log", "retry", "limiter", "config", "config."),  # plumbing
+    ("errors", "refs", "blocks", "entry", "manifest"),  # values
+    ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
     ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements", "contents"),
     ("clients.", "catalog", "catalog."),  # edges
@@ -36,7 +36,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 NARROW: dict[str, tuple[str, ...]] = {
     "errors": (),
     "refs": ("errors",),
-    "manifest": ("errors", "refs"),
+    "blocks": (),
+    "entry": ("errors", "blocks"),
+    "manifest": ("errors", "blocks", "entry"),
+    "documents": ("errors", "blocks", "entry", "manifest"),
     "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
     "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.ranges", "web.tokens"),
     "web.ranges": (*LAYERS[0], *LAYERS[1]),

@@ -237,6 +237,8 @@ def test_a_replacement_is_logged_as_output_of_the_same_run_without_alias(
     assert (first.body, put.method) == (put.body, "PUT")
     assert json.loads(put.body) == to_json(MANIFEST)
     assert (put.headers["content-md5"], put.headers["x-colon"]) == ("abc=", "a:b")
+    assert put.headers["content-length"] == str(len(put.body))  # S3 takes no other body
+    assert "transfer-encoding" not in put.headers
     assert "authorization" not in put.headers
     md5 = base64.b64encode(hashlib.md5(put.body).digest()).decode()
     asked = api.asked["CreateArtifactManifest"][-1].variables

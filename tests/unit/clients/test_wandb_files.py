@@ -407,7 +407,7 @@ def test_a_manifest_is_read_from_its_own_url_without_the_key(
     assert all("authorization" not in request.headers for request in storage.all_asked())
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff", b'{"a\xff":1}'])
 def test_a_manifest_that_cannot_be_read_is_an_error_of_its_own(
     body: bytes, api: Server, storage: Server, source: WandbSource
 ) -> None:
@@ -445,6 +445,20 @@ def test_a_manifest_that_w_and_b_put_together_itself_is_believed_when_it_comes_t
     storage.on("/m", Answer(body=json.dumps(to_json(MANIFEST)).encode()))
 
     assert source.manifest(ours) == MANIFEST
+
+
+def test_a_manifest_whose_digest_is_another_and_that_comes_differently_is_not_believed(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Not even when it is good JSON each time."""
+    ours = replace(version(source, api), digest="0" * 32)
+    where = {"currentManifest": {"file": {"directUrl": f"{storage.url}/m"}}}
+    api.on("FetchArtifactManifest", {"artifact": where})
+    body = json.dumps(to_json(MANIFEST)).encode()
+    answers = [Answer(body=body.replace(b'"a"', f'"{n}"'.encode())) for n in range(20)]
+    storage.on("/m", *answers)
+    with pytest.raises(IntegrityError, match="two downloads differ"):
+        source.manifest(ours)
 
 
 @pytest.mark.parametrize("artifact", [None, {"currentManifest": None}])

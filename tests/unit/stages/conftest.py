@@ -57,7 +57,6 @@ def committed(
         moved = transfer(source, store, catalog, planned, concurrency=1)
         assert moved.failed == ()
         run = planned.version.run
-        known = catalog.known({item.digest for item in planned.stored})
-        return commit(store, planned, known, run=source.run(run) if run else None)
+        return commit(store, planned, catalog.known, run=source.run(run) if run else None)
 
     return make

@@ -429,11 +429,12 @@ def test_contents_come_before_the_commit_that_names_them(
     """A commit of contents that were lost since is refused, and no branch moves."""
     planned = plan_of(source, source.log("ds", {"a": b"first"}))
     moved = transfer(source, store, catalog, planned, concurrency=1)
-    for stored in moved.contents.values():
+    assert moved.failed == ()
+    for stored in catalog.known([item.digest for item in planned.stored]).values():
         store.corrupt(planned.repo, stored.hash, None)
 
     with pytest.raises(Exception, match="lacks the content"):
-        commit(store, planned, moved.contents, run=None)
+        commit(store, planned, catalog.known, run=None)
     assert store.branches(planned.repo) == {}
 
 

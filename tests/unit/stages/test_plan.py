@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from syncd.clients.protocols import StoredContent, TreeEntry, Version
 from syncd.config import Config
-from syncd.errors import ManifestError
+from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest
-from syncd.plans import Decision, PlannedEntry, TransferPlan
+from syncd.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
 from syncd.refs import CommitRef, reference_url
-from syncd.stages.plan import destination, plan
+from syncd.stages.plan import _files_and_folders, destination, plan
 from syncd.testing import MemoryArtifactSource
 
 RAW = bytes(range(16))
@@ -239,7 +241,7 @@ def test_the_tree_holds_moved_kept_and_linked_files(version: Version, config: Co
     )
     stored = StoredContent(hash="12ab", size=9)
 
-    assert sorted(found.tree({("MD5", RAW.hex()): stored}), key=lambda item: item.path) == [
+    assert list(found.tree(lambda digests: dict.fromkeys(digests, stored))) == [
         TreeEntry(path="in/linked", hash="cafe", size=9),
         TreeEntry(path="in/moved", hash="12ab", size=9),
         TreeEntry(path="in/small", hash="12ab", size=9),
@@ -257,3 +259,78 @@ def test_a_reference_that_a_replacement_holds_is_found_to_be_in_oxen(
     [found] = planned(version, config, entry("a b#c", ref=url, digest="12ab")).entries
 
     assert found.decision is OXEN
+
+
+# --- many entries
+
+
+def test_a_file_beside_a_folder_of_its_name_is_found_whatever_stands_between(
+    version: Version, config: Config
+) -> None:
+    """`a-`, `a.b` and their like sort between `a` and `a/b`."""
+    paths = ["a", "a-", "a-/x", "a.b", "a/b", "a/b/c", "ab", "b", "b.c"]
+    found = planned(version, config, *map(entry, paths))
+
+    assert [item.entry.path for item in found.of(Decision.OMIT)] == ["a", "a-", "a/b"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.text("a/.-", min_size=1, max_size=6), max_size=12))
+def test_a_folder_is_whatever_another_path_goes_through(paths: set[str]) -> None:
+    """As a set of all folders says."""
+    manifest = Manifest(entries={path: entry(path) for path in paths})
+    folders = {path[:end] for path in paths for end, char in enumerate(path) if char == "/"}
+
+    assert _files_and_folders(manifest) == paths & folders
+
+
+def test_a_plan_is_gone_through_again_and_again(version: Version, config: Config) -> None:
+    """By position, by decision and whole, with the same answers."""
+    entries = [entry(f"{number:04}", number % 3 * 5) for number in range(1500)]
+    found = planned(version, config, *entries)
+    moved = found.of(MOVE)
+
+    assert list(found.entries) == list(found.entries) == found.entries[:]
+    assert found.entries[-1] == found.entries[1499]
+    assert list(moved) == list(moved) == [i for i in found.entries if i.decision is MOVE]
+    assert len(moved) == 1000
+    assert [len(batch) for batch in moved.batches(400)] == [400, 400, 200]
+    assert found.moved_bytes == sum(item.entry.size or 0 for item in moved)
+    assert found.bytes_of(MOVE, Decision.KEEP) == found.manifest.size
+
+
+def test_any_number_of_different_reasons_is_told_apart(version: Version, config: Config) -> None:
+    """A byte an entry has room for 255; the others are kept beside it."""
+    found = planned(version, config, entry("z"), *(entry(f"{n:03}\\") for n in range(300)))
+    reasons = [item.reason for item in found.of(Decision.OMIT)]
+
+    assert len(found.entries) == 301
+    assert all(f"{number:03}" in reason for number, reason in enumerate(reasons))
+    assert len(set(reasons)) == 300
+    assert [item.entry.path for item in found.of(MOVE)] == ["z"]
+
+
+def test_what_oxen_holds_is_asked_for_in_batches(version: Version, config: Config) -> None:
+    """Not a request an entry, and not all at once."""
+    many = 2 * BATCH + 1
+    asked: list[int] = []
+
+    def contents(digests: Collection[Digest]) -> dict[Digest, StoredContent]:
+        asked.append(len(digests))
+        return {digest: StoredContent(hash="12ab", size=9) for digest in digests}
+
+    names = {f"{n:05}": base64.b64encode(n.to_bytes(16, "big")).decode() for n in range(many)}
+    found = planned(version, config, *(entry(p, digest=name) for p, name in names.items()))
+
+    assert [item.path for item in found.tree(contents)] == list(names)
+    assert asked == [BATCH, BATCH, 1]
+
+
+def test_a_content_that_is_not_known_any_more_is_worth_another_try(
+    version: Version, config: Config
+) -> None:
+    """The state was deleted between two stages."""
+    found = planned(version, config, entry("a"))
+
+    with pytest.raises(TransientError, match="the state was lost"):
+        list(found.tree(lambda _digests: {}))

@@ -13,7 +13,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
-from syncd.plans import Decision, TransferPlan
+from syncd.plans import TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.stages.replace import complete, replace
@@ -44,18 +44,17 @@ def move(catalog: Catalog, plan_of: PlanOf, committed: Committed) -> Move:
         etags: bool = True,
     ) -> Version:
         planned = plan_of(source, version)
-        contents = transfer(source, store, catalog, planned, concurrency=1).contents
+        assert transfer(source, store, catalog, planned, concurrency=1).failed == ()
         made = committed(source, store, planned)
         report = verify(store, catalog, made)
         assert report.problems == ()
-        hashes = {i.entry.path: contents[i.digest].hash for i in planned.of(Decision.MOVE)}
         before()
         replacement = replace(
             source,
             planned,
             made,
             changed(report.receipt, verified_at="2026-01-02"),
-            contents={} if existing else hashes,
+            contents=catalog.known,
             base_url=BASE,
             etagged=lambda _url: etags,
             existing=existing,

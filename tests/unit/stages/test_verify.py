@@ -16,6 +16,7 @@ from syncd.config import Config
 from syncd.manifest import Algorithm
 from syncd.plans import LINEAGE_PATH, TransferPlan, VerifyReport
 from syncd.refs import CommitRef
+from syncd.stages import verify as module
 from syncd.stages.plan import plan
 from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
@@ -225,6 +226,70 @@ def test_progress_is_told_of_the_bytes_that_were_read(moved: Moved) -> None:
     verify(moved.store, moved.catalog, moved.commit, progress=told.append)
 
     assert sum(told) == len(b"payload" + b"other!" + b"x") + moved.tree[LINEAGE_PATH].size
+
+
+# --- many files
+
+
+def test_the_catalog_is_asked_and_told_in_batches(
+    catalog: Catalog, committed: Committed, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what one batch has proved is not read again in the next one."""
+    monkeypatch.setattr(module, "BATCH", 3)
+    source, store = MemoryArtifactSource(), MemoryVersionStore()
+    files = {f"{number}": f"content {number % 4}".encode() for number in range(10)}
+    made = committed(source, store, plan_of(source, source.log("ds", files)))
+
+    assert verify(store, catalog, made).problems == ()
+    assert store.calls["read"] == 1 + 4 + 1
+    assert verify(store, catalog, made, everything=True).problems == ()
+    assert store.calls["read"] == 2 * (1 + 4 + 1)
+
+
+def test_an_increment_of_one_per_cent_is_read_and_written_by_one_per_cent(
+    catalog: Catalog, committed: Committed, plan_of: PlanOf
+) -> None:
+    """Along the whole way to the proof."""
+    source, store = MemoryArtifactSource(), MemoryVersionStore()
+    files = {f"{number:03}": f"content {number}".encode() for number in range(300)}
+    first = committed(source, store, plan_of(source, source.log("ds", files)))
+    assert verify(store, catalog, first).problems == ()
+    before = {name: source.calls[name] + store.calls[name] for name in ("read", "put")}
+    later = files | {path: f"new {path}".encode() for path in ("000", "150", "299")}
+    second = committed(source, store, plan_of(source, source.log("ds", later)))
+    assert verify(store, catalog, second).problems == ()
+    after = {name: source.calls[name] + store.calls[name] for name in ("read", "put")}
+
+    # Downloaded and read back once each, and the lineage file: written, read as a document, proved.
+    assert {name: after[name] - before[name] for name in after} == {"read": 3 + 3 + 2, "put": 3 + 1}
+
+
+def test_what_is_not_remembered_is_read_again(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded where the catalog is not asked; the proof is the same."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(module, "REMEMBERED", 0)
+
+    assert moved.verify(everything=True).problems == ()
+    assert moved.store.calls["read"] == 1 + 5
+
+
+def test_a_tree_out_of_order_is_no_proof(moved: Moved) -> None:
+    """It is compared as it comes: what is out of its place might be missed."""
+    moved.store.falsify(moved.commit, list(reversed(moved.tree.values())))
+
+    assert any("not sorted" in problem for problem in moved.verify().problems)
+
+
+def test_a_lineage_file_in_another_order_is_read_all_the_same(moved: Moved) -> None:
+    """Its order is nobody's promise."""
+    document = json.loads(b"".join(moved.store.read(moved.commit, LINEAGE_PATH)))
+    document["files"] = dict(reversed(document["files"].items()))
+    moved.write_lineage(json.dumps(document).encode())
+
+    assert not any("in the commit" in problem for problem in moved.verify().problems)
+    assert {"a", "b", "small"} <= moved.verified()
 
 
 # --- folders
