@@ -45,7 +45,7 @@ FOR_EVER = {
     "flipped:v0": ("download:flipped-0.bin", "corrupt", "transfer", "manifest says"),
     "cut:v0": ("download:cut-0.bin", "truncate:100", "transfer", "cut short"),
     "busy:v0": ("download:busy-0.bin", "status:503", "transfer", "503"),
-    "hung-up:v0": ("download:hung-up-0.bin", "drop", "transfer", "cut short"),
+    "hung-up:v0": ("download:hung-up-0.bin", "drop", "transfer", "connection off"),
     "unlisted:v0": ("manifest-download:6", "status:503", "plan", "503"),
 }
 

@@ -358,6 +358,7 @@ def test_a_server_that_knows_no_ranges_is_read_up_to_it(
     [
         Answer(status=206, body=b"3456"),
         Answer(status=206, body=b"2345", headers={"Content-Range": "bytes 2-5/10"}),
+        Answer(status=206, body=b"2345", headers={"Content-Range": "bytes 2-6/10"}),
         Answer(status=206, body=b"34567", headers={"Content-Range": "bytes 3-7/10"}),
         Answer(status=206, body=b"345", headers={"Content-Range": "bytes 3-5/6"}),
         Answer(status=206, body=b"345", headers={"Content-Range": "bytes 3-6/10"}),
