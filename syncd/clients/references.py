@@ -8,11 +8,12 @@ hash; a bare oxen-server sends nothing.
 from __future__ import annotations
 
 import threading
+import time
 
-from syncd import retry
 from syncd.clients.payload import Payload
 from syncd.errors import SyncdError
 
+ASK_AGAIN = 60.0  # seconds after nobody answered; a gateway need not run while files move
 _OK = 200
 
 
@@ -29,6 +30,7 @@ class References:
         self._http = http
         self._bare = bool(server_url) and base_url == server_url
         self._known: bool | None = None
+        self._silent_until = 0.0
         self._lock = threading.Lock()
 
     def etagged(self, url: str) -> bool:
@@ -42,10 +44,14 @@ class References:
         """
         with self._lock:
             if self._known is None:
-                try:
-                    self._known = retry.call(lambda: self._asked(url), what="look for an ETag")
-                except SyncdError:
+                if time.monotonic() < self._silent_until:
                     return not self._bare
+                try:
+                    self._known = self._asked(url)
+                except SyncdError:
+                    self._known = None
+                if self._known is None:
+                    self._silent_until = time.monotonic() + ASK_AGAIN
             return not self._bare if self._known is None else self._known
 
     def _asked(self, url: str) -> bool | None:
