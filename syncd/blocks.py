@@ -10,7 +10,7 @@ import heapq
 import marshal
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ MOST_RUNS = 64  # sorted runs that are kept apart
 LEVEL = 1  # of zlib; more costs much time and saves little
 Row = tuple[Any, ...]  # the key, a text; then what marshal can write: texts, numbers, JSON
 T = TypeVar("T")
+L = TypeVar("L")
+R = TypeVar("R")
 
 _key = itemgetter(0)
 
@@ -177,6 +179,27 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def paired(
+    left: Iterable[L],
+    right: Iterable[R],
+    left_key: Callable[[L], str],
+    right_key: Callable[[R], str],
+) -> Iterator[tuple[L | None, R | None]]:
+    """Two sequences sorted by their keys, side by side; None where one has nothing under a key."""
+    lefts, rights = iter(left), iter(right)
+    one, other = next(lefts, None), next(rights, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and left_key(one) < right_key(other)):
+            yield one, None
+            one = next(lefts, None)
+        elif one is None or right_key(other) < left_key(one):
+            yield None, other
+            other = next(rights, None)
+        else:
+            yield one, other
+            one, other = next(lefts, None), next(rights, None)
 
 
 def _drained(run: _Run) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import xxhash
 
@@ -11,6 +12,7 @@ from syncd.clients.protocols import ArtifactSource, Version
 from syncd.errors import IntegrityError, TransientError
 from syncd.manifest import Entry, Hasher, md5
 
+T = TypeVar("T")
 SMALL = 1 << 20  # bytes; up to here files go together
 GROUP_FILES = 256
 GROUP_BYTES = 8 << 20
@@ -128,19 +130,20 @@ def _cut_short(error: IntegrityError) -> TransientError:
     return TransientError(str(error), hint=error.hint)
 
 
-def groups(contents: Iterable[EntryContent]) -> Iterator[Sequence[EntryContent]]:
-    """Contents as they go to the store: small ones together, each large one alone."""
-    group: list[EntryContent] = []
-    size = 0
-    for content in contents:
-        if not content.is_small:
-            yield [content]
+def groups(items: Iterable[T], size_of: Callable[[T], int | None]) -> Iterator[list[T]]:
+    """Files as they travel: small ones together, each large one, or of unknown size, alone."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        size = size_of(item)
+        if size is None or size > SMALL:
+            yield [item]
             continue
-        if len(group) == GROUP_FILES or size + (content.size or 0) > GROUP_BYTES:
+        if len(group) == GROUP_FILES or total + size > GROUP_BYTES:
             yield group
-            group, size = [], 0
-        group.append(content)
-        size += content.size or 0
+            group, total = [], 0
+        group.append(item)
+        total += size
     if group:
         yield group
 

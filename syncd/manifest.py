@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Protocol
 
-from syncd.blocks import Blocks, Builder
+from syncd.blocks import Blocks, Builder, paired
 from syncd.entry import Algorithm, Entries, Entry, Json, row_from_json, row_to_json
 from syncd.errors import ManifestError
 
@@ -115,22 +116,16 @@ def compare(left: Manifest, right: Manifest) -> Comparison:
     new: list[str] = []
     missing: list[str] = []
     changed: list[str] = []
-    theirs, ours = iter(left.entries.rows), iter(right.entries.rows)
-    old, now = next(theirs, None), next(ours, None)
-    while old is not None or now is not None:
-        if old is None or (now is not None and now[0] < old[0]):
+    for old, now in paired(left.entries.rows, right.entries.rows, itemgetter(0), itemgetter(0)):
+        if old is None:
             assert now is not None, "one of both is there"
             new.append(now[0])
-            now = next(ours, None)
-        elif now is None or old[0] < now[0]:
+        elif now is None:
             missing.append(old[0])
-            old = next(theirs, None)
+        elif (old[1], old[5]) == (now[1], now[5]):
+            ok += 1
         else:
-            if (old[1], old[5]) == (now[1], now[5]):
-                ok += 1
-            else:
-                changed.append(now[0])
-            old, now = next(theirs, None), next(ours, None)
+            changed.append(now[0])
     return Comparison(ok=ok, new=tuple(new), missing=tuple(missing), changed=tuple(changed))
 
 

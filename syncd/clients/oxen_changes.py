@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TypeVar
 
+from syncd.blocks import paired
 from syncd.clients.oxen_index import IndexEntry
 from syncd.clients.oxen_paths import parents
 from syncd.clients.protocols import TreeEntry
 
-Old = TypeVar("Old")
-New = TypeVar("New")
 # Seconds tried on two cores (oxenai 0.65.1). They only choose between two ways to the same tree.
 REMOVE_SECONDS = 0.005
 REMOVE_SECONDS_PER_ENTRY = 4e-6  # of the folder, which is read each time
@@ -70,7 +68,7 @@ def changes(
     modified: set[str] = set()
     removed: list[str] = []
     entries: list[IndexEntry] = []
-    for old, new in paired(before, after, attrgetter("path")):
+    for old, new in paired(before, after, attrgetter("path"), attrgetter("path")):
         if new is None:
             assert old is not None, "a pair holds one entry at least"
             removed.append(old.path)
@@ -154,19 +152,21 @@ def groundwork(
     Returns:
         Paths of the tree before to remove, topmost first, and placeholders to add.
     """
-    known = {folder for entry in before() for folder in parents(entry.path)}
+    known = _folders(before())
     folders = {folder for path in after() for folder in parents(path)}
     removals = {path for path in after() if path in known}
     removals |= {entry.path for entry in before() if entry.path in folders}
     losing: set[str] = {""} if unchanged else set()
     staged: set[str] = set()
-    for old, new in paired((entry.path for entry in before()), after(), str):
+    for old, new in paired((entry.path for entry in before()), after(), str, str):
         if new is None:
             losing.add(str(old).rpartition("/")[0])
         elif old is None:
             staged.update((*parents(new), ""))
     losing -= staged
-    removals |= _smallest_kept(before(), after(), losing)
+    if losing:
+        both = paired(before(), after(), attrgetter("path"), str)
+        removals |= _smallest((old for old, path in both if old and path), losing)
     homes = set() if fresh_repository else folders - known
     homes |= {path.rpartition("/")[0] for path in removals}
     if unchanged and not removals:
@@ -177,24 +177,6 @@ def groundwork(
     )
 
 
-def _smallest_kept(
-    before: Iterable[TreeEntry], after: Iterable[str], folders: set[str]
-) -> set[str]:
-    """The smallest file at or below each folder that both trees have."""
-    smallest: dict[str, TreeEntry] = {}
-    for entry, path in paired(before, after, _path_of) if folders else ():
-        if entry is None or path is None:
-            continue
-        for folder in folders.intersection((*parents(path), "")):
-            if folder not in smallest or entry.size < smallest[folder].size:
-                smallest[folder] = entry
-    return {entry.path for entry in smallest.values()}
-
-
-def _path_of(entry: TreeEntry | str | None) -> str:
-    return entry.path if isinstance(entry, TreeEntry) else str(entry)
-
-
 def _folders(entries: Iterable[IndexEntry | TreeEntry]) -> set[str]:
     return {folder for entry in entries for folder in parents(entry.path)}
 
@@ -203,30 +185,17 @@ def _touched(removals: Iterable[str], entries: Iterable[IndexEntry], staged: set
     """The smallest file in each folder that would lose files without getting any."""
     poorer = {path.rpartition("/")[0] for path in removals} or {""}
     poorer -= {folder for path in staged for folder in (*parents(path), "")}
-    smallest: dict[str, IndexEntry] = {}
-    for entry in entries if poorer else ():
-        for folder in (*parents(entry.path), ""):
-            if folder in poorer and (folder not in smallest or entry.size < smallest[folder].size):
+    return _smallest(entries, poorer) if poorer else set()
+
+
+def _smallest(entries: Iterable[IndexEntry | TreeEntry], folders: set[str]) -> set[str]:
+    """The smallest file at or below each of these folders."""
+    smallest: dict[str, IndexEntry | TreeEntry] = {}
+    for entry in entries:
+        for folder in folders.intersection((*parents(entry.path), "")):
+            if folder not in smallest or entry.size < smallest[folder].size:
                 smallest[folder] = entry
     return {entry.path for entry in smallest.values()}
-
-
-def paired(
-    before: Iterable[Old], after: Iterable[New], path: Callable[[Old | New], str]
-) -> Iterator[tuple[Old | None, New | None]]:
-    """Two sequences sorted by path, side by side; None where one has nothing under a path."""
-    olds, news = iter(before), iter(after)
-    old, new = next(olds, None), next(news, None)
-    while old is not None or new is not None:
-        if new is None or (old is not None and path(old) < path(new)):
-            yield old, None
-            old = next(olds, None)
-        elif old is None or path(new) < path(old):
-            yield None, new
-            new = next(news, None)
-        else:
-            yield old, new
-            old, new = next(olds, None), next(news, None)
 
 
 def topmost(removed: Iterable[str], kept: Iterable[IndexEntry | TreeEntry]) -> list[str]:

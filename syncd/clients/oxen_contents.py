@@ -23,7 +23,7 @@ from syncd.clients import oxen_proof
 from syncd.clients.oxen_index import RepoIndex, sync, translated
 from syncd.clients.protocols import Content, StoredContent
 from syncd.clients.spool import Partial, Spool
-from syncd.errors import IntegrityError, SyncdError
+from syncd.errors import SyncdError
 
 LARGE = 8 << 20  # bytes; above, what arrived of a content is kept when the rest does not
 PROCESS = uuid.uuid4().hex  # begins the names of this process's temporary files
@@ -113,24 +113,10 @@ class Intake:
 
     def _resumed(self, content: Content, partial: Partial) -> StoredContent:
         """Go on behind what an earlier attempt left; what is no part of the content is deleted."""
-        digest = xxhash.xxh3_128()
-
-        def before() -> Iterator[bytes]:
-            for chunk in partial.chunks():
-                digest.update(chunk)
-                yield chunk
-
-        try:
-            for chunk in content.chunks(before()):
-                digest.update(chunk)
-                partial.append(chunk)
-        except IntegrityError:
-            partial.remove()
-            raise
+        stored = partial.fill(content)
         self._checkpoint("bring.written")
         with self._io():
             partial.flush()
-            stored = StoredContent(hash=f"{digest.intdigest():x}", size=partial.size)
             target = self._index.content(stored.hash)
             if oxen_proof.damage(target, stored.hash, stored.size) is None:
                 partial.remove()

@@ -22,7 +22,7 @@ import threading
 import time
 import uuid
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -31,8 +31,9 @@ from pathlib import Path
 import xxhash
 
 from syncd import retry
-from syncd.clients.oxen_api import Json, OxenApi, check_url
-from syncd.clients.oxen_changes import Groundwork, groundwork, paired, topmost
+from syncd.blocks import batches, paired
+from syncd.clients.oxen_api import HASHES_A_REQUEST, Json, OxenApi, check_url
+from syncd.clients.oxen_changes import Groundwork, groundwork, topmost
 from syncd.clients.oxen_paths import check_branch, checked_tree
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
@@ -56,6 +57,7 @@ BASE = f"{OWN}base"  # an empty commit, on which branches without a past begin
 BASE_FILE = ".syncd/base"
 SYNCD = Author(name="syncd", email="syncd@wandb.invalid")
 DEFAULT = "main"  # the branch of a repository's first commit
+PATH: Callable[[TreeEntry], str] = attrgetter("path")
 INITIAL = "Initialized Repo"  # begins the message of the empty commit that the server makes
 
 
@@ -228,7 +230,7 @@ class ServerVersionStore:
             self._stage(repo, intake, entries)
         made = self._merge(repo, intake.workspace, intake.base, message, author)
         self._trees.fetch(repo, made)
-        for old, new in paired(self._trees.entries(repo, made), entries, attrgetter("path")):
+        for old, new in paired(self._trees.entries(repo, made), entries, PATH, PATH):
             if old != new:
                 wrong = old or new
                 assert wrong is not None, "a pair holds one entry at least"
@@ -243,7 +245,7 @@ class ServerVersionStore:
         removed: list[str] = []
         changes = 0
         before = self._trees.entries(repo, intake.base)
-        for old, entry in paired(before, entries, attrgetter("path")):
+        for old, entry in paired(before, entries, PATH, PATH):
             if entry is None:
                 assert old is not None, "a pair holds one entry at least"
                 removed.append(old.path)
@@ -265,7 +267,7 @@ class ServerVersionStore:
         return True
 
     def _same(self, repo: RepoRef, intake: _Intake, entries: Sequence[TreeEntry]) -> bool:
-        pairs = paired(self._trees.entries(repo, intake.parent), entries, attrgetter("path"))
+        pairs = paired(self._trees.entries(repo, intake.parent), entries, PATH, PATH)
         return all(old == new for old, new in pairs)
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
@@ -308,13 +310,9 @@ class ServerVersionStore:
             yield f"{commit} does not exist"
             return
         selected = None if paths is None else set(paths)
-        batch: list[TreeEntry] = []
-        for entry in self._trees.entries(commit.repo, commit.commit):
-            batch.append(entry)
-            if len(batch) == 5000:  # noqa: PLR2004 hashes a request
-                yield from self._problems(commit, batch, selected)
-                batch = []
-        yield from self._problems(commit, batch, selected)
+        entries = self._trees.entries(commit.repo, commit.commit)
+        for batch in batches(entries, HASHES_A_REQUEST):
+            yield from self._problems(commit, batch, selected)
         for path in sorted(selected or ()):
             if self._trees.entry(commit, path) is None:
                 yield f"{commit}: there is no {path!r}"
@@ -400,7 +398,8 @@ class ServerVersionStore:
             fresh_repository=heads.keys() <= {BASE, WORK},
             unchanged=unchanged,
         )
-        self._point_work(repo, base, heads)
+        if heads.get(WORK) != base:
+            self._api.set_branch(repo, WORK, base)
         if wanted.needed:
             base = self._lay(repo, base, wanted)
         workspace = _fresh()
@@ -469,10 +468,6 @@ class ServerVersionStore:
                 raise
 
         return retry.call(attempt, what=f"commit to {repo}")
-
-    def _point_work(self, repo: RepoRef, commit: str, heads: Mapping[str, str]) -> None:
-        if heads.get(WORK) != commit:
-            self._api.set_branch(repo, WORK, commit)
 
     def _discard(self, repo: RepoRef) -> None:
         """Delete the workspace that is open, if one is."""

@@ -182,22 +182,8 @@ class Uploads:
 
     def _spooled(self, repo: RepoRef, content: Content, partial: Partial) -> StoredContent:
         """Through a partial file, which outlives a failure on either side."""
-        digest = xxhash.xxh3_128()
-
-        def before() -> Iterator[bytes]:
-            for chunk in partial.chunks():
-                digest.update(chunk)
-                yield chunk
-
-        try:
-            for chunk in content.chunks(before()):
-                digest.update(chunk)
-                partial.append(chunk)
-            partial.flush()
-        except IntegrityError:
-            partial.remove()
-            raise
-        stored = StoredContent(hash=f"{digest.intdigest():x}", size=partial.size)
+        stored = partial.fill(content)
+        partial.flush()
         self._in_parts(repo, stored, partial.read)
         partial.remove()
         return stored

@@ -17,7 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from syncd.errors import PermanentError
+import xxhash
+
+from syncd.clients.protocols import Content, StoredContent
+from syncd.errors import IntegrityError, PermanentError
 
 CHUNK = 1 << 20
 KEPT = 7 * 24 * 3600.0  # seconds that a partial file nobody asks for is kept
@@ -42,17 +45,39 @@ class Partial:
         """Bytes that are there."""
         return os.fstat(self._file.fileno()).st_size
 
-    def chunks(self) -> Iterator[bytes]:
-        """All bytes that are there."""
-        yield from self.read(0, self.size)
-
     def read(self, begin: int, size: int) -> Iterator[bytes]:
         """A range of the bytes, in chunks."""
         while size and (data := os.pread(self._file.fileno(), min(CHUNK, size), begin)):
             begin, size = begin + len(data), size - len(data)
             yield data
 
-    def append(self, chunk: bytes) -> None:
+    def fill(self, content: Content) -> StoredContent:
+        """Get what is missing of a content, and hash all of it; `flush` comes after.
+
+        Raises:
+            IntegrityError: when it is not what W&B promises; then the file is removed.
+            PermanentError: when the disk refuses.
+        """
+        digest, size = xxhash.xxh3_128(), 0
+
+        def before() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in self.read(0, self.size):
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        try:
+            for chunk in content.chunks(before()):
+                digest.update(chunk)
+                size += len(chunk)
+                self._append(chunk)
+        except IntegrityError:
+            self.remove()
+            raise
+        return StoredContent(hash=f"{digest.intdigest():x}", size=size)
+
+    def _append(self, chunk: bytes) -> None:
         """Add bytes at the end.
 
         Raises:

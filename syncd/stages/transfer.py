@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import chain
+from operator import attrgetter
 
 from syncd import retry
 from syncd.catalog.catalog import Catalog
@@ -128,7 +129,8 @@ class _Transfer:
         paths = [item.entry.path for item in missing]
         retry.call(lambda: self._source.sign(self._plan.version, paths), what=what)
         self._copies.update((item.digest, copies[item.digest]) for item in missing)
-        for group in groups(self._content(item, known.get(item.digest)) for item in missing):
+        contents = (self._content(item, known.get(item.digest)) for item in missing)
+        for group in groups(contents, attrgetter("size")):
             self._under_way[self.groups.submit(self._bring, group)] = group
         self.settle(leave=LEFT)
 

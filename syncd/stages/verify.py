@@ -11,23 +11,23 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from operator import attrgetter, itemgetter
 
 import xxhash
 
-from syncd.blocks import Blocks, Builder, Row, batches
+from syncd.blocks import Blocks, Builder, Row, batches, paired
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
+from syncd.contents import groups
 from syncd.documents import Document
 from syncd.errors import PermanentError
 from syncd.plans import BATCH, LINEAGE_PATH, Receipt, VerifyReport
 from syncd.refs import CommitRef
 
 Progress = Callable[[int], None]  # bytes read back
-SMALL = 1 << 20  # bytes; files up to here are read together
-GROUP_FILES = 500
-GROUP_BYTES = 8 << 20
 REMEMBERED = 100_000  # contents read back that are not read again, where the catalog is not asked
 _Pair = tuple[Row | None, TreeEntry | None]  # what is expected, what is there
+_path: Callable[[Row], str] = itemgetter(0)
 _IDENTITY = ("algorithm", "digest", "hash")  # what a lineage file says of a file's content
 
 
@@ -62,10 +62,11 @@ def verify(
         files = Builder().build()
     receipt = _Receipt()
     tree = receipt.taking(_within(store.tree(commit), prefix))
+    pairs = paired(files, tree, _path, attrgetter("path"))
     with ThreadPoolExecutor(concurrency, thread_name_prefix="verify") as pool:
         proof = _Proof(store, catalog, commit, pool, everything=everything, progress=progress)
         try:
-            for batch in batches(_joined(files, tree), BATCH):
+            for batch in batches(pairs, BATCH):
                 problems += proof.problems(batch)
         except PermanentError as error:
             problems.append(f"{lineage_path}: cannot be read back ({error})")
@@ -92,22 +93,6 @@ def _expected(chunks: Iterable[bytes], prefix: str) -> Blocks:
 
 def _within(tree: Iterable[TreeEntry], prefix: str) -> Iterator[TreeEntry]:
     return (entry for entry in tree if not prefix or entry.path.startswith(f"{prefix}/"))
-
-
-def _joined(files: Iterable[Row], tree: Iterable[TreeEntry]) -> Iterator[_Pair]:
-    """Each path once, with what is expected of it and what the tree has; both come sorted."""
-    left, right = iter(files), iter(tree)
-    row, entry = next(left, None), next(right, None)
-    while row is not None or entry is not None:
-        if entry is None or (row is not None and row[0] < entry.path):
-            yield row, None
-            row = next(left, None)
-        elif row is None or entry.path < row[0]:
-            yield None, entry
-            entry = next(right, None)
-        else:
-            yield row, entry
-            row, entry = next(left, None), next(right, None)
 
 
 class _Proof:
@@ -152,7 +137,7 @@ class _Proof:
                 unread.setdefault(entry.hash, (entry, expected))
         good: set[str] = set()
         bad: set[str] = set()
-        for group in self._pool.map(self._read, _groups(unread.values())):
+        for group in self._pool.map(self._read, groups(unread.values(), lambda item: item[0].size)):
             for entry, problem in group:
                 self._progress(entry.size)
                 (bad if problem else good).add(entry.hash)
@@ -172,25 +157,6 @@ class _Proof:
             chunks = read or self._store.read(self._commit, entry.path)
             results.append((entry, _problem(chunks, entry, expected)))
         return results
-
-
-def _groups(
-    items: Iterable[tuple[TreeEntry, Row | None]],
-) -> Iterator[list[tuple[TreeEntry, Row | None]]]:
-    """Small files together, each other one alone."""
-    group: list[tuple[TreeEntry, Row | None]] = []
-    size = 0
-    for entry, expected in items:
-        if entry.size > SMALL:
-            yield [(entry, expected)]
-            continue
-        group.append((entry, expected))
-        size += entry.size
-        if len(group) == GROUP_FILES or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _problem(chunks: Iterable[bytes], entry: TreeEntry, expected: Row | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_groups_are_bounded_by_number_and_size() -> None:
 
     tiny = [of(1) for _ in range(GROUP_FILES + 1)]
     full = [of(SMALL) for _ in range(GROUP_BYTES // SMALL + 1)]
-    made = list(groups([of(None), *tiny, of(SMALL + 1), *full]))
+    made = list(groups([of(None), *tiny, of(SMALL + 1), *full], attrgetter("size")))
 
     assert [len(group) for group in made] == [1, GROUP_FILES, 1, 8, 2]
     assert made[0][0].size is None
