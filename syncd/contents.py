@@ -17,6 +17,7 @@ SMALL = 1 << 20  # bytes; up to here files go together
 GROUP_FILES = 256
 GROUP_BYTES = 8 << 20
 BUFFER = 4 << 20  # bytes of a large file that are in memory at a time: chunks on both sides
+WORTH = 1 << 20  # bytes after which a connection that broke is taken up again at once
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class EntryContent:
         path: where the commit's tree will have it.
         hash: its xxh3-128 in Oxen's spelling, where that is known.
         pace: told of bytes as they arrive; may wait.
+        reached: how far into the file any attempt has come, in bytes.
     """
 
     source: ArtifactSource
@@ -38,6 +40,7 @@ class EntryContent:
     path: str
     hash: str | None = None
     pace: Callable[[int], None] = lambda _count: None
+    reached: int = field(init=False, default=0)
     _fetched: bytes | None = field(init=False, default=None, repr=False)
 
     @property
@@ -83,12 +86,7 @@ class EntryContent:
 
     def part(self, begin: int, size: int) -> Iterator[bytes]:
         """See `Content.part`."""
-        try:
-            for chunk in self.source.read(self.version, self.entry, begin=begin, size=size):
-                self.pace(len(chunk))
-                yield chunk
-        except IntegrityError as error:
-            raise _cut_short(error) from error
+        yield from self._arriving(begin, begin + size)
 
     def _checked(self, before: Iterable[bytes]) -> Iterator[bytes]:
         """Pass bytes on; at their end, raise unless they are what the manifest promises."""
@@ -115,14 +113,32 @@ class EntryContent:
             )
 
     def _rest(self, begin: int) -> Iterator[bytes]:
-        if begin and self.size is not None and begin >= self.size:
+        if not begin or self.size is None or begin < self.size:
+            yield from self._arriving(begin, None)
+
+    def _arriving(self, begin: int, end: int | None) -> Iterator[bytes]:
+        """Bytes from W&B; a connection that breaks on the way is taken up again where it broke.
+
+        Whoever is being sent them at the same time does not notice. One that brings next to
+        nothing before it breaks is a failure, and so is one that is refused.
+        """
+        place = begin
+        while True:
+            since = place
+            size = None if end is None else end - place
+            try:
+                for chunk in self.source.read(self.version, self.entry, begin=place, size=size):
+                    self.pace(len(chunk))
+                    place += len(chunk)
+                    self.reached = max(self.reached, place)
+                    yield chunk
+            except (IntegrityError, TransientError) as error:
+                if place - since >= WORTH:
+                    continue
+                if isinstance(error, IntegrityError):
+                    raise _cut_short(error) from error
+                raise
             return
-        try:
-            for chunk in self.source.read(self.version, self.entry, begin=begin):
-                self.pace(len(chunk))
-                yield chunk
-        except IntegrityError as error:
-            raise _cut_short(error) from error
 
 
 def _cut_short(error: IntegrityError) -> TransientError:

@@ -67,6 +67,7 @@ def call(
     *,
     what: str,
     policy: Policy = DEFAULT,
+    progress: Callable[[], int] = lambda: 0,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     spread: Callable[[], float] = random.random,
@@ -77,6 +78,8 @@ def call(
         function: what to call; it must be safe to call again.
         what: what is tried, for the log, e.g. `read manifest of e/p/ds:v3`.
         policy: how often and how long.
+        progress: how far it has come. A failure that came further than all before it is the first
+            of a new count: what takes hours may fail more often than what takes a second.
         sleep: takes seconds; injected by tests.
         clock: seconds; injected by tests.
         spread: a random number from 0 to 1; injected by tests.
@@ -84,12 +87,15 @@ def call(
     Raises:
         syncd.errors.TransientError: the last one, when the policy gave up.
     """
-    started = clock()
+    started, furthest, forgiven = clock(), progress(), 0
     logger = log.get(what=what)
 
     def decide(state: tenacity.RetryCallState) -> float:
+        nonlocal started, furthest, forgiven
+        if (reached := progress()) > furthest:
+            started, furthest, forgiven = clock(), reached, state.attempt_number - 1
         wait = policy.decide(
-            attempt=state.attempt_number,
+            attempt=state.attempt_number - forgiven,
             elapsed=clock() - started,
             spread=spread(),
             retry_after=getattr(_failure(state), "retry_after", None),

@@ -22,7 +22,7 @@ import xxhash
 from syncd.clients import oxen_proof
 from syncd.clients.oxen_index import RepoIndex, sync, translated
 from syncd.clients.protocols import Content, StoredContent
-from syncd.clients.spool import Partial, Spool
+from syncd.clients.spool import Filling, Partial, Spool
 from syncd.errors import SyncdError
 
 LARGE = 8 << 20  # bytes; above, what arrived of a content is kept when the rest does not
@@ -113,7 +113,7 @@ class Intake:
 
     def _resumed(self, content: Content, partial: Partial) -> StoredContent:
         """Go on behind what an earlier attempt left; what is no part of the content is deleted."""
-        stored = partial.fill(content)
+        stored = Filling(partial, content).finish()
         self._checkpoint("bring.written")
         with self._io():
             partial.flush()

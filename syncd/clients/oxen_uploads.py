@@ -2,8 +2,11 @@
 
     several, or small       read into memory, one multipart request, staged where they will be
     hash known beforehand   W&B's ranges -> parts, nothing on disk; goes on after a kill
-    middle                  one pass: streamed through, hashed here and there
-    large, hash unknown     W&B -> a partial file in the spool (goes on after a kill) -> parts
+    comes soon              one pass: streamed through, hashed here and there
+    takes long              W&B -> a partial file in the spool (goes on after a kill) -> parts
+
+What comes soon is known when the first bytes are in: a file that would come again within a minute
+need not be kept on the way. One of more than ONE_PASS bytes is, for the way to Oxen may be slower.
 
 The server keeps an upload for 60 s without a part (liboxen 0.65.2, `versions/uploads.rs`); when it
 has forgotten one, its parts are sent again. Our note of an upload is a file beside the spool.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +25,7 @@ import xxhash
 
 from syncd.clients.oxen_api import Json, OxenApi
 from syncd.clients.protocols import Content, StoredContent, TreeEntry
-from syncd.clients.spool import Partial, Spool
+from syncd.clients.spool import Filling, Partial, Spool
 from syncd.errors import (
     AuthenticationError,
     IntegrityError,
@@ -34,7 +38,10 @@ from syncd.refs import RepoRef
 
 SMALL = 1 << 20  # bytes; up to here a file is held in memory
 IN_MEMORY = 8 << 20  # bytes that `put` holds before it takes a file
-LARGE = 64 << 20  # bytes; from here on a file of unknown hash goes through the spool
+LARGE = 64 << 20  # bytes; from here on a file of unknown hash begins in the spool
+FIRST = 16 << 20  # bytes of it that tell how fast the rest will come
+ONE_PASS = 1 << 30  # bytes; above, all of it goes through the spool
+SOON = 60.0  # seconds in which what is not kept would come again
 STAGED_AT_ONCE = 8  # requests that stage one content each
 FILES_A_REQUEST = 250
 CHUNK = 1 << 20
@@ -48,11 +55,20 @@ class Uploads:
         api: the server.
         spool: the folder of partial files and notes.
         limit: bytes that partial files may take at a time.
+        clock: seconds; injected by tests.
     """
 
-    def __init__(self, api: OxenApi, spool: Path, *, limit: int) -> None:
+    def __init__(
+        self,
+        api: OxenApi,
+        spool: Path,
+        *,
+        limit: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._api = api
         self._spool = Spool(spool, limit=limit)
+        self._clock = clock
 
     def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
         """Store bytes of unknown size; beyond a few MiB they wait in a file that has no name."""
@@ -173,37 +189,50 @@ class Uploads:
                 partial = self._spool.partial(content.key, content.size)
                 if partial is not None:
                     with partial:
-                        return self._spooled(repo, content, partial), False
+                        return self._large(repo, content, content.size, partial, workspace)
             if workspace is None:
                 return self.put(repo, content.chunks()), False
-            return self._streamed(repo, content, workspace), True
+            return self._streamed(repo, content.path, content.chunks(), workspace), True
         except SyncdError as error:
             return error, False
 
-    def _spooled(self, repo: RepoRef, content: Content, partial: Partial) -> StoredContent:
-        """Through a partial file, which outlives a failure on either side."""
-        stored = partial.fill(content)
+    def _large(
+        self, repo: RepoRef, content: Content, size: int, partial: Partial, workspace: str | None
+    ) -> Outcome:
+        """Through a partial file, all of it or the beginning; the file outlives a failure."""
+        filling = Filling(partial, content)
+        had, began = partial.size, self._clock()
+        if workspace is not None and size <= ONE_PASS:
+            filling.begin(lambda there: there - had >= FIRST)
+            came = filling.size - had
+            if (self._clock() - began) * size <= SOON * came:
+                stored = self._streamed(repo, content.path, filling.through(), workspace)
+                partial.remove()
+                return stored, True
+        stored = filling.finish()
         partial.flush()
         self._in_parts(repo, stored, partial.read)
         partial.remove()
-        return stored
+        return stored, False
 
-    def _streamed(self, repo: RepoRef, content: Content, workspace: str) -> StoredContent:
+    def _streamed(
+        self, repo: RepoRef, path: str, chunks: Iterable[bytes], workspace: str
+    ) -> StoredContent:
         """In one pass, which stages it too."""
         digest, size = xxhash.xxh3_128(), 0
 
         def counted() -> Iterator[bytes]:
             nonlocal size
-            for chunk in content.chunks():
+            for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
                 yield chunk
 
-        if not self._api.stage_stream(repo, workspace, content.path, counted()):
-            raise ServiceUnavailableError(f"the server did not store {content.path!r}")
+        if not self._api.stage_stream(repo, workspace, path, counted()):
+            raise ServiceUnavailableError(f"the server did not store {path!r}")
         stored = StoredContent(hash=f"{digest.intdigest():x}", size=size)
         if self._api.missing(repo, [stored.hash]):
-            raise IntegrityError(f"{content.path}: the server stored other bytes than were sent")
+            raise IntegrityError(f"{path}: the server stored other bytes than were sent")
         return stored
 
     def _in_parts(

@@ -12,7 +12,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,33 +52,7 @@ class Partial:
             begin, size = begin + len(data), size - len(data)
             yield data
 
-    def fill(self, content: Content) -> StoredContent:
-        """Get what is missing of a content, and hash all of it; `flush` comes after.
-
-        Raises:
-            IntegrityError: when it is not what W&B promises; then the file is removed.
-            PermanentError: when the disk refuses.
-        """
-        digest, size = xxhash.xxh3_128(), 0
-
-        def before() -> Iterator[bytes]:
-            nonlocal size
-            for chunk in self.read(0, self.size):
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
-
-        try:
-            for chunk in content.chunks(before()):
-                digest.update(chunk)
-                size += len(chunk)
-                self._append(chunk)
-        except IntegrityError:
-            self.remove()
-            raise
-        return StoredContent(hash=f"{digest.intdigest():x}", size=size)
-
-    def _append(self, chunk: bytes) -> None:
+    def append(self, chunk: bytes) -> None:
         """Add bytes at the end.
 
         Raises:
@@ -135,6 +110,74 @@ class Partial:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Filling:
+    """A content on its way into its partial file, or through it to somewhere else.
+
+    Args:
+        partial: holds the first bytes already, or nothing.
+        content: what is to be there.
+
+    `size` is the number of bytes that are in the file, or on their way there.
+    """
+
+    def __init__(self, partial: Partial, content: Content) -> None:
+        self._partial = partial
+        self._digest, self.size = xxhash.xxh3_128(), 0
+        self._arriving = content.chunks(self._there())
+
+    def _there(self) -> Iterator[bytes]:
+        for chunk in self._partial.read(0, self._partial.size):
+            self._take(chunk)
+            yield chunk
+
+    def _take(self, chunk: bytes) -> None:
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def begin(self, enough: Callable[[int], bool]) -> None:
+        """Get bytes into the file until `enough`, told how many are there, says so, or all are.
+
+        Raises:
+            IntegrityError: when it is not what W&B promises; then the file is removed.
+            PermanentError: when the disk refuses.
+        """
+        with self._spoiled():
+            for chunk in self._arriving:
+                self._take(chunk)
+                self._partial.append(chunk)
+                if enough(self.size):
+                    return
+
+    def finish(self) -> StoredContent:
+        """Get all that is missing into the file; `Partial.flush` comes after.
+
+        Raises:
+            IntegrityError: when it is not what W&B promises; then the file is removed.
+            PermanentError: when the disk refuses.
+        """
+        self.begin(lambda _size: False)
+        return StoredContent(hash=f"{self._digest.intdigest():x}", size=self.size)
+
+    def through(self) -> Iterator[bytes]:
+        """All bytes: those in the file, then those that arrive and are kept nowhere.
+
+        Raises:
+            IntegrityError: at the end, when they are not what W&B promises; the file is removed.
+        """
+        self._partial.flush()
+        yield from self._partial.read(0, self._partial.size)
+        with self._spoiled():
+            yield from self._arriving
+
+    @contextmanager
+    def _spoiled(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            self._partial.remove()
+            raise
 
 
 class Spool:

@@ -192,7 +192,7 @@ class _Transfer:
         if len(group) > 1:
             what += f" and {len(group) - 1} more"
         with suppress(TransientError):  # it stands among the outcomes
-            retry.call(attempt, what=what)
+            retry.call(attempt, what=what, progress=lambda: sum(item.reached for item in group))
         return [outcomes[number] for number in range(len(group))]
 
     def _once(self, group: Sequence[EntryContent]) -> list[Outcome]:

@@ -149,7 +149,7 @@ def test_who_locks_a_partial_file_too_late_does_not_write_into_what_it_became(
     first = folder.partial("md5-a", 4)
     assert first is not None
     late = spool.Partial(tmp_path / "partial" / "md5-a", folder, 0)
-    first.fill(Bytes(data=b"data"))
+    first.append(b"data")
     first.move(tmp_path / "stored")
     first.close()
 

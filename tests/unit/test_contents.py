@@ -8,8 +8,17 @@ from operator import attrgetter
 import pytest
 
 from syncd.clients.protocols import Version
-from syncd.contents import BUFFER, GROUP_BYTES, GROUP_FILES, SMALL, EntryContent, groups, memory
-from syncd.errors import IntegrityError, TransientError
+from syncd.contents import (
+    BUFFER,
+    GROUP_BYTES,
+    GROUP_FILES,
+    SMALL,
+    WORTH,
+    EntryContent,
+    groups,
+    memory,
+)
+from syncd.errors import IntegrityError, ServiceUnavailableError, TransientError
 from syncd.manifest import Entry
 from syncd.testing import MemoryArtifactSource
 
@@ -93,6 +102,52 @@ def test_a_stream_that_is_cut_off_says_nothing_against_what_arrived() -> None:
         with pytest.raises(TransientError, match="cut short") as caught:
             list(stream)
         assert not isinstance(caught.value, IntegrityError)
+
+
+class Breaking(MemoryArtifactSource):
+    """Breaks every connection after so many bytes."""
+
+    def __init__(self, each: int) -> None:
+        super().__init__(chunk_size=1 << 18)
+        self.each = each
+        self.begins: list[int] = []
+
+    def read(
+        self, version: Version, entry: Entry, *, begin: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """As far as it comes."""
+        self.begins.append(begin)
+        count = 0
+        for chunk in super().read(version, entry, begin=begin, size=size):
+            count += len(chunk)
+            yield chunk
+            if count >= self.each:
+                raise ServiceUnavailableError("broke off")
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke() -> None:
+    """Whoever passes the bytes on at the same time, in one request, need not begin again."""
+    source = Breaking(2 * WORTH)
+    data = bytes(range(256)) * (5 * WORTH // 256)
+    content = content_of(source, source.log("ds", {"a": data}))
+
+    assert b"".join(content.chunks()) == data
+    assert source.begins == [0, 2 * WORTH, 4 * WORTH]
+    assert content.reached == len(data)
+    source.begins.clear()
+    assert b"".join(content.part(WORTH, 3 * WORTH)) == data[WORTH : 4 * WORTH]
+    assert source.begins == [WORTH, 3 * WORTH]
+
+
+def test_a_connection_that_brings_next_to_nothing_is_a_failure() -> None:
+    """Or a dying server would be asked without a pause."""
+    source = Breaking(WORTH // 2)
+    content = content_of(source, source.log("ds", {"a": bytes(2 * WORTH)}))
+
+    with pytest.raises(ServiceUnavailableError, match="broke off"):
+        list(content.chunks())
+    assert source.begins == [0]
+    assert content.reached == WORTH // 2
 
 
 def test_a_part_is_a_range(content: EntryContent) -> None:

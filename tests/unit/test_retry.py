@@ -90,12 +90,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock()
 
 
-def run(function: Callable[[], int], clock: Clock) -> int:
+def run(
+    function: Callable[[], int], clock: Clock, *, progress: Callable[[], int] = lambda: 0
+) -> int:
     """Call under the policy of this file, by its clock and with the longest spread."""
     return retry.call(
         function,
         what="read e/p/ds:v0",
         policy=POLICY,
+        progress=progress,
         sleep=clock.sleep,
         clock=clock,
         spread=lambda: 1.0,
@@ -126,6 +129,26 @@ def test_the_total_time_ends_the_attempts(clock: Clock) -> None:
     with pytest.raises(errors.ServiceUnavailableError):
         run(function, clock)
     assert function.calls == 3
+
+
+def test_a_failure_that_came_further_than_all_before_begins_the_count_anew(clock: Clock) -> None:
+    """Hours of work are not given up for the fifth break; one that stands still is."""
+    reached = 0
+
+    calls = 0
+
+    def further() -> int:
+        nonlocal calls, reached
+        calls += 1
+        clock.now += POLICY.total
+        reached = min(calls, 20)
+        raise unavailable()
+
+    with pytest.raises(errors.ServiceUnavailableError):
+        run(further, clock, progress=lambda: reached)
+
+    assert calls == 21
+    assert clock.slept == [1.0] * 20
 
 
 @pytest.mark.parametrize(
