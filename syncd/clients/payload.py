@@ -39,7 +39,7 @@ class Answer:
 
     Args:
         status: the status code.
-        headers: by lower-case name.
+        headers: by name, in any case.
     """
 
     status: int
@@ -65,6 +65,7 @@ class Payload:
 
     def __init__(self) -> None:
         self._context = ssl.create_default_context()
+        self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}  # by scheme and host
         self._direct = urllib3.PoolManager(maxsize=MAX_CONNECTIONS, ssl_context=self._context)
         self._proxies: dict[str, urllib3.ProxyManager] = {}
 
@@ -103,7 +104,7 @@ class Payload:
         try:
             yield Answer(
                 status=response.status,
-                headers={key.lower(): value for key, value in response.headers.items()},
+                headers=response.headers,
                 _response=response,
                 _what=what,
                 _url=url,
@@ -154,10 +155,19 @@ class Payload:
         raise PermanentError(f"{what}: {place(url)} leads in a circle, or away from the web")
 
     def _manager(self, url: str) -> urllib3.PoolManager:
-        """The connections for a URL, through the environment's proxy where it names one."""
+        """The connections for a URL, through the environment's proxy where it names one.
+
+        The environment is asked once for each host: that takes as long as a small file.
+        """
         parts = urlsplit(url)
-        proxy = getproxies().get(parts.scheme)
-        if not proxy or proxy_bypass(parts.hostname or ""):
+        host = parts.scheme, parts.hostname or ""
+        if host not in self._managers:
+            self._managers[host] = self._made(*host)
+        return self._managers[host]
+
+    def _made(self, scheme: str, host: str) -> urllib3.PoolManager:
+        proxy = getproxies().get(scheme)
+        if not proxy or proxy_bypass(host):
             return self._direct
         if proxy not in self._proxies:
             self._proxies[proxy] = urllib3.ProxyManager(
