@@ -16,6 +16,7 @@ from syncd.errors import ServiceUnavailableError
 
 MIB = 1 << 20
 MEMORY = 64 * MIB  # of chunks and small files; with the program itself this stays below 256 MiB
+SMALL = 4  # times as many requests for small files: they mostly wait for the other side
 CALM = 20  # answers in a row after which one more request may be under way
 BURST_SECONDS = 1.0  # how much of a bandwidth may be saved up
 Rate = Callable[[], int | None]  # bytes a second now, None for no limit
@@ -94,7 +95,7 @@ class Limiter:
     Whoever needs both takes `room` first and a `request` within it, never the other way round.
 
     Args:
-        most: requests at a time.
+        most: requests at a time, and SMALL times as many for small files beside them.
         memory: bytes that may be held at a time.
         rate: how many bytes may pass in a second, asked anew each time.
         clock: seconds; injected by tests.
@@ -114,7 +115,8 @@ class Limiter:
         self.pressure = Pressure(most=most)
         self._memory, self._rate = memory, rate
         self._clock, self._sleep = clock, sleep
-        self._held = self._under_way = 0
+        self._held = 0
+        self._under_way = {False: 0, True: 0}  # by whether they are for small files
         self._bucket = Bucket()
         self._changed = threading.Condition()
 
@@ -134,21 +136,27 @@ class Limiter:
                 self._changed.notify_all()
 
     @contextmanager
-    def request(self) -> Iterator[Callable[[ServiceUnavailableError], None]]:
+    def request(
+        self, *, small: bool = False
+    ) -> Iterator[Callable[[ServiceUnavailableError], None]]:
         """One request under way; waits while a service wants to be left alone.
 
         A `ServiceUnavailableError` that leaves the block, or is told to what it gives, slows all
         down.
+
+        Args:
+            small: it is for one small file.
         """
+        times = SMALL if small else 1
         with self._changed:
             while (wait := self.pressure.resume_at - self._clock()) > 0 or (
-                self._under_way >= self.pressure.allowed
+                self._under_way[small] >= self.pressure.allowed * times
             ):
                 if wait > 0:
                     self._pause(wait)
                 else:
                     self._changed.wait()
-            self._under_way += 1
+            self._under_way[small] += 1
             began = self._clock()
         busy: list[ServiceUnavailableError] = []
         try:
@@ -158,7 +166,7 @@ class Limiter:
             raise
         finally:
             with self._changed:
-                self._under_way -= 1
+                self._under_way[small] -= 1
                 now = self._clock()
                 for cause in busy:
                     self.pressure.refused(began=began, now=now, retry_after=cause.retry_after)

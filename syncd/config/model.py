@@ -226,7 +226,11 @@ class Transfer(Section):
     """How bytes travel."""
 
     concurrency: int = _key(
-        "Files in flight at a time.", DEFAULT_CONCURRENCY, example=16, ge=1, le=256
+        "Files in flight at a time; of those up to 1 MiB four times as many.",
+        DEFAULT_CONCURRENCY,
+        example=16,
+        ge=1,
+        le=256,
     )
     bandwidth_limit: units.BandwidthLimit | None = _key(
         'The most bytes a second over all transfers, or a timetable in local time: "08:00,10MiB '

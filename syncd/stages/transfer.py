@@ -20,7 +20,7 @@ from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.contents import EntryContent, groups, memory
 from syncd.documents import Document
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
-from syncd.limiter import Limiter
+from syncd.limiter import SMALL, Limiter
 from syncd.plans import (
     LINEAGE_PATH,
     Decision,
@@ -55,14 +55,14 @@ def transfer(
         store: Oxen.
         catalog: what is known of contents; learns the new ones.
         plan: what to bring.
-        concurrency: files at a time.
+        concurrency: files at a time; see `limiter.SMALL` for small ones.
         limiter: shared with all other transfers; one of its own when None.
         progress: told of bytes as they are done with.
     """
     work = _Transfer(source, store, catalog, plan, limiter or Limiter(concurrency), progress)
     with (
         ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as work.groups,
-        ThreadPoolExecutor(concurrency, thread_name_prefix="fetch") as work.files,
+        ThreadPoolExecutor(concurrency * SMALL, thread_name_prefix="fetch") as work.files,
     ):
         try:
             for batch in batches(plan):
@@ -221,7 +221,7 @@ class _Transfer:
         if not content.is_small:
             return None
         try:
-            with self._limiter.request():
+            with self._limiter.request(small=True):
                 content.fetch()
         except SyncdError as error:
             return error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from syncd.errors import ServiceUnavailableError
-from syncd.limiter import CALM, Bucket, Limiter, Pressure
+from syncd.limiter import CALM, SMALL, Bucket, Limiter, Pressure
 
 MIB = 1 << 20
 
@@ -114,15 +114,16 @@ def test_other_errors_slow_nothing_down() -> None:
     assert limiter.pressure.allowed == 4
 
 
-def test_no_more_requests_than_allowed_are_under_way() -> None:
-    """In any number of threads."""
+@pytest.mark.parametrize(("small", "allowed"), [(False, 3), (True, 3 * SMALL)])
+def test_no_more_requests_than_allowed_are_under_way(small: bool, allowed: int) -> None:
+    """In any number of threads; of small files some more."""
     limiter = Limiter(3)
     guard = threading.Lock()
     under_way = most = 0
 
     def work() -> None:
         nonlocal under_way, most
-        with limiter.request():
+        with limiter.request(small=small):
             with guard:
                 under_way += 1
                 most = max(most, under_way)
@@ -130,8 +131,8 @@ def test_no_more_requests_than_allowed_are_under_way() -> None:
             with guard:
                 under_way -= 1
 
-    _all(work, 20)
-    assert most == 3
+    _all(work, 40)
+    assert most == allowed
 
 
 def test_no_more_bytes_than_there_is_room_for_are_held() -> None:
