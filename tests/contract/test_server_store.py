@@ -152,6 +152,47 @@ def test_what_was_sent_before_a_break_is_not_sent_again(
 
 
 @needs_server
+@pytest.mark.parametrize(
+    ("soon", "most"),
+    [(60.0, 3 << 20), (0.0, 20 << 20)],
+    ids=["comes soon", "takes long"],
+)
+def test_only_a_file_that_takes_long_is_kept_on_its_way(
+    server: OxenServer, tmp_path: Path, soon: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would come again within a minute goes through in one pass; the way it began is kept."""
+    monkeypatch.setattr(oxen_uploads, "LARGE", 1 << 20)
+    monkeypatch.setattr(oxen_uploads, "FIRST", 2 << 20)
+    monkeypatch.setattr(oxen_uploads, "SOON", soon)
+    kept: list[int] = []
+    data = os.urandom(20 << 20)
+
+    class Watched(Bytes):
+        def part(self, begin: int, size: int) -> Iterator[bytes]:
+            for piece in Bytes.part(self, begin, size):
+                partial = (tmp_path / "spool" / "partial").iterdir()
+                kept.append(sum(path.stat().st_size for path in partial))
+                yield piece
+
+    store = opened(server.url, tmp_path)
+    store.expect(REPO, "main", ["content"])
+    source = Watched(data, known=False, breaks_at=15 << 20)
+    [broken] = store.bring(REPO, [source])
+    source.breaks_at = None
+    [outcome] = store.bring(REPO, [source])
+
+    assert isinstance(broken, ServiceUnavailableError)
+    assert isinstance(outcome, StoredContent)
+    assert most - (1 << 20) <= max(kept) + (1 << 16) <= most + (2 << 20)
+    assert source.begins == [0, source.begins[1]]
+    assert source.begins[1] >= (2 << 20)
+    assert not any(path.is_file() for path in (tmp_path / "spool" / "partial").iterdir())
+    tree = [TreeEntry(path="content", hash=outcome.hash, size=outcome.size)]
+    made = store.commit(REPO, branch="main", tree=tree, message="m", author=ANN)
+    assert contents(store, made) == {"content": data}
+
+
+@needs_server
 def test_an_upload_that_the_server_forgot_begins_anew(server: OxenServer, tmp_path: Path) -> None:
     """It keeps uploads in memory."""
     data = os.urandom(25 << 20)
