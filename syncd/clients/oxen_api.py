@@ -20,6 +20,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from syncd import retry
+from syncd.blocks import batches
 from syncd.clients.http import raise_for_status
 from syncd.clients.payload import Body, Payload
 from syncd.errors import (
@@ -341,11 +342,10 @@ class OxenApi:
         sent = self._send("POST", url, f"stream {path!r} to {repo}", body, _multipart(boundary))
         return path in sent["paths"]
 
-    def remove(self, repo: RepoRef, workspace: str, paths: Sequence[str]) -> None:
+    def remove(self, repo: RepoRef, workspace: str, paths: Iterable[str]) -> None:
         """Stage the removal of files and folders."""
         where = f"/workspaces/{quote(workspace)}/files"
-        for begin in range(0, len(paths), REMOVALS_A_REQUEST):
-            batch = list(paths[begin : begin + REMOVALS_A_REQUEST])
+        for batch in batches(paths, REMOVALS_A_REQUEST):
             self._repo_json("DELETE", repo, where, f"stage removals in {repo}", batch)
 
     def merge(

@@ -43,6 +43,7 @@ INDEX_DIR = ".syncd"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _SUM = b"\x00"  # begins the last line of an index; no path can
+_PIECE = 1 << 20  # bytes that are read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +81,16 @@ class CommitIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise self._damaged() from error
+        self._file = path.open("rb")
+        try:
+            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            self._file.close()
+            raise self._damaged() from error
         self._start = self._map.find(b"\n") + 1
         self._end = self._map.rfind(b"\n" + _SUM) + 1
         if not 0 < self._start <= self._end or self._map[-1:] != b"\n":
-            self._map.close()
+            self._close()
             raise self._damaged()
         self.header: dict[str, Any] = json.loads(self._map[: self._start])
 
@@ -126,11 +128,11 @@ class CommitIndex:
         return None
 
     def __iter__(self) -> Iterator[IndexEntry]:
-        position = self._start
-        while position < self._end:
-            end = self._map.find(b"\n", position)
-            yield _entry(self._map[position:end])
-            position = end + 1
+        rest = b""
+        for piece in self._pieces(self._start):
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            yield from map(_entry, lines)
 
     def check(self) -> None:
         """Read all of it.
@@ -139,10 +141,23 @@ class CommitIndex:
             PermanentError: when it is not what was written.
         """
         digest = xxhash.xxh3_128()
-        for begin in range(0, self._end, 1 << 20):
-            digest.update(self._map[begin : min(begin + (1 << 20), self._end)])
+        for piece in self._pieces(0):
+            digest.update(piece)
         if self._map[self._end + 1 : -1] != digest.hexdigest().encode():
             raise self._damaged()
+
+    def _pieces(self, begin: int) -> Iterator[bytes]:
+        """The file from a byte on, without its last line; read, not mapped: it may be large."""
+        while begin < self._end:
+            piece = os.pread(self._file.fileno(), min(_PIECE, self._end - begin), begin)
+            if not piece:
+                raise self._damaged()
+            begin += len(piece)
+            yield piece
+
+    def _close(self) -> None:
+        self._map.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +168,7 @@ class CommitIndex:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._map.close()
+        self._close()
 
 
 def _entry(line: bytes) -> IndexEntry:

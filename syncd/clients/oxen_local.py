@@ -20,17 +20,17 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients import oxen_proof, oxen_recovery
-from syncd.clients.oxen_changes import changes, scaffold
+from syncd.clients.oxen_changes import MODIFIED, Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
 from syncd.clients.oxen_lock import exclusive
-from syncd.clients.oxen_paths import NOWHERE, check_branch, checked_tree
+from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import (
     Checkpoint,
     OxenRepository,
+    content_times,
     escaped,
-    unique_time,
 )
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
@@ -136,15 +136,15 @@ class EmbeddedVersionStore:
             VerificationError: when liboxen made another tree; the branch is left as it was.
         """
         check_branch(branch)
-        entries = checked_tree(tree)
+        check_tree(tree)
         index = RepoIndex(self._root, repo)
         with self._opened(index) as opened:
-            oxen_proof.check_contents(index, entries)
+            oxen_proof.check_contents(index, tree)
             heads = opened.branches()
             parent = heads.get(branch)
             if index.has_commits():  # else there is nothing a new folder could clash with
-                parent = self._scaffolded(opened, parent, entries, author)
-            made = self._make(opened, parent, entries, message, author)
+                parent = self._scaffolded(opened, parent, tree, author)
+            made = self._make(opened, parent, tree, message, author)
             oxen_recovery.move(opened, heads, {branch: made})
         return CommitRef(repo=repo, commit=made)
 
@@ -152,7 +152,7 @@ class EmbeddedVersionStore:
         self,
         opened: OxenRepository,
         parent: str | None,
-        entries: Sequence[TreeEntry],
+        entries: Iterable[TreeEntry],
         author: Author,
     ) -> str | None:
         """The parent, or a commit on it that has every folder of the tree (`scaffold`).
@@ -163,26 +163,24 @@ class EmbeddedVersionStore:
         data = uuid.uuid4().bytes
         content = StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
         placeholder = TreeEntry(path=name, hash=content.hash, size=content.size)
+        message = f"Make folders\n\nOxen needs them before they are filled: {name}"
         with self._before(opened, parent) as before:
             tree = scaffold(before, entries, placeholder)
-        if tree is None:
-            return parent
-        self.put(opened.index.repo, [data])
-        message = f"Make folders\n\nOxen needs them before they are filled: {name}"
-        return self._make(opened, parent, tree, message, author)
+            if tree is None:
+                return parent
+            self.put(opened.index.repo, [data])
+            return self._make(opened, parent, tree, message, author)
 
     def _make(
         self,
         opened: OxenRepository,
         parent: str | None,
-        tree: Sequence[TreeEntry],
+        tree: Iterable[TreeEntry],
         message: str,
         author: Author,
     ) -> str:
-        """Make a commit on no branch, and its index."""
+        """Make a commit on no branch, and its index, which is there first and tells the tree."""
         index = opened.index
-        with self._before(opened, parent) as before:
-            plan = changes(before, tree, unique_time)
         header = {
             "message": message,
             "author": author.name,
@@ -190,32 +188,37 @@ class EmbeddedVersionStore:
             "parents": [parent] if parent else [],
         }
         sync(index.oxen)
-        index.write_pending(header, plan.entries)
+        with self._before(opened, parent) as before:
+            plan = changes(before, tree)
+            index.write_pending(header, timed(before, tree, plan.kinds, content_times()))
         self._checkpoint("commit.pending")
-        few = (
-            not plan.rebuild
-            and len(plan.modified) <= ONE_BY_ONE
-            and len(plan.modified) * len(plan.entries) <= ONE_BY_ONE_ENTRIES
-        )
-        singly = [
-            entry
-            for entry in plan.entries
-            if few and entry.path in plan.modified and escaped(entry.path) == entry.path
-        ]
-        bulk = plan.added | plan.modified.difference(entry.path for entry in singly)
-        opened.set_head(parent or NOWHERE)
-        opened.stage(
-            ["*"] if plan.rebuild else [escaped(path) for path in plan.removals],
-            singly,
-            (entry for entry in plan.entries if plan.rebuild or entry.path in bulk),
-        )
-        made = opened.commit(message, author)
-        if problems := oxen_proof.staged(opened, made, plan):
-            raise VerificationError(f"Oxen made another tree of {index.repo}: {problems[0]}")
+        with CommitIndex(index.pending) as entries:
+            opened.set_head(parent or NOWHERE)
+            self._stage(opened, plan, entries)
+            made = opened.commit(message, author)
+            if problems := oxen_proof.staged(opened, made, plan, entries):
+                raise VerificationError(f"Oxen made another tree of {index.repo}: {problems[0]}")
         self._checkpoint("commit.proved")
         index.adopt_pending(made)
         self._checkpoint("commit.indexed")
         return made
+
+    def _stage(self, opened: OxenRepository, plan: Changes, entries: Iterable[IndexEntry]) -> None:
+        """Stage what a tree has anew."""
+        count = plan.kinds.count(MODIFIED)
+        few = (
+            not plan.rebuild
+            and count <= ONE_BY_ONE
+            and count * len(plan.kinds) <= ONE_BY_ONE_ENTRIES
+        )
+        modified = plan.chosen(entries, MODIFIED) if few else ()
+        singly = [entry for entry in modified if escaped(entry.path) == entry.path]
+        paths = {entry.path for entry in singly}
+        opened.stage(
+            ["*"] if plan.rebuild else [escaped(path) for path in plan.removals],
+            singly,
+            (entry for entry in plan.staged(entries) if entry.path not in paths),
+        )
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
         """See `VersionStore.resolve`."""

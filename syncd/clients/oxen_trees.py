@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from syncd.blocks import Builder
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.protocols import TreeEntry
@@ -81,12 +82,12 @@ class TreeCache:
 
     def _listed(self, repo: RepoRef, commit: str, folder: str) -> Iterator[IndexEntry]:
         """The files below a folder in path order: what follows `a/` sorts by that slash."""
-        found = [
-            (f"{folder}{item['filename']}", item)
-            for item in self._api.directory(repo, commit, folder.rstrip("/"))
-        ]
-        for path, item in sorted(found, key=lambda pair: pair[0] + "/" * bool(pair[1]["is_dir"])):
-            if item["is_dir"]:
-                yield from self._listed(repo, commit, f"{path}/")
+        rows = Builder()
+        for item in self._api.directory(repo, commit, folder.rstrip("/")):
+            path, hash_ = f"{folder}{item['filename']}", None if item["is_dir"] else item["hash"]
+            rows.add((path + "/" * bool(item["is_dir"]), hash_, int(item["size"])))
+        for path, hash_, size in rows.build():
+            if hash_ is None:
+                yield from self._listed(repo, commit, path)
             else:
-                yield IndexEntry(path=path, hash=str(item["hash"]), size=int(item["size"]))
+                yield IndexEntry(path=path, hash=str(hash_), size=size)

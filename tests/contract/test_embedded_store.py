@@ -31,7 +31,7 @@ SECOND = ("a", "d/b", "new/e/f", "new/g", "was")
 def commit(store: EmbeddedVersionStore, paths: tuple[str, ...], message: str = "m") -> CommitRef:
     """Commit files that hold their own names."""
     tree = []
-    for path in paths:
+    for path in sorted(paths):
         content = store.put(REPO, [path.encode()])
         tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
     return store.commit(REPO, branch="main", tree=tree, message=message, author=ANN)

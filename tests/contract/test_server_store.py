@@ -196,6 +196,7 @@ def test_small_files_are_staged_as_they_arrive(server: OxenServer, tmp_path: Pat
         assert isinstance(outcome, StoredContent)
         tree.append(TreeEntry(path=path, hash=outcome.hash, size=outcome.size))
 
+    tree.sort(key=lambda entry: entry.path)
     made = store.commit(REPO, branch="main", tree=tree, message="m", author=ANN)
 
     assert contents(store, made) == {**files, "e/kept": b"kept"}
