@@ -185,7 +185,7 @@ class _Server:
         self._workspaces[asked["workspace_id"]] = (base, Builder(), set())
         return {"workspace": {"commit": {"id": base}}}
 
-    def _delete_workspaces(self, rest: str, body: bytes, *_: object) -> Json | None:
+    def _delete_workspaces(self, rest: str, body: bytes, _query: object) -> Json | None:
         name, _, files = rest.partition("/")
         if files:
             self._workspaces[name][2].update(json.loads(body))

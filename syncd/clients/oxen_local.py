@@ -26,12 +26,8 @@ from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, t
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree
 from syncd.clients.oxen_proof import CHUNK
-from syncd.clients.oxen_repo import (
-    Checkpoint,
-    OxenRepository,
-    content_times,
-    escaped,
-)
+from syncd.clients.oxen_repo import Checkpoint, OxenRepository, escaped
+from syncd.clients.oxen_times import content_times
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
 from syncd.refs import CommitRef, RepoRef

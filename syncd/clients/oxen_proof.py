@@ -4,7 +4,7 @@ Contents are hard-linked into the work tree and liboxen compares it with the com
 It hashes a file only when its modification time differs from the one it was staged with, so:
 
 - with the recorded times the paths are proved, and that each was staged with its content, without
-  reading any: each time was given to one content only (`oxen_repo.content_times`);
+  reading any: each time was given to one content only (`oxen_times.content_times`);
 - with fresh times liboxen reads every byte and compares the hash with its tree.
 """
 
@@ -19,7 +19,8 @@ import xxhash
 from syncd.clients.oxen_changes import PATH, Changes, topmost
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.oxen_paths import parents
-from syncd.clients.oxen_repo import Difference, OxenRepository, unique_time
+from syncd.clients.oxen_repo import Difference, OxenRepository
+from syncd.clients.oxen_times import unique_time
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import PermanentError
 

@@ -45,8 +45,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import xxhash
-
 from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
 from syncd.clients.oxen_lock import in_use
 from syncd.clients.oxen_paths import NOWHERE, parents
@@ -58,12 +56,9 @@ Checkpoint = Callable[[str], None]
 DEFAULT_BRANCH = "main"
 COMMIT_TRIES = 5
 ONE_NODE = 1 << 40  # entries: a folder is never split
-TIMES = 1 << 56  # ns, some two years, from which `content_times` are taken
 _VNODE_SIZE = re.compile(r"^vnode_size\s*=.*\n", re.MULTILINE)
 _NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 _author_lock = threading.Lock()  # the author is read from one file named by one variable
-_clock_lock = threading.Lock()
-_last_time = 0
 
 
 class _Library(Protocol):
@@ -97,29 +92,6 @@ class Difference:
     missing: frozenset[str]
     untracked: frozenset[str]
     clean: bool
-
-
-def unique_time() -> int:
-    """Nanoseconds since 1970 that no other call of this process returns, rising."""
-    global _last_time  # noqa: PLW0603 one clock for the process
-    with _clock_lock:
-        _last_time = max(time.time_ns(), _last_time + 1)
-        return _last_time
-
-
-def content_times() -> Callable[[str], int]:
-    """Modification times (ns) for what one commit stages: equal contents share one.
-
-    A time follows from the content's hash and from this call's moment, so that none need be
-    remembered. Two of 2,000,000 contents get the same one once in 36,000 commits; all it does is
-    that these two, changed for each other by liboxen, would not be noticed at once.
-    """
-    now = unique_time()
-
-    def time_of(content: str) -> int:
-        return now - xxhash.xxh3_64_intdigest(content.encode(), seed=now) % TIMES
-
-    return time_of
 
 
 class OxenRepository:

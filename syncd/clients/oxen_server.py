@@ -7,7 +7,7 @@ The order of things, which makes a kill at any point harmless:
     branch   the wanted branch is pointed at the commit, WORK is deleted
 
 A commit is made on a branch of syncd's own, and only one whose tree is proved becomes what another
-branch shows (`oxen_workspaces`).
+branch shows (`oxen_workspaces`). Branches below `syncd/` are syncd's own and are not told of.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import xxhash
 
 from syncd import retry
 from syncd.blocks import batches
-from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi, check_url
+from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_paths import check_branch, check_tree
+from syncd.clients.oxen_repositories import BASE, OWN, Repositories, is_seed
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
-from syncd.clients.oxen_workspaces import BASE, OWN, Workspaces, is_seed
+from syncd.clients.oxen_wire import check_url
+from syncd.clients.oxen_workspaces import Workspaces
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import (
@@ -57,7 +59,8 @@ class ServerVersionStore:
         self._api = OxenApi(check_url(url), token, http)
         self._trees = TreeCache(self._api, spool / "trees")
         self._uploads = Uploads(self._api, spool, limit=spool_limit)
-        self._workspaces = Workspaces(self._api, self._trees, self._uploads)
+        self._repositories = Repositories(self._api, self._trees)
+        self._workspaces = Workspaces(self._api, self._repositories, self._trees, self._uploads)
 
     # --- contents
 
@@ -67,14 +70,14 @@ class ServerVersionStore:
 
     def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
         """See `VersionStore.put`."""
-        self._workspaces.ensure(repo)
+        self._repositories.ensure(repo)
         return self._uploads.put(repo, chunks)
 
     def bring(
         self, repo: RepoRef, contents: Sequence[Content]
     ) -> Sequence[StoredContent | SyncdError]:
         """See `VersionStore.bring`."""
-        self._workspaces.ensure(repo)
+        self._repositories.ensure(repo)
         workspace = self._workspaces.gathering(repo)
         outcomes = self._uploads.bring(repo, contents, workspace.id if workspace else None)
         if workspace is not None:
@@ -95,7 +98,9 @@ class ServerVersionStore:
         if not wanted:
             return set()
         try:
-            return self._api.missing(repo, wanted) if self._workspaces.there(repo) else set(wanted)
+            return (
+                self._api.missing(repo, wanted) if self._repositories.there(repo) else set(wanted)
+            )
         except NotFoundError:
             return set(wanted)
 
@@ -154,7 +159,7 @@ class ServerVersionStore:
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
         """See `VersionStore.resolve`; the empty commit that the server makes is none."""
-        if revision.startswith(OWN) or not revision or not self._workspaces.there(repo):
+        if revision.startswith(OWN) or not revision or not self._repositories.there(repo):
             return None
         commit = self._api.branch(repo, revision) or revision
         found = self._api.commit(repo, commit) if "/" not in commit else None
@@ -163,7 +168,7 @@ class ServerVersionStore:
         parents = tuple(str(parent) for parent in found["parent_ids"])
         if not parents and (found["message"].startswith(INITIAL) or is_seed(found)):
             return None
-        if parents == (self._workspaces.base(repo),):
+        if parents == (self._repositories.base(repo),):
             parents = ()
         return Commit(
             ref=CommitRef(repo=repo, commit=commit),
@@ -183,7 +188,7 @@ class ServerVersionStore:
 
     def verify(self, commit: CommitRef, paths: Iterable[str] | None = None) -> Iterator[str]:
         """See `VersionStore.verify`; the tree is listed anew, and contents are read and hashed."""
-        if not self._workspaces.there(commit.repo):
+        if not self._repositories.there(commit.repo):
             yield f"{commit} does not exist"
             return
         try:
@@ -231,7 +236,7 @@ class ServerVersionStore:
 
     def branches(self, repo: RepoRef) -> Mapping[str, str]:
         """See `VersionStore.branches`."""
-        if not self._workspaces.there(repo):
+        if not self._repositories.there(repo):
             return {}
         found = self._api.branches(repo)
         base = found.get(BASE)

@@ -1,8 +1,7 @@
 """How a commit on an Oxen server is made: where it gathers, what is laid below it, how it is proved.
 
 A commit is made on the branch WORK, which nobody looks at, in a workspace without a name; those of
-a process that was killed are deleted by the next one. Branches below `syncd/` are syncd's own and
-are not told of.
+a process that was killed are deleted by the next one.
 
 Groundwork: the server has liboxen's fault that a later commit can change what an earlier one says
 (`oxen_repo`, "node names"; tried: `d/one`, then nothing, then the same bytes as `d/two`, and the
@@ -19,29 +18,23 @@ import threading
 import time
 import uuid
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import xxhash
 
 from syncd import retry
 from syncd.blocks import Builder, Marks, batches, paired
-from syncd.clients.oxen_api import HASHES_A_REQUEST, Json, OxenApi
+from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
+from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, Repositories, fresh
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 
-WORKSPACE = "syncd-"  # begins the ids of workspaces that are syncd's own
-OWN = "syncd/"  # begins the names of branches that are syncd's own
 WORK = f"{OWN}work"
-BASE = f"{OWN}base"  # an empty commit, on which branches without a past begin
-BASE_FILE = ".syncd/base"
-SYNCD = Author(name="syncd", email="syncd@wandb.invalid")
-DEFAULT = "main"  # the branch of a repository's first commit
 Paths = Callable[[], Iterable[str]]  # of a tree, sorted; each call goes through them anew
 
 
@@ -71,19 +64,19 @@ class Workspaces:
 
     Args:
         api: the server.
+        repositories: what is there.
         trees: what its commits hold.
         uploads: the ways of bytes to it.
     """
 
-    def __init__(self, api: OxenApi, trees: TreeCache, uploads: Uploads) -> None:
+    def __init__(
+        self, api: OxenApi, repositories: Repositories, trees: TreeCache, uploads: Uploads
+    ) -> None:
         self._api = api
+        self._repositories = repositories
         self._trees = trees
         self._uploads = uploads
-        self._known: set[RepoRef] = set()
-        self._bases: dict[RepoRef, str] = {}
-        self._swept: set[RepoRef] = set()
         self._open: dict[RepoRef, Workspace] = {}
-        self._locks: dict[RepoRef, threading.RLock] = {}
         self._lock = threading.Lock()
 
     # --- gathering
@@ -93,8 +86,8 @@ class Workspaces:
         rows = Builder()
         rows.extend((path,) for path in paths)
         expected = rows.build()
-        with self._alone(repo):
-            self.ensure(repo)
+        with self._repositories.alone(repo):
+            self._repositories.ensure(repo)
             self._reopen(repo, branch, lambda: (row[0] for row in expected))
 
     def gathering(self, repo: RepoRef) -> Workspace | None:
@@ -130,8 +123,8 @@ class Workspaces:
             PermanentError: when contents are missing, or the server refuses.
             VerificationError: when the server made another tree; the branch is left as it was.
         """
-        with self._alone(repo):
-            self.ensure(repo)
+        with self._repositories.alone(repo):
+            self._repositories.ensure(repo)
             try:
                 made = self._made(repo, branch, tree, message, author)
             finally:
@@ -185,12 +178,12 @@ class Workspaces:
             gone = (old.path for old, new in self._beside(repo, workspace, tree) if old and not new)
             removed = topmost(gone, folders_of(map(PATH, tree)))
             self._api.remove(repo, workspace.id, removed)
-        fresh = (
+        new = (
             entry
             for old, entry in self._beside(repo, workspace, tree)
             if entry and old != entry and _name(entry.path, entry.hash) not in staged
         )
-        for batch in batches(fresh if changes > present else (), HASHES_A_REQUEST):
+        for batch in batches(new if changes > present else (), HASHES_A_REQUEST):
             absent = self._api.missing(repo, sorted({entry.hash for entry in batch if entry.size}))
             for entry in batch:
                 if entry.hash in absent:
@@ -217,7 +210,7 @@ class Workspaces:
         self._discard(repo)
         heads = self._api.branches(repo)
         if branch not in heads and BASE not in heads:
-            heads[BASE] = self._begin(repo, heads)
+            heads[BASE] = self._repositories.begin(repo, heads)
         parent = base = heads.get(branch) or heads[BASE]
         wanted = groundwork(
             lambda: self._trees.entries(repo, parent),
@@ -230,36 +223,18 @@ class Workspaces:
             self._api.set_branch(repo, WORK, base)
         if wanted.needed:
             base = self._lay(repo, base, wanted)
-        name = _fresh()
+        name = fresh()
         self._api.open_workspace(repo, name, WORK)
         opened = Workspace(id=name, branch=branch, parent=parent, base=base, paths=_names(paths()))
         self._open[repo] = opened
         return opened
-
-    def _begin(self, repo: RepoRef, heads: Mapping[str, str]) -> str:
-        """The commit BASE points at, made in a repository that another made or a kill left."""
-        for commit in sorted(set(heads.values())):
-            found = self._api.commit(repo, commit)
-            if found is not None and is_seed(found):
-                self._api.set_branch(repo, BASE, commit)
-                return commit
-        if heads:
-            self._api.set_branch(repo, BASE, heads.get(DEFAULT) or min(heads.values()))
-        workspace = _fresh()
-        before = self._api.open_workspace(repo, workspace, BASE)
-        everything = map(PATH, self._trees.entries(repo, before))
-        self._api.remove(repo, workspace, topmost(everything, ()))
-        self._api.stage(repo, workspace, [(BASE_FILE, uuid.uuid4().bytes)])
-        return self._api.merge(
-            repo, workspace, BASE, message="Begin", author=SYNCD.name, email=SYNCD.email
-        )
 
     def _lay(self, repo: RepoRef, base: str, wanted: Groundwork) -> str:
         """Commit groundwork to WORK."""
         for removals, placeholders in ((wanted.removals, ()), ((), wanted.placeholders)):
             if not removals and not placeholders:
                 continue
-            workspace = _fresh()
+            workspace = fresh()
             self._api.open_workspace(repo, workspace, WORK)
             self._api.remove(repo, workspace, removals)
             if placeholders:
@@ -295,59 +270,6 @@ class Workspaces:
         workspace = self._open.pop(repo, None)
         if workspace is not None:
             self._api.delete_workspace(repo, workspace.id)
-
-    # --- repositories
-
-    def there(self, repo: RepoRef) -> bool:
-        """Whether the repository exists."""
-        if repo not in self._known and self._api.exists(repo):
-            self._known.add(repo)
-        return repo in self._known
-
-    def ensure(self, repo: RepoRef) -> None:
-        """Make the repository; what a killed process left in it is deleted."""
-        with self._alone(repo):
-            if repo in self._swept:
-                return
-            if not self.there(repo):
-                seed = (BASE_FILE, uuid.uuid4().hex.encode())
-                self._api.create(repo, seed, author=SYNCD.name, email=SYNCD.email)
-                self._known.add(repo)
-                self._api.set_branch(repo, BASE, self._api.branches(repo)[DEFAULT])
-                self._api.delete_branch(repo, DEFAULT)
-            for workspace in self._api.workspaces(repo):
-                if workspace.startswith(WORKSPACE):
-                    self._api.delete_workspace(repo, workspace)
-            self._swept.add(repo)
-
-    def base(self, repo: RepoRef) -> str | None:
-        """The commit BASE points at, where there is one."""
-        if repo not in self._bases:
-            base = self._api.branch(repo, BASE)
-            if base is None:
-                return None
-            self._bases[repo] = base
-        return self._bases[repo]
-
-    @contextmanager
-    def _alone(self, repo: RepoRef) -> Iterator[None]:
-        """The repository for this thread alone."""
-        with self._lock:
-            lock = self._locks.setdefault(repo, threading.RLock())
-        with lock:
-            yield
-
-
-def is_seed(found: Json) -> bool:
-    """Whether a commit is the one that a repository of ours was made with."""
-    return not found["parent_ids"] and (found["author"], found["email"]) == (
-        SYNCD.name,
-        SYNCD.email,
-    )
-
-
-def _fresh() -> str:
-    return f"{WORKSPACE}{uuid.uuid4().hex}"
 
 
 def _name(path: str, content: str) -> int:
