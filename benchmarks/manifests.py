@@ -262,9 +262,11 @@ def main() -> None:
         return
     report: dict[str, Any] = {"entries": options.entries}
     with tempfile.TemporaryDirectory() as name:
+        steps = [step for step in _STEPS if options.only in step]
         for kind in ("manifest", "changed", "references", "shuffled"):
-            _write(Path(name), options.entries, kind)
-        for step in (step for step in _STEPS if options.only in step):
+            if kind in {"manifest", "changed"} or any(kind in step for step in steps):
+                _write(Path(name), options.entries, kind)
+        for step in steps:
             answer = subprocess.run(  # noqa: S603 this very script
                 [sys.executable, __file__, "--step", step, "--folder", name],
                 check=True,
