@@ -74,7 +74,7 @@ def _entry(number: int, kind: str) -> str:
 
 
 def _write(folder: Path, entries: int, kind: str) -> None:
-    numbers = list(range(entries))
+    numbers = list(range(entries + entries // 100 * (kind == "grown")))
     if kind == "shuffled":
         random.Random(1).shuffle(numbers)  # noqa: S311 an order, not a secret
     with (folder / kind).open("w") as file:
@@ -231,9 +231,11 @@ _STEPS: dict[str, Callable[[Path], Work]] = {
     "replacement": _replaced,
     "learn and look up": _looked_up,
     "into a server": lambda folder: stores.server(folder, _plans(folder), again=False),
-    "one per cent into a server": lambda folder: stores.server(folder, _plans(folder), again=True),
+    "one per cent more into a server": lambda folder: stores.server(
+        folder, _plans(folder), again=True
+    ),
     "into a directory": lambda folder: stores.embedded(folder, _plans(folder), again=False),
-    "one per cent into a directory": lambda folder: stores.embedded(
+    "one per cent more into a directory": lambda folder: stores.embedded(
         folder, _plans(folder), again=True
     ),
 }
@@ -263,8 +265,8 @@ def main() -> None:
     report: dict[str, Any] = {"entries": options.entries}
     with tempfile.TemporaryDirectory() as name:
         steps = [step for step in _STEPS if options.only in step]
-        for kind in ("manifest", "changed", "references", "shuffled"):
-            if kind in {"manifest", "changed"} or any(kind in step for step in steps):
+        for kind in ("manifest", "changed", "grown", "references", "shuffled"):
+            if kind in {"manifest", "changed", "grown"} or any(kind in step for step in steps):
                 _write(Path(name), options.entries, kind)
         for step in steps:
             answer = subprocess.run(  # noqa: S603 this very script

@@ -88,7 +88,8 @@ class _Tree:
         self.rows = rows
         self.files: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         self.folders: dict[str, dict[str, None]] = defaultdict(dict)
-        for number, (path, _, _) in enumerate(rows):
+        self._hashes: dict[str, Any] = defaultdict(xxhash.xxh3_128)
+        for number, (path, content, _) in enumerate(rows):
             folder = path.rpartition("/")[0]
             if folder not in self.files:
                 inner = folder
@@ -97,12 +98,15 @@ class _Tree:
                     self.folders[outer][name] = None
                     inner = outer
             self.files[folder].append(number)
+            while folder:
+                self._hashes[folder].update(f"{path}\0{content}\0".encode())
+                folder = folder.rpartition("/")[0]
 
     def page(self, folder: str, page: int, size: int) -> Json:
         files, folders = self.files.get(folder, array("Q")), list(self.folders.get(folder, ()))
         begin = (page - 1) * size
         entries = [
-            {"filename": name, "is_dir": True, "hash": "0", "size": 0}
+            {"filename": name, "is_dir": True, "hash": self._hash(folder, name), "size": 0}
             for name in folders[begin : begin + size]
         ]
         for number in files[max(begin - len(folders), 0) : max(begin + size - len(folders), 0)]:
@@ -110,6 +114,9 @@ class _Tree:
             name = path.rpartition("/")[2]
             entries.append({"filename": name, "is_dir": False, "hash": hash_, "size": count})
         return {"entries": entries, "total_pages": -(-(len(files) + len(folders)) // size)}
+
+    def _hash(self, folder: str, name: str) -> str:
+        return str(self._hashes[f"{folder}/{name}".lstrip("/")].hexdigest())
 
 
 class _Server:

@@ -32,7 +32,7 @@ Plans = Callable[[str], TransferPlan]  # of a kind of manifest
 _DATA = [f"content {number}".encode() for number in range(2000)]
 _KNOWN_OF_256 = 8  # so many of 256 files have a known hash and are staged without their bytes
 _PATH: Callable[[PlannedEntry], str] = attrgetter("entry.path")
-_CHANGED = ArtifactRef.parse("team/proj/ds:v2")
+_NEXT = ArtifactRef.parse("team/proj/ds:v2")
 
 
 def _stored(data: bytes) -> StoredContent:
@@ -89,13 +89,13 @@ def _bring(store: ServerVersionStore, plan: TransferPlan, files: Iterable[_Small
 
 
 def _next(plans: Plans) -> TransferPlan:
-    """The version that changes one file of a hundred."""
-    plan = plans("changed")
-    return replace(plan, version=replace(plan.version, id="bmV4dA==", ref=_CHANGED))
+    """The version that has one file more for each hundred."""
+    plan = plans("grown")
+    return replace(plan, version=replace(plan.version, id="bmV4dA==", ref=_NEXT))
 
 
 def server(folder: Path, plans: Plans, *, again: bool) -> Work:
-    """A version into the server, or the next one, which changes one per cent.
+    """A version into the server, or the next one, which has one per cent more.
 
     Answers with the number of requests.
     """
@@ -114,13 +114,13 @@ def server(folder: Path, plans: Plans, *, again: bool) -> Work:
         commit(store, plan, _own, run=None)
         return {"bringing": brought - begin, "committing": double.requests - brought}
 
-    changed = _next(plans)
+    grown = _next(plans)
     _bring(store, plan, _fresh(plan, None, known=True))
-    _bring(store, plan, _fresh(changed, plan, known=True))
+    _bring(store, plan, _fresh(grown, plan, known=True))
     if not again:
         return lambda: put(plan, None)
     put(plan, None)
-    return lambda: put(changed, plan)
+    return lambda: put(grown, plan)
 
 
 def embedded(folder: Path, plans: Plans, *, again: bool) -> Work:
@@ -148,8 +148,8 @@ def embedded(folder: Path, plans: Plans, *, again: bool) -> Work:
     if not again:
         return lambda: put(plan)
     put(plan)
-    changed = _next(plans)
-    return lambda: put(changed)
+    grown = _next(plans)
+    return lambda: put(grown)
 
 
 def peak() -> float:

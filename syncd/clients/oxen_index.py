@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -113,23 +114,34 @@ class CommitIndex:
     def find(self, path: str) -> IndexEntry | None:
         """The file at a path, or None; constant memory, logarithmic time."""
         key = path.encode(errors="surrogatepass") + b"\t"
+        begin = self._seek(key)
+        line = self._map[begin : self._map.find(b"\n", begin)]
+        return _entry(line) if line.startswith(key) else None
+
+    def below(self, prefix: str) -> Iterator[IndexEntry]:
+        """The files whose paths begin so."""
+        begin = self._seek(prefix.encode(errors="surrogatepass"))
+        return takewhile(lambda entry: entry.path.startswith(prefix), self._entries(begin))
+
+    def _seek(self, key: bytes) -> int:
+        """Where the first line begins that does not sort before a key."""
         low, high = self._start, self._end
         while low < high:
             middle = (low + high) // 2
-            begin = self._map.rfind(b"\n", self._start - 1, middle) + 1
             end = self._map.find(b"\n", middle)
-            line = self._map[begin:end]
-            if line.startswith(key):
-                return _entry(line)
-            if line < key:
+            begin = self._map.rfind(b"\n", self._start - 1, middle) + 1
+            if self._map[begin:end] < key:
                 low = end + 1
             else:
                 high = begin
-        return None
+        return low
 
     def __iter__(self) -> Iterator[IndexEntry]:
+        return self._entries(self._start)
+
+    def _entries(self, begin: int) -> Iterator[IndexEntry]:
         rest = b""
-        for piece in self._pieces(self._start):
+        for piece in self._pieces(begin):
             lines = (rest + piece).split(b"\n")
             rest = lines.pop()
             yield from map(_entry, lines)

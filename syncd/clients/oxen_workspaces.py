@@ -154,7 +154,7 @@ class Workspaces:
             workspace = self._reopen(repo, branch, paths, unchanged=unchanged)
             self._stage(repo, workspace, tree)
         made = self._merge(repo, workspace.id, workspace.base, message, author)
-        self._trees.fetch(repo, made)
+        self._trees.fetch(repo, made, like=workspace.base)
         for old, new in paired(self._trees.entries(repo, made), tree, PATH, PATH):
             if old != new:
                 wrong = old or new
@@ -240,7 +240,9 @@ class Workspaces:
             if placeholders:
                 data = uuid.uuid4().bytes
                 self._api.stage(repo, workspace, [(path, data) for path in placeholders])
-            base = self._merge(repo, workspace, base, f"Make folders\n\n{workspace}", SYNCD)
+            made = self._merge(repo, workspace, base, f"Make folders\n\n{workspace}", SYNCD)
+            self._trees.fetch(repo, made, like=base)
+            base = made
         return base
 
     def _merge(self, repo: RepoRef, workspace: str, base: str, message: str, author: Author) -> str:
