@@ -23,7 +23,7 @@ from syncd.refs import RepoRef
 OLDEST = (0, 65)  # earlier servers take uploads over other routes
 ABSENT = "f" * 32  # no content's hash: asking for it makes the answer a list, never the bytes
 HASHES_A_REQUEST = 5000
-DIR_PAGE = 2000  # entries, of about 800 bytes each
+DIR_PAGE = 10_000  # entries, of about 800 bytes each; the server reads the whole folder for each
 REMOVALS_A_REQUEST = 500  # some 2 ms each
 _GZIP = {"Content-Type": "application/gzip"}
 _BYTES = {"Content-Type": "application/octet-stream"}

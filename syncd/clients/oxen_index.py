@@ -93,7 +93,11 @@ class CommitIndex:
         if not 0 < self._start <= self._end or self._map[-1:] != b"\n":
             self._close()
             raise self._damaged()
-        self.header: dict[str, Any] = json.loads(self._map[: self._start])
+        try:
+            self.header: dict[str, Any] = json.loads(self._map[: self._start])
+        except ValueError as error:
+            self._close()
+            raise self._damaged() from error
 
     def _damaged(self) -> PermanentError:
         return PermanentError(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from syncd.blocks import Builder
@@ -116,14 +116,11 @@ class TreeCache:
 @contextmanager
 def _sound(index: RepoIndex, commit: str | None) -> Iterator[CommitIndex | None]:
     """The tree of a commit as it was listed; None where it was not, or is damaged."""
-    try:
-        found = index.open(commit) if commit else None
-        if found is not None:
-            found.check()
-    except PermanentError:
-        found = None
-    if found is None:
-        yield None
-    else:
-        with found:
-            yield found
+    with ExitStack() as stack:
+        try:
+            found = index.open(commit) if commit else None
+            if found is not None:
+                stack.enter_context(found).check()
+        except PermanentError:
+            found = None
+        yield found
