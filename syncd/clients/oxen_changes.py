@@ -9,14 +9,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from operator import attrgetter
 
 from syncd.blocks import paired
 from syncd.clients.oxen_index import IndexEntry
-from syncd.clients.oxen_paths import parents
+from syncd.clients.oxen_paths import escaped, parents
 from syncd.clients.protocols import TreeEntry
 
-KEPT, ADDED, MODIFIED = range(3)  # what a byte of `Changes.kinds` says
+KEPT, ADDED, MODIFIED, LATER = range(4)  # what a byte of `Changes.kinds` says
+_PASSED = bytes([KEPT, KEPT, KEPT, LATER, *range(4, 256)])
+_COMING = bytes([KEPT, LATER, KEPT, LATER, *range(4, 256)])
+ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
+ONE_BY_ONE_ENTRIES = 400_000  # ...and 5 us for each file of the folder: this many take 2 s
 # Seconds tried on two cores (oxenai 0.65.1). They only choose between two ways to the same tree.
 REMOVE_SECONDS = 0.005
 REMOVE_SECONDS_PER_ENTRY = 4e-6  # of the folder, which is read each time
@@ -33,7 +39,8 @@ class Changes:
 
     Args:
         kinds: a byte for each file of the new tree: KEPT, ADDED (staged as new: files that are, and
-            some that are not, see `changes`), or MODIFIED (other content than before).
+            some that are not, see `changes`), MODIFIED (other content than before), or LATER (not
+            yet in the tree, see `parts`).
         folders: the folders of the new tree.
         removals: files, and whole folders, of the old tree to remove; none for a rebuild.
         rebuild: removing so much is slower than removing all and adding all of the new tree.
@@ -52,9 +59,36 @@ class Changes:
         """The entries of the new tree that are staged."""
         return iter(entries) if self.rebuild else self.chosen(entries, ADDED, MODIFIED)
 
+    def singly(self, entries: Iterable[IndexEntry]) -> list[IndexEntry]:
+        """Those that have changed, when they are few: each is compared with the commit."""
+        count = self.kinds.count(MODIFIED)
+        few = count <= ONE_BY_ONE and count * len(self.kinds) <= ONE_BY_ONE_ENTRIES
+        if self.rebuild or not few:
+            return []
+        return [e for e in self.chosen(entries, MODIFIED) if escaped(e.path) == e.path]
+
     def left(self, entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
-        """Those that are not."""
+        """Those that are not, and stay."""
         return iter(()) if self.rebuild else self.chosen(entries, KEPT)
+
+    def parts(self, size: int) -> list[Callable[[], Changes]]:
+        """The same in steps that stage so many files each; one step when anything is removed.
+
+        What is removed from a folder must go together with what is staged in it ("node names").
+        """
+        staged = len(self.kinds) - self.kinds.count(KEPT)
+        if self.removals or self.rebuild or staged <= size:
+            return [lambda: self]
+        ends: list[int] = [0]
+        for number, position in enumerate((n for n, kind in enumerate(self.kinds) if kind), 1):
+            if number % size == 0 or number == staged:
+                ends.append(position + 1)
+
+        def part(begin: int, end: int) -> Changes:
+            kinds = self.kinds[:begin].translate(_PASSED) + self.kinds[begin:end]
+            return replace(self, kinds=kinds + self.kinds[end:].translate(_COMING))
+
+        return [partial(part, *bounds) for bounds in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,20 +20,19 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients import oxen_proof, oxen_recovery
-from syncd.clients.oxen_changes import MODIFIED, Changes, changes, scaffold, timed
+from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
 from syncd.clients.oxen_lock import exclusive
-from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree
+from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped
 from syncd.clients.oxen_proof import CHUNK
-from syncd.clients.oxen_repo import Checkpoint, OxenRepository, escaped
+from syncd.clients.oxen_repo import Checkpoint, OxenRepository
 from syncd.clients.oxen_times import content_times
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 
-ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
-ONE_BY_ONE_ENTRIES = 400_000  # ...and 5 us for each file of the folder: this many take 2 s
+STAGED_AT_ONCE = 50_000  # files; liboxen takes some 1.3 KB of memory for each
 
 
 def _nothing(point: str) -> None:
@@ -45,11 +44,15 @@ class EmbeddedVersionStore:
 
     Args:
         root: the directory; `{root}/{namespace}/{repo}` are the repositories.
+        at_once: files that one commit stages.
         checkpoint: called with a name at each step of a write, for tests that kill the process.
     """
 
-    def __init__(self, root: Path, *, checkpoint: Checkpoint = _nothing) -> None:
+    def __init__(
+        self, root: Path, *, at_once: int = STAGED_AT_ONCE, checkpoint: Checkpoint = _nothing
+    ) -> None:
         self._root = root.absolute()
+        self._at_once = at_once
         self._checkpoint = checkpoint
 
     # --- contents
@@ -123,7 +126,8 @@ class EmbeddedVersionStore:
         """See `VersionStore.commit`; a branch that does not exist begins without a parent.
 
         When the tree needs folders that the parent lacks, a commit that makes them comes in between
-        (`oxen_repo`, "node names"); no branch ever points at it.
+        (`oxen_repo`, "node names"). What stages very many files is done in parts, a commit each,
+        because liboxen holds in memory what it commits. No branch ever points at such a commit.
 
         Raises:
             InvalidNameError: when Oxen cannot hold a path, or not under that branch name.
@@ -189,32 +193,40 @@ class EmbeddedVersionStore:
             index.write_pending(header, timed(before, tree, plan.kinds, content_times()))
         self._checkpoint("commit.pending")
         with CommitIndex(index.pending) as entries:
-            opened.set_head(parent or NOWHERE)
-            self._stage(opened, plan, entries)
-            made = opened.commit(message, author)
-            if problems := oxen_proof.staged(opened, made, plan, entries):
-                raise VerificationError(f"Oxen made another tree of {index.repo}: {problems[0]}")
+            *parts, last = plan.parts(self._at_once)
+            for number, part in enumerate(parts, 1):
+                said = f"Part {number} of {len(parts) + 1}\n\n{uuid.uuid4().hex}"
+                parent = self._commit(opened, parent, part(), entries, said, author)
+            if parts:
+                index.write_pending({**header, "parents": [parent]}, entries)
+            made = self._commit(opened, parent, last(), entries, message, author)
         self._checkpoint("commit.proved")
         index.adopt_pending(made)
         self._checkpoint("commit.indexed")
         return made
 
-    def _stage(self, opened: OxenRepository, plan: Changes, entries: Iterable[IndexEntry]) -> None:
-        """Stage what a tree has anew."""
-        count = plan.kinds.count(MODIFIED)
-        few = (
-            not plan.rebuild
-            and count <= ONE_BY_ONE
-            and count * len(plan.kinds) <= ONE_BY_ONE_ENTRIES
-        )
-        modified = plan.chosen(entries, MODIFIED) if few else ()
-        singly = [entry for entry in modified if escaped(entry.path) == entry.path]
+    @staticmethod
+    def _commit(  # noqa: PLR0917
+        opened: OxenRepository,
+        parent: str | None,
+        step: Changes,
+        entries: Iterable[IndexEntry],
+        message: str,
+        author: Author,
+    ) -> str:
+        """Stage what a step has, commit it, and prove that."""
+        opened.set_head(parent or NOWHERE)
+        singly = step.singly(entries)
         paths = {entry.path for entry in singly}
         opened.stage(
-            ["*"] if plan.rebuild else [escaped(path) for path in plan.removals],
+            ["*"] if step.rebuild else [escaped(path) for path in step.removals],
             singly,
-            (entry for entry in plan.staged(entries) if entry.path not in paths),
+            (entry for entry in step.staged(entries) if entry.path not in paths),
         )
+        made = opened.commit(message, author)
+        if problems := oxen_proof.staged(opened, made, step, entries):
+            raise VerificationError(f"Oxen made another tree of {opened.index.repo}: {problems[0]}")
+        return made
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
         """See `VersionStore.resolve`."""

@@ -114,6 +114,11 @@ def parents(path: str) -> Iterator[str]:
         yield path
 
 
+def escaped(path: str) -> str:
+    """A path as a pattern of liboxen's that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)
+
+
 def check_branch(name: str) -> str:
     """A branch name that liboxen takes (`core/refs/ref_manager.rs`) and HEAD can tell from an id.
 

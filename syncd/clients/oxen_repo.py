@@ -47,7 +47,7 @@ from typing import Any, Protocol, cast
 
 from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
 from syncd.clients.oxen_lock import in_use
-from syncd.clients.oxen_paths import NOWHERE, parents
+from syncd.clients.oxen_paths import NOWHERE, escaped, parents
 from syncd.clients.protocols import Author, Commit
 from syncd.errors import PermanentError
 from syncd.refs import CommitRef
@@ -337,8 +337,3 @@ class OxenRepository:
                 yield name, path
                 path.unlink()
         self.clear()
-
-
-def escaped(path: str) -> str:
-    """A path as a pattern that matches it alone."""
-    return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)

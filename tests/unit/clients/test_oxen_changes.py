@@ -126,6 +126,26 @@ def test_a_folder_that_only_loses_files_gets_its_smallest_staged() -> None:
     assert list(found.kinds) == [ADDED, KEPT, KEPT]
 
 
+def test_parts_stage_everything_once() -> None:
+    """A file is left out until its part has come, and left alone afterwards."""
+    names = "abcdefgh"
+    old = [IndexEntry(path=path, hash="1" * 32, size=1) for path in "bdf"]
+    new = [TreeEntry(path=path, hash=("2" if path in "df" else "1") * 32, size=1) for path in names]
+    found = changes(old, new)
+    entries = list(timed(old, new, found.kinds, content_times()))
+
+    parts = [part() for part in found.parts(3)]
+
+    assert [
+        (
+            "".join(entry.path for entry in part.staged(entries)),
+            "".join(entry.path for entry in part.left(entries)),
+        )
+        for part in parts
+    ] == [("acd", "bf"), ("efg", "abcd"), ("h", "abcdefg")]
+    assert [len(changes(old, new[:2]).parts(1)), len(found.parts(7))] == [1, 1]
+
+
 def test_what_is_left_of_a_rebuild_is_nothing() -> None:
     """Then everything is staged, and nothing is removed one by one."""
     old = [IndexEntry(path=f"{number:05}", hash="1" * 32, size=1) for number in range(5000)]
