@@ -262,7 +262,7 @@ class EmbeddedVersionStore:
         if not index.holds(commit.commit):
             yield f"{commit} does not exist"
             return
-        with self._opened(index) as opened, self._opened_index(opened, commit.commit) as entries:
+        with self._opened(index) as opened, oxen_recovery.indexed(opened, commit.commit) as entries:
             selected = None if paths is None else frozenset(paths)
             problems = oxen_proof.complete(opened, commit.commit, entries, selected)
         yield from problems
@@ -337,18 +337,8 @@ class EmbeddedVersionStore:
         if commit is None:
             yield ()
         else:
-            with self._opened_index(opened, commit) as index:
+            with oxen_recovery.indexed(opened, commit) as index:
                 yield index
-
-    @contextmanager
-    def _opened_index(self, opened: OxenRepository, commit: str) -> Iterator[CommitIndex]:
-        """The same with the repository open."""
-        found = opened.index.open(commit)
-        if found is None:
-            oxen_recovery.rebuild(opened, commit)
-            found = CommitIndex(opened.index.index_path(commit))
-        with found:
-            yield found
 
 
 @contextmanager
