@@ -23,6 +23,8 @@ from typing import Any, cast
 import oxen  # type: ignore[import-untyped]
 import wandb
 
+from benchmarks import stores
+from benchmarks.stores import peak
 from syncd import workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Catalog
@@ -72,7 +74,7 @@ def _entry(number: int, kind: str) -> str:
 
 
 def _write(folder: Path, entries: int, kind: str) -> None:
-    numbers = list(range(entries))
+    numbers = list(range(entries + entries // 100 * (kind == "grown")))
     if kind == "shuffled":
         random.Random(1).shuffle(numbers)  # noqa: S311 an order, not a secret
     with (folder / kind).open("w") as file:
@@ -228,20 +230,26 @@ _STEPS: dict[str, Callable[[Path], Work]] = {
     "verify": _verified,
     "replacement": _replaced,
     "learn and look up": _looked_up,
+    "into a server": lambda folder: stores.server(folder, _plans(folder), again=False),
+    "one per cent more into a server": lambda folder: stores.server(
+        folder, _plans(folder), again=True
+    ),
+    "into a directory": lambda folder: stores.embedded(folder, _plans(folder), again=False),
+    "one per cent more into a directory": lambda folder: stores.embedded(
+        folder, _plans(folder), again=True
+    ),
 }
 
 
-def _peak() -> float:
-    """The peak memory of this process, in MiB."""
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in text.splitlines() if line.startswith("VmHWM"))
-    return round(int(line.split()[1]) / 1024, 1)
+def _plans(folder: Path) -> Callable[[str], TransferPlan]:
+    return lambda kind: _planned(folder, kind)
 
 
 def main() -> None:
     """Run every step, or the one of this process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=200_000)
+    parser.add_argument("--only", help="steps whose names hold this", default="")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -250,20 +258,23 @@ def main() -> None:
         begin = time.monotonic()
         held = work()
         seconds = round(time.monotonic() - begin, 2)
-        print(json.dumps({"seconds": seconds, "peak_mib": _peak()}))  # noqa: T201
+        more = held if isinstance(held, dict) else {}
+        print(json.dumps({"seconds": seconds, "peak_mib": peak()} | more))  # noqa: T201
         del held
         return
     report: dict[str, Any] = {"entries": options.entries}
     with tempfile.TemporaryDirectory() as name:
-        for kind in ("manifest", "changed", "references", "shuffled"):
-            _write(Path(name), options.entries, kind)
-        for step in _STEPS:
+        steps = [step for step in _STEPS if options.only in step]
+        for kind in ("manifest", "changed", "grown", "references", "shuffled"):
+            if kind in {"manifest", "changed", "grown"} or any(kind in step for step in steps):
+                _write(Path(name), options.entries, kind)
+        for step in steps:
             answer = subprocess.run(  # noqa: S603 this very script
                 [sys.executable, __file__, "--step", step, "--folder", name],
                 check=True,
-                capture_output=True,
+                stdout=subprocess.PIPE,
             )
-            report[step] = json.loads(answer.stdout)
+            report[step] = json.loads(answer.stdout.splitlines()[-1])  # liboxen prints, too
     print(json.dumps(report))  # noqa: T201
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import marshal
 import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -156,6 +157,28 @@ class Builder:
         for start in range(0, end, BLOCK):
             run.append(rows[start : min(start + BLOCK, end)])
         self._waiting = rows[end:]
+
+
+class Marks:
+    """Which 64-bit numbers were given; 8 bytes each.
+
+    Args:
+        numbers: in any order; one that comes twice counts once.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        waiting = [array("Q") for _ in range(256)]  # sorted one after the other, in little memory
+        for number in numbers:
+            waiting[number >> 56].append(number)
+        self._sorted = [array("Q", sorted(set(part))) for part in waiting]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sorted))
+
+    def __contains__(self, number: int) -> bool:
+        part = self._sorted[number >> 56]
+        place = bisect_left(part, number)
+        return place < len(part) and part[place] == number
 
 
 class _Run:

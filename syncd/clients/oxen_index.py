@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +44,7 @@ INDEX_DIR = ".syncd"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _SUM = b"\x00"  # begins the last line of an index; no path can
+_PIECE = 1 << 20  # bytes that are read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +82,22 @@ class CommitIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise self._damaged() from error
+        self._file = path.open("rb")
+        try:
+            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            self._file.close()
+            raise self._damaged() from error
         self._start = self._map.find(b"\n") + 1
         self._end = self._map.rfind(b"\n" + _SUM) + 1
         if not 0 < self._start <= self._end or self._map[-1:] != b"\n":
-            self._map.close()
+            self._close()
             raise self._damaged()
-        self.header: dict[str, Any] = json.loads(self._map[: self._start])
+        try:
+            self.header: dict[str, Any] = json.loads(self._map[: self._start])
+        except ValueError as error:
+            self._close()
+            raise self._damaged() from error
 
     def _damaged(self) -> PermanentError:
         return PermanentError(
@@ -111,26 +118,37 @@ class CommitIndex:
     def find(self, path: str) -> IndexEntry | None:
         """The file at a path, or None; constant memory, logarithmic time."""
         key = path.encode(errors="surrogatepass") + b"\t"
+        begin = self._seek(key)
+        line = self._map[begin : self._map.find(b"\n", begin)]
+        return _entry(line) if line.startswith(key) else None
+
+    def below(self, prefix: str) -> Iterator[IndexEntry]:
+        """The files whose paths begin so."""
+        begin = self._seek(prefix.encode(errors="surrogatepass"))
+        return takewhile(lambda entry: entry.path.startswith(prefix), self._entries(begin))
+
+    def _seek(self, key: bytes) -> int:
+        """Where the first line begins that does not sort before a key."""
         low, high = self._start, self._end
         while low < high:
             middle = (low + high) // 2
-            begin = self._map.rfind(b"\n", self._start - 1, middle) + 1
             end = self._map.find(b"\n", middle)
-            line = self._map[begin:end]
-            if line.startswith(key):
-                return _entry(line)
-            if line < key:
+            begin = self._map.rfind(b"\n", self._start - 1, middle) + 1
+            if self._map[begin:end] < key:
                 low = end + 1
             else:
                 high = begin
-        return None
+        return low
 
     def __iter__(self) -> Iterator[IndexEntry]:
-        position = self._start
-        while position < self._end:
-            end = self._map.find(b"\n", position)
-            yield _entry(self._map[position:end])
-            position = end + 1
+        return self._entries(self._start)
+
+    def _entries(self, begin: int) -> Iterator[IndexEntry]:
+        rest = b""
+        for piece in self._pieces(begin):
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            yield from map(_entry, lines)
 
     def check(self) -> None:
         """Read all of it.
@@ -139,10 +157,23 @@ class CommitIndex:
             PermanentError: when it is not what was written.
         """
         digest = xxhash.xxh3_128()
-        for begin in range(0, self._end, 1 << 20):
-            digest.update(self._map[begin : min(begin + (1 << 20), self._end)])
+        for piece in self._pieces(0):
+            digest.update(piece)
         if self._map[self._end + 1 : -1] != digest.hexdigest().encode():
             raise self._damaged()
+
+    def _pieces(self, begin: int) -> Iterator[bytes]:
+        """The file from a byte on, without its last line; read, not mapped: it may be large."""
+        while begin < self._end:
+            piece = os.pread(self._file.fileno(), min(_PIECE, self._end - begin), begin)
+            if not piece:
+                raise self._damaged()
+            begin += len(piece)
+            yield piece
+
+    def _close(self) -> None:
+        self._map.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +184,7 @@ class CommitIndex:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._map.close()
+        self._close()
 
 
 def _entry(line: bytes) -> IndexEntry:

@@ -20,24 +20,19 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients import oxen_proof, oxen_recovery
-from syncd.clients.oxen_changes import changes, scaffold
+from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
 from syncd.clients.oxen_lock import exclusive
-from syncd.clients.oxen_paths import NOWHERE, check_branch, checked_tree
+from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped
 from syncd.clients.oxen_proof import CHUNK
-from syncd.clients.oxen_repo import (
-    Checkpoint,
-    OxenRepository,
-    escaped,
-    unique_time,
-)
+from syncd.clients.oxen_repo import Checkpoint, OxenRepository
+from syncd.clients.oxen_times import content_times
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 
-ONE_BY_ONE = 200  # modified files to stage singly, some 5 ms each...
-ONE_BY_ONE_ENTRIES = 400_000  # ...and 5 us for each file of the folder: this many take 2 s
+STAGED_AT_ONCE = 50_000  # files; liboxen takes some 1.3 KB of memory for each
 
 
 def _nothing(point: str) -> None:
@@ -49,11 +44,15 @@ class EmbeddedVersionStore:
 
     Args:
         root: the directory; `{root}/{namespace}/{repo}` are the repositories.
+        at_once: files that one commit stages.
         checkpoint: called with a name at each step of a write, for tests that kill the process.
     """
 
-    def __init__(self, root: Path, *, checkpoint: Checkpoint = _nothing) -> None:
+    def __init__(
+        self, root: Path, *, at_once: int = STAGED_AT_ONCE, checkpoint: Checkpoint = _nothing
+    ) -> None:
         self._root = root.absolute()
+        self._at_once = at_once
         self._checkpoint = checkpoint
 
     # --- contents
@@ -127,7 +126,8 @@ class EmbeddedVersionStore:
         """See `VersionStore.commit`; a branch that does not exist begins without a parent.
 
         When the tree needs folders that the parent lacks, a commit that makes them comes in between
-        (`oxen_repo`, "node names"); no branch ever points at it.
+        (`oxen_repo`, "node names"). What stages very many files is done in parts, a commit each,
+        because liboxen holds in memory what it commits. No branch ever points at such a commit.
 
         Raises:
             InvalidNameError: when Oxen cannot hold a path, or not under that branch name.
@@ -136,15 +136,15 @@ class EmbeddedVersionStore:
             VerificationError: when liboxen made another tree; the branch is left as it was.
         """
         check_branch(branch)
-        entries = checked_tree(tree)
+        check_tree(tree)
         index = RepoIndex(self._root, repo)
         with self._opened(index) as opened:
-            oxen_proof.check_contents(index, entries)
+            oxen_proof.check_contents(index, tree)
             heads = opened.branches()
             parent = heads.get(branch)
             if index.has_commits():  # else there is nothing a new folder could clash with
-                parent = self._scaffolded(opened, parent, entries, author)
-            made = self._make(opened, parent, entries, message, author)
+                parent = self._scaffolded(opened, parent, tree, author)
+            made = self._make(opened, parent, tree, message, author)
             oxen_recovery.move(opened, heads, {branch: made})
         return CommitRef(repo=repo, commit=made)
 
@@ -152,7 +152,7 @@ class EmbeddedVersionStore:
         self,
         opened: OxenRepository,
         parent: str | None,
-        entries: Sequence[TreeEntry],
+        entries: Iterable[TreeEntry],
         author: Author,
     ) -> str | None:
         """The parent, or a commit on it that has every folder of the tree (`scaffold`).
@@ -163,26 +163,24 @@ class EmbeddedVersionStore:
         data = uuid.uuid4().bytes
         content = StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
         placeholder = TreeEntry(path=name, hash=content.hash, size=content.size)
+        message = f"Make folders\n\nOxen needs them before they are filled: {name}"
         with self._before(opened, parent) as before:
             tree = scaffold(before, entries, placeholder)
-        if tree is None:
-            return parent
-        self.put(opened.index.repo, [data])
-        message = f"Make folders\n\nOxen needs them before they are filled: {name}"
-        return self._make(opened, parent, tree, message, author)
+            if tree is None:
+                return parent
+            self.put(opened.index.repo, [data])
+            return self._make(opened, parent, tree, message, author)
 
     def _make(
         self,
         opened: OxenRepository,
         parent: str | None,
-        tree: Sequence[TreeEntry],
+        tree: Iterable[TreeEntry],
         message: str,
         author: Author,
     ) -> str:
-        """Make a commit on no branch, and its index."""
+        """Make a commit on no branch, and its index, which is there first and tells the tree."""
         index = opened.index
-        with self._before(opened, parent) as before:
-            plan = changes(before, tree, unique_time)
         header = {
             "message": message,
             "author": author.name,
@@ -190,31 +188,44 @@ class EmbeddedVersionStore:
             "parents": [parent] if parent else [],
         }
         sync(index.oxen)
-        index.write_pending(header, plan.entries)
+        with self._before(opened, parent) as before:
+            plan = changes(before, tree)
+            index.write_pending(header, timed(before, tree, plan.kinds, content_times()))
         self._checkpoint("commit.pending")
-        few = (
-            not plan.rebuild
-            and len(plan.modified) <= ONE_BY_ONE
-            and len(plan.modified) * len(plan.entries) <= ONE_BY_ONE_ENTRIES
-        )
-        singly = [
-            entry
-            for entry in plan.entries
-            if few and entry.path in plan.modified and escaped(entry.path) == entry.path
-        ]
-        bulk = plan.added | plan.modified.difference(entry.path for entry in singly)
-        opened.set_head(parent or NOWHERE)
-        opened.stage(
-            ["*"] if plan.rebuild else [escaped(path) for path in plan.removals],
-            singly,
-            (entry for entry in plan.entries if plan.rebuild or entry.path in bulk),
-        )
-        made = opened.commit(message, author)
-        if problems := oxen_proof.staged(opened, made, plan):
-            raise VerificationError(f"Oxen made another tree of {index.repo}: {problems[0]}")
+        with CommitIndex(index.pending) as entries:
+            *parts, last = plan.parts(self._at_once)
+            for number, part in enumerate(parts, 1):
+                said = f"Part {number} of {len(parts) + 1}\n\n{uuid.uuid4().hex}"
+                parent = self._commit(opened, parent, part(), entries, said, author)
+            if parts:
+                index.write_pending({**header, "parents": [parent]}, entries)
+            made = self._commit(opened, parent, last(), entries, message, author)
         self._checkpoint("commit.proved")
         index.adopt_pending(made)
         self._checkpoint("commit.indexed")
+        return made
+
+    @staticmethod
+    def _commit(  # noqa: PLR0917
+        opened: OxenRepository,
+        parent: str | None,
+        step: Changes,
+        entries: Iterable[IndexEntry],
+        message: str,
+        author: Author,
+    ) -> str:
+        """Stage what a step has, commit it, and prove that."""
+        opened.set_head(parent or NOWHERE)
+        singly = step.singly(entries)
+        paths = {entry.path for entry in singly}
+        opened.stage(
+            ["*"] if step.rebuild else [escaped(path) for path in step.removals],
+            singly,
+            (entry for entry in step.staged(entries) if entry.path not in paths),
+        )
+        made = opened.commit(message, author)
+        if problems := oxen_proof.staged(opened, made, step, entries):
+            raise VerificationError(f"Oxen made another tree of {opened.index.repo}: {problems[0]}")
         return made
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
@@ -251,7 +262,7 @@ class EmbeddedVersionStore:
         if not index.holds(commit.commit):
             yield f"{commit} does not exist"
             return
-        with self._opened(index) as opened, self._opened_index(opened, commit.commit) as entries:
+        with self._opened(index) as opened, oxen_recovery.indexed(opened, commit.commit) as entries:
             selected = None if paths is None else frozenset(paths)
             problems = oxen_proof.complete(opened, commit.commit, entries, selected)
         yield from problems
@@ -326,18 +337,8 @@ class EmbeddedVersionStore:
         if commit is None:
             yield ()
         else:
-            with self._opened_index(opened, commit) as index:
+            with oxen_recovery.indexed(opened, commit) as index:
                 yield index
-
-    @contextmanager
-    def _opened_index(self, opened: OxenRepository, commit: str) -> Iterator[CommitIndex]:
-        """The same with the repository open."""
-        found = opened.index.open(commit)
-        if found is None:
-            oxen_recovery.rebuild(opened, commit)
-            found = CommitIndex(opened.index.index_path(commit))
-        with found:
-            yield found
 
 
 @contextmanager

@@ -14,6 +14,17 @@ MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a 
 SHOWN = 80  # characters of a path in a message
 NOWHERE = "syncd-no-branch"  # what HEAD names while files are staged, never a branch
 _HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
+PLAIN_LENGTH = 2000  # bytes, within any limit of a tree's
+_PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,199}"
+_PLAIN = re.compile(f"(?:{_PLAIN_NAME}/)*+{_PLAIN_NAME}")
+
+
+def plain(path: str) -> bool:
+    """Whether nothing in a path is read in a way of its own by Oxen or a file system: most are so.
+
+    A quick answer for millions; of a path that is not plain, `unsupported_path` knows more.
+    """
+    return len(path) <= PLAIN_LENGTH and _PLAIN.fullmatch(path) is not None
 
 
 def unsupported_path(path: str) -> str | None:
@@ -44,32 +55,56 @@ def unsupported_path(path: str) -> str | None:
     return None
 
 
-def checked_tree(tree: Iterable[TreeEntry]) -> list[TreeEntry]:
-    """The entries of a tree that Oxen can hold, sorted by path.
+def check_tree(tree: Iterable[TreeEntry]) -> None:
+    """See that Oxen can hold a tree; it is gone through once, and nothing of it is kept.
+
+    Args:
+        tree: the entries, sorted by path.
 
     Raises:
         InvalidNameError: for a path that Oxen cannot hold (see `unsupported_path`) or a malformed
             hash or size.
-        PermanentError: when a path occurs twice, or is a file and a folder at once.
+        PermanentError: when a path occurs twice, is a file and a folder at once, or when the
+            entries are not sorted.
     """
-    entries = sorted(tree, key=lambda entry: entry.path)
-    folders: set[str] = set()
-    previous = None
-    for entry in entries:
-        if reason := unsupported_path(entry.path):
+    for path in files_and_folders(_checked(tree)):
+        raise PermanentError(f"path {path!r} is a file and a folder in one tree")
+
+
+def _checked(tree: Iterable[TreeEntry]) -> Iterator[str]:
+    """The paths of a tree, each seen to be good, and to follow the one before."""
+    previous = ""
+    for entry in tree:
+        path = entry.path
+        if not plain(path) and (reason := unsupported_path(path)):
             raise InvalidNameError(
                 reason, hint="Keep this file in W&B: exclude it from what is moved."
             )
         if not HASH.fullmatch(entry.hash) or entry.hash[0] == "0" or entry.size < 0:
-            raise InvalidNameError(f"path {entry.path!r} has no valid hash and size")
-        if entry.path == previous:
-            raise PermanentError(f"path {entry.path!r} occurs twice in one tree")
-        previous = entry.path
-        folders.update(parents(entry.path))
-    for entry in entries:
-        if entry.path in folders:
-            raise PermanentError(f"path {entry.path!r} is a file and a folder in one tree")
-    return entries
+            raise InvalidNameError(f"path {path!r} has no valid hash and size")
+        if path == previous:
+            raise PermanentError(f"path {path!r} occurs twice in one tree")
+        if path < previous:
+            raise PermanentError(f"the tree is not sorted: {path!r} follows {previous!r}")
+        previous = path
+        yield path
+
+
+def files_and_folders(paths: Iterable[str]) -> Iterator[str]:
+    """Paths of files that are folders, too: `a` beside `a/b`; once for each file below.
+
+    Args:
+        paths: sorted. Then only paths that begin with `a` stand between the two, and no more is
+            remembered than the paths that the current one begins with.
+    """
+    begun: list[str] = []
+    for path in paths:
+        while begun and not path.startswith(begun[-1]):
+            begun.pop()
+        for shorter in begun:
+            if path[len(shorter)] == "/":
+                yield shorter
+        begun.append(path)
 
 
 def parents(path: str) -> Iterator[str]:
@@ -77,6 +112,11 @@ def parents(path: str) -> Iterator[str]:
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def escaped(path: str) -> str:
+    """A path as a pattern of liboxen's that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)
 
 
 def check_branch(name: str) -> str:

@@ -4,7 +4,7 @@ Contents are hard-linked into the work tree and liboxen compares it with the com
 It hashes a file only when its modification time differs from the one it was staged with, so:
 
 - with the recorded times the paths are proved, and that each was staged with its content, without
-  reading any: each time was given to one content only (`oxen_repo.unique_time`);
+  reading any: each time was given to one content only (`oxen_times.content_times`);
 - with fresh times liboxen reads every byte and compares the hash with its tree.
 """
 
@@ -16,10 +16,11 @@ from pathlib import Path
 
 import xxhash
 
-from syncd.clients.oxen_changes import Changes, expected_missing
+from syncd.clients.oxen_changes import PATH, Changes, topmost
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.oxen_paths import parents
-from syncd.clients.oxen_repo import Difference, OxenRepository, unique_time
+from syncd.clients.oxen_repo import Difference, OxenRepository
+from syncd.clients.oxen_times import unique_time
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import PermanentError
 
@@ -55,23 +56,26 @@ def check_contents(index: RepoIndex, entries: Iterable[TreeEntry]) -> None:
             )
 
 
-def staged(opened: OxenRepository, commit: str, changes: Changes) -> list[str]:
+def staged(
+    opened: OxenRepository, commit: str, changes: Changes, entries: Iterable[IndexEntry]
+) -> list[str]:
     """Problems of a commit just made, while the links that were staged are still in place.
 
     What was not staged is proved to be left as it was: nothing more and nothing less.
+
+    Args:
+        opened: the repository.
+        commit: the commit.
+        changes: what was staged.
+        entries: the complete tree.
     """
-    links = changes.added | changes.modified
-    if changes.rebuild:
-        links = frozenset(entry.path for entry in changes.entries)
-    kept = {folder for entry in changes.entries for folder in parents(entry.path)}
-    folders = {folder for path in links for folder in parents(path)}
+    folders = {folder for entry in changes.staged(entries) for folder in parents(entry.path)}
     for path in changes.removals:
         for folder in parents(path):
-            if folder in kept:
+            if folder in changes.folders:
                 (opened.index.worktree / folder).mkdir(parents=True, exist_ok=True)
                 folders.add(folder)
-    missing = expected_missing(changes.entries, links, folders)
-    return _problems(opened.compare(commit), missing)
+    return _problems(opened.compare(commit), topmost(map(PATH, changes.left(entries)), folders))
 
 
 def structure(
@@ -99,7 +103,7 @@ def structure(
             opened.link(entry)
     difference = opened.compare(commit)
     opened.clear()
-    problems = _problems(difference, {entry.path for entry in left_out})
+    problems = _problems(difference, (entry.path for entry in left_out))
     if not problems and not left_out and not difference.clean:
         problems.append("Oxen finds the tree different without saying where")
     return problems
@@ -179,11 +183,19 @@ def restored(opened: OxenRepository, commit: str) -> Iterator[IndexEntry]:
         yield IndexEntry(path=path, hash=content, size=found.st_size, mtime=found.st_mtime_ns)
 
 
-def _problems(difference: Difference, missing: set[str]) -> list[str]:
+def _problems(difference: Difference, missing: Iterable[str]) -> list[str]:
+    """How a difference is another one than that these paths, and no others, are missing."""
+    besides = set(difference.missing)
+    lacking: list[str] = []
+    for path in missing:
+        if path in besides:
+            besides.remove(path)
+        else:
+            lacking.append(path)
     return [
         *(f"the tree names other bytes for {path!r}" for path in sorted(difference.modified)),
-        *(f"the tree holds {path!r} besides" for path in sorted(difference.missing - missing)),
-        *(f"the tree lacks {path!r}" for path in sorted(missing - difference.missing)),
+        *(f"the tree holds {path!r} besides" for path in sorted(besides)),
+        *(f"the tree lacks {path!r}" for path in lacking),
         *(f"the tree lacks {path!r}" for path in sorted(difference.untracked)),
     ]
 

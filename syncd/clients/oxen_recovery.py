@@ -7,10 +7,11 @@ under way is done again. Partial files stay until they are too old to be gone on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from syncd.clients import oxen_proof
-from syncd.clients.oxen_index import Branches, sync
+from syncd.clients.oxen_index import Branches, CommitIndex, sync
 from syncd.clients.oxen_repo import OxenRepository
 from syncd.clients.spool import Spool
 from syncd.errors import NotFoundError
@@ -79,3 +80,14 @@ def rebuild(opened: OxenRepository, commit: str) -> None:
     opened.index.write_pending(header, oxen_proof.restored(opened, commit))
     opened.index.adopt_pending(commit)
     opened.rest()
+
+
+@contextmanager
+def indexed(opened: OxenRepository, commit: str) -> Iterator[CommitIndex]:
+    """The index of a commit, made again when it was lost."""
+    found = opened.index.open(commit)
+    if found is None:
+        rebuild(opened, commit)
+        found = CommitIndex(opened.index.index_path(commit))
+    with found:
+        yield found

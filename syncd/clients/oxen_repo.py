@@ -47,7 +47,7 @@ from typing import Any, Protocol, cast
 
 from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
 from syncd.clients.oxen_lock import in_use
-from syncd.clients.oxen_paths import NOWHERE, parents
+from syncd.clients.oxen_paths import NOWHERE, escaped, parents
 from syncd.clients.protocols import Author, Commit
 from syncd.errors import PermanentError
 from syncd.refs import CommitRef
@@ -59,8 +59,6 @@ ONE_NODE = 1 << 40  # entries: a folder is never split
 _VNODE_SIZE = re.compile(r"^vnode_size\s*=.*\n", re.MULTILINE)
 _NO_LINK = {errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 _author_lock = threading.Lock()  # the author is read from one file named by one variable
-_clock_lock = threading.Lock()
-_last_time = 0
 
 
 class _Library(Protocol):
@@ -94,14 +92,6 @@ class Difference:
     missing: frozenset[str]
     untracked: frozenset[str]
     clean: bool
-
-
-def unique_time() -> int:
-    """Nanoseconds since 1970 that no other call of this process returns, rising."""
-    global _last_time  # noqa: PLW0603 one clock for the process
-    with _clock_lock:
-        _last_time = max(time.time_ns(), _last_time + 1)
-        return _last_time
 
 
 class OxenRepository:
@@ -347,8 +337,3 @@ class OxenRepository:
                 yield name, path
                 path.unlink()
         self.clear()
-
-
-def escaped(path: str) -> str:
-    """A path as a pattern that matches it alone."""
-    return "".join(f"[{letter}]" if letter in "*?[]" else letter for letter in path)

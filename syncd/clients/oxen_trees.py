@@ -1,15 +1,24 @@
 """Trees of commits on a server, listed once and kept in files: a commit never changes.
 
 The files are those of the embedded store's index (`oxen_index`), so a tree of millions of files is
-compared without being in memory. They are a cache: deleting them costs a listing.
+compared without being in memory. They are a cache: deleting them costs a listing. Folders have a
+line, too: a path that ends in a slash, and liboxen's hash of the folder.
+
+A folder's hash is made of its name and of the names, contents and node names of all below it, when
+a commit stages something there (liboxen 0.65.2, `commit_writer.rs`, `compute_dir_node`); a commit
+that stages nothing there leaves it alone, and writes nothing below. So a folder that has the hash
+it had in the commit before is what it was then, as far as the new commit goes, and is not listed
+again. That an earlier commit is changed by another one ("node names") is seen by listing all anew.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from syncd.blocks import Builder
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.protocols import TreeEntry
@@ -39,7 +48,8 @@ class TreeCache:
         """
         with self._opened(repo, commit) as index:
             for entry in index:
-                yield entry.tree_entry()
+                if not entry.path.endswith("/"):
+                    yield entry.tree_entry()
 
     def entry(self, commit: CommitRef, path: str) -> TreeEntry | None:
         """One file of a commit; None also when the commit does not exist."""
@@ -48,10 +58,15 @@ class TreeCache:
                 found = index.find(path)
         except NotFoundError:
             return None
-        return found.tree_entry() if found else None
+        return found.tree_entry() if found and not path.endswith("/") else None
 
-    def fetch(self, repo: RepoRef, commit: str) -> None:
+    def fetch(self, repo: RepoRef, commit: str, *, like: str | None = None) -> None:
         """List a commit anew, whatever is known of it.
+
+        Args:
+            repo: the repository.
+            commit: the commit.
+            like: the commit it was made on: what has the same hash there is not listed again.
 
         Raises:
             NotFoundError: when the repository has no such commit.
@@ -61,7 +76,8 @@ class TreeCache:
         index = RepoIndex(self._folder, repo)
         index.pending = index.directory / f"{uuid.uuid4().hex}.pending"
         header = {"message": "", "author": "", "email": "", "parents": []}
-        index.write_pending(header, self._listed(repo, commit, ""))
+        with _sound(index, like) as known:
+            index.write_pending(header, self._listed(repo, commit, "", known))
         index.adopt_pending(commit)
         for old in sorted(
             index.index_path(commit).parent.iterdir(), key=lambda file: file.stat().st_mtime_ns
@@ -79,14 +95,32 @@ class TreeCache:
             found = CommitIndex(index.index_path(commit))
         return found
 
-    def _listed(self, repo: RepoRef, commit: str, folder: str) -> Iterator[IndexEntry]:
-        """The files below a folder in path order: what follows `a/` sorts by that slash."""
-        found = [
-            (f"{folder}{item['filename']}", item)
-            for item in self._api.directory(repo, commit, folder.rstrip("/"))
-        ]
-        for path, item in sorted(found, key=lambda pair: pair[0] + "/" * bool(pair[1]["is_dir"])):
-            if item["is_dir"]:
-                yield from self._listed(repo, commit, f"{path}/")
-            else:
-                yield IndexEntry(path=path, hash=str(item["hash"]), size=int(item["size"]))
+    def _listed(
+        self, repo: RepoRef, commit: str, folder: str, known: CommitIndex | None
+    ) -> Iterator[IndexEntry]:
+        """All below a folder in path order: what follows `a/` sorts by that slash."""
+        rows = Builder()
+        for item in self._api.directory(repo, commit, folder.rstrip("/")):
+            path = f"{folder}{item['filename']}" + "/" * bool(item["is_dir"])
+            rows.add((path, str(item["hash"]), int(item["size"])))
+        for path, hash_, size in rows.build():
+            before = known.find(path) if known and path.endswith("/") else None
+            if known and before and before.hash == hash_:
+                yield from known.below(path)
+                continue
+            yield IndexEntry(path=path, hash=hash_, size=size)
+            if path.endswith("/"):
+                yield from self._listed(repo, commit, path, known)
+
+
+@contextmanager
+def _sound(index: RepoIndex, commit: str | None) -> Iterator[CommitIndex | None]:
+    """The tree of a commit as it was listed; None where it was not, or is damaged."""
+    with ExitStack() as stack:
+        try:
+            found = index.open(commit) if commit else None
+            if found is not None:
+                stack.enter_context(found).check()
+        except PermanentError:
+            found = None
+        yield found

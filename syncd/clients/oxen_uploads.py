@@ -23,7 +23,8 @@ from pathlib import Path
 
 import xxhash
 
-from syncd.clients.oxen_api import Json, OxenApi
+from syncd.clients.oxen_api import OxenApi
+from syncd.clients.oxen_wire import Json
 from syncd.clients.protocols import Content, StoredContent, TreeEntry
 from syncd.clients.spool import Filling, Partial, Spool
 from syncd.errors import (

@@ -275,7 +275,8 @@ class VersionStore(Protocol):
     ) -> CommitRef:
         """Make ONE commit whose complete tree is `tree` on top of `branch` (made on demand).
 
-        All contents must be there (`missing` is empty). When the branch's tree equals `tree`
+        The tree is sorted by path, and gone through several times: it may be one that makes its
+        entries anew. All contents must be there (`missing` is empty). When the branch's tree equals `tree`
         already, a commit is still made: a version is a commit.
         """
         ...

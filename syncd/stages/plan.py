@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import translate
 
-from syncd.clients.oxen_paths import unsupported_path
+from syncd.clients.oxen_paths import files_and_folders, plain, unsupported_path
 from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError
@@ -17,10 +17,6 @@ from syncd.refs import RepoRef, check_path, parse_reference_url, repo_name
 from syncd.replacements import linked_content
 
 RESERVED = ".syncd"  # the folder of a commit's tree that is syncd's own
-PLAIN_LENGTH = 2000  # bytes, within any limit of a tree's
-# What most paths are like: nothing that Oxen, or a file system, reads in a way of its own.
-_PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,199}"
-_PLAIN = re.compile(f"(?:{_PLAIN_NAME}/)*+{_PLAIN_NAME}")
 
 
 def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
@@ -35,7 +31,7 @@ def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
         syncd.errors.ManifestError: when an entry's digest cannot be read.
     """
     repo, prefix = destination(version, config)
-    folders = _files_and_folders(manifest)
+    folders = set(files_and_folders(manifest.entries))
     keep = [(re.compile(translate(pattern)), pattern) for pattern in config.select.keep]
     entries = PlannedEntries(manifest.entries)
     for entry in manifest.entries.values():
@@ -75,26 +71,10 @@ def destination(version: Version, config: Config) -> tuple[RepoRef, str]:
     return repo, "/".join(repo_name(folder) for folder in folders)
 
 
-def _files_and_folders(manifest: Manifest) -> set[str]:
-    """Paths of files that are folders, too: `a` beside `a/b`.
-
-    In sorted order, only paths that begin with `a` stand between the two.
-    """
-    found: set[str] = set()
-    begun: list[str] = []  # paths that the current one begins with
-    for path in manifest.entries:
-        while begun and not path.startswith(begun[-1]):
-            begun.pop()
-        found.update(shorter for shorter in begun if path[len(shorter)] == "/")
-        begun.append(path)
-    return found
-
-
 def _reference(entry: Entry, config: Config, repo: RepoRef, unusable: str) -> tuple[Decision, str]:
     assert entry.ref is not None, "only references come here"
     if entry.ref.startswith(f"{config.references.base_url}/api/") and not unusable:
         link = parse_reference_url(entry.ref)
-        # Others may refer to our URLs too, without asking for the ETag: then no content is named.
         # Others may refer to our URLs too, without asking for the ETag: then no content is named.
         named = entry.size is not None and linked_content(entry) is not None
         if named and link is not None and link[0].repo == repo:
@@ -119,7 +99,8 @@ def _unusable(path: str, prefix: str, folders: set[str]) -> str:
         with suppress(InvalidNameError):
             check_path(path)
             return "the version has a folder of the same name"
-    if len(prefix) + len(path) <= PLAIN_LENGTH and _PLAIN.fullmatch(path):
+    whole = f"{prefix}/{path}" if prefix else path
+    if plain(whole):
         return ""
     try:
         check_path(path)
@@ -127,7 +108,7 @@ def _unusable(path: str, prefix: str, folders: set[str]) -> str:
         return str(error)
     if path.split("/", 1)[0] == RESERVED:
         return f"{RESERVED} is the folder of syncd's own files"
-    return unsupported_path(f"{prefix}/{path}" if prefix else path) or ""
+    return unsupported_path(whole) or ""
 
 
 def _nothing(entries: PlannedEntries) -> str:

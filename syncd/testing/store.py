@@ -9,7 +9,7 @@ from typing import Protocol
 
 import xxhash
 
-from syncd.clients.oxen_paths import check_branch, checked_tree
+from syncd.clients.oxen_paths import check_branch, check_tree
 from syncd.clients.protocols import (
     Author,
     Commit,
@@ -121,7 +121,8 @@ class MemoryVersionStore:
         """
         self._call("commit")
         check_branch(branch)
-        entries = tuple(checked_tree(tree))
+        check_tree(tree)
+        entries = tuple(tree)
         found = self._repositories.setdefault(repo, _Repository())
         for entry in entries:
             data = found.contents.get(entry.hash)

@@ -31,7 +31,7 @@ SECOND = ("a", "d/b", "new/e/f", "new/g", "was")
 def commit(store: EmbeddedVersionStore, paths: tuple[str, ...], message: str = "m") -> CommitRef:
     """Commit files that hold their own names."""
     tree = []
-    for path in paths:
+    for path in sorted(paths):
         content = store.put(REPO, [path.encode()])
         tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
     return store.commit(REPO, branch="main", tree=tree, message=message, author=ANN)
@@ -127,6 +127,37 @@ def test_the_working_directory_does_not_matter(
     second = commit(store, ("d/b", "new/e/f"))
 
     assert holds(store, second, ("d/b", "new/e/f"))
+
+
+def test_a_large_commit_is_made_in_parts(tmp_path: Path) -> None:
+    """Of two files each here; every commit is proved, and no branch ever shows a part."""
+    store = EmbeddedVersionStore(tmp_path, at_once=2)
+    paths = ("a", "d/a", "d/b", "d/c", "d/e/a", "f/a", "g")
+    history: list[dict[str, bytes]] = [
+        {path: path.encode() for path in paths},
+        {path: b"2 " + path.encode() for path in paths},  # modified, in parts too
+        {path: b"2 " + path.encode() for path in (*paths, "h/a", "h/b", "h/c")},  # new folder
+        {path: b"2 " + path.encode() for path in (*paths, "h/a")},
+    ]
+
+    refs = []
+    for files in history:
+        tree = []
+        for path, data in sorted(files.items()):
+            content = store.put(REPO, [data])
+            tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
+        refs.append(store.commit(REPO, branch="main", tree=tree, message="m", author=ANN))
+
+    assert store.branches(REPO) == {"main": refs[-1].commit}
+    for ref, files in zip(refs, history, strict=True):
+        assert {e.path: b"".join(store.read(ref, e.path)) for e in store.tree(ref)} == files
+        assert list(store.verify(ref)) == []
+    for ref in refs[:2]:
+        made = store.resolve(REPO, ref.commit)
+        assert made is not None
+        part = store.resolve(REPO, made.parents[0])
+        assert part is not None
+        assert part.message.startswith("Part 3 of 4\n")
 
 
 def test_swapped_contents_with_equal_times_are_seen(tmp_path: Path) -> None:

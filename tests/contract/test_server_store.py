@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +20,7 @@ from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 
 from syncd.clients import oxen_uploads
 from syncd.clients.oxen_server import ServerVersionStore
-from syncd.clients.payload import Payload
+from syncd.clients.payload import Answer, Body, Payload
 from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.errors import (
     AuthenticationError,
@@ -92,6 +92,46 @@ class Bytes:
             piece = self.data[start : min(start + (1 << 16), begin + size)]
             self.asked += len(piece)
             yield piece
+
+
+class Counting(Payload):
+    """Remembers which folders were listed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: list[str] = []
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Iterator[Answer]:
+        """As any request."""
+        if "/dir/" in url:
+            self.listed.append(url.partition("/dir/")[2].partition("?")[0].partition("/")[2])
+        with super().request(method, url, what=what, headers=headers, body=body) as answer:
+            yield answer
+
+
+@needs_server
+def test_an_increment_lists_only_the_folders_it_changed(server: OxenServer, tmp_path: Path) -> None:
+    """The server tells each folder's hash, and that of a folder is one of all below it."""
+    http = Counting()
+    store = ServerVersionStore(server.url, "", http, spool=tmp_path / "spool", spool_limit=1 << 30)
+    files = {f"{a}/{b}/{c}": f"{a}{b}{c}".encode() for a in "xyz" for b in "pq" for c in "12"}
+    commit(store, files)
+    http.listed.clear()
+
+    second = commit(store, {**files, "x/p/1": b"changed", "z/q/3": b"new"})
+
+    assert sorted(set(http.listed)) == ["", "x", "x/p", "z", "z/q"]
+    assert contents(store, second) == {**files, "x/p/1": b"changed", "z/q/3": b"new"}
+    assert list(store.verify(second)) == []
 
 
 @needs_server
@@ -237,6 +277,7 @@ def test_small_files_are_staged_as_they_arrive(server: OxenServer, tmp_path: Pat
         assert isinstance(outcome, StoredContent)
         tree.append(TreeEntry(path=path, hash=outcome.hash, size=outcome.size))
 
+    tree.sort(key=lambda entry: entry.path)
     made = store.commit(REPO, branch="main", tree=tree, message="m", author=ANN)
 
     assert contents(store, made) == {**files, "e/kept": b"kept"}

@@ -112,7 +112,7 @@ def test_a_path_that_oxen_cannot_hold_is_refused(harness: StoreHarness, path: st
 def test_a_tree_that_contradicts_itself_is_refused(harness: StoreHarness, paths: list[str]) -> None:
     """A path twice, or a file and a folder at once."""
     stored = put(harness.store, b"1")
-    tree = [TreeEntry(path=path, hash=stored.hash, size=1) for path in paths]
+    tree = [TreeEntry(path=path, hash=stored.hash, size=1) for path in sorted(paths)]
 
     with pytest.raises(PermanentError, match=r"twice|folder"):
         harness.store.commit(REPO, branch="main", tree=tree, message="m", author=ANN)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import blocks
-from syncd.blocks import Blocks, Builder, Row, batches
+from syncd.blocks import Blocks, Builder, Marks, Row, batches
 
 PATIENT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 ROWS = st.lists(
@@ -95,3 +95,13 @@ def test_batches_hold_everything_once() -> None:
     """The last one may be shorter."""
     assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(batches([], 2)) == []
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
+def test_marks_are_a_set_of_numbers(given_: list[int], others: list[int]) -> None:
+    """Of 64 bits each."""
+    marks = Marks(given_)
+
+    assert len(marks) == len(set(given_))
+    assert all(number in marks for number in given_)
+    assert [number in marks for number in others] == [number in set(given_) for number in others]

@@ -69,7 +69,7 @@ def commit(
 ) -> CommitRef:
     """Store files and commit them as one tree."""
     tree = []
-    for path, data in files.items():
+    for path, data in sorted(files.items()):
         content = put(store, data, repo)
         tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
     return store.commit(repo, branch=branch, tree=tree, message=message, author=ANN)

@@ -39,7 +39,7 @@ def main(root: str, point: str, *actions: str) -> None:
             store.set_branch(found.ref, name)
             continue
         tree = []
-        for path in what.split(","):
+        for path in sorted(what.split(",")):
             content = store.put(REPO, [path.encode()])
             tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
         author = Author(name="Child", email="child@example.com")

@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from syncd.clients.protocols import StoredContent, TreeEntry, Version
 from syncd.config import Config
@@ -16,7 +14,7 @@ from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest
 from syncd.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
 from syncd.refs import CommitRef, reference_url
-from syncd.stages.plan import _files_and_folders, destination, plan
+from syncd.stages.plan import destination, plan
 from syncd.testing import MemoryArtifactSource
 
 RAW = bytes(range(16))
@@ -272,16 +270,6 @@ def test_a_file_beside_a_folder_of_its_name_is_found_whatever_stands_between(
     found = planned(version, config, *map(entry, paths))
 
     assert [item.entry.path for item in found.of(Decision.OMIT)] == ["a", "a-", "a/b"]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.sets(st.text("a/.-", min_size=1, max_size=6), max_size=12))
-def test_a_folder_is_whatever_another_path_goes_through(paths: set[str]) -> None:
-    """As a set of all folders says."""
-    manifest = Manifest(entries={path: entry(path) for path in paths})
-    folders = {path[:end] for path in paths for end, char in enumerate(path) if char == "/"}
-
-    assert _files_and_folders(manifest) == paths & folders
 
 
 def test_a_plan_is_gone_through_again_and_again(version: Version, config: Config) -> None:

@@ -79,7 +79,7 @@ class Answer:
 def commit(store: EmbeddedVersionStore, repo: RepoRef, files: Mapping[str, bytes]) -> CommitRef:
     """Commit files on main."""
     tree = []
-    for path, data in files.items():
+    for path, data in sorted(files.items()):
         content = store.put(repo, [data])
         tree.append(TreeEntry(path=path, hash=content.hash, size=content.size))
     author = Author(name="a", email="a@b")

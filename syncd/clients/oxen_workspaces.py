@@ -1,0 +1,285 @@
+"""How a commit on an Oxen server is made: where it gathers, what is laid below it, how it is proved.
+
+A commit is made on the branch WORK, which nobody looks at, in a workspace without a name; those of
+a process that was killed are deleted by the next one.
+
+Groundwork: the server has liboxen's fault that a later commit can change what an earlier one says
+(`oxen_repo`, "node names"; tried: `d/one`, then nothing, then the same bytes as `d/two`, and the
+first commit says `d/two`). What avoids it there is done here over HTTP, as one more commit in
+between (`oxen_changes.groundwork`).
+
+A tree may have millions of files. It is gone through as often as there is something to ask of it;
+what is kept are folders, the few paths that groundwork removes, and eight bytes a staged file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import xxhash
+
+from syncd import retry
+from syncd.blocks import Builder, Marks, batches, paired
+from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
+from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
+from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, Repositories, fresh
+from syncd.clients.oxen_trees import TreeCache
+from syncd.clients.oxen_uploads import Uploads
+from syncd.clients.protocols import Author, TreeEntry
+from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
+from syncd.refs import RepoRef
+
+WORK = f"{OWN}work"
+Paths = Callable[[], Iterable[str]]  # of a tree, sorted; each call goes through them anew
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """Where the next commit gathers.
+
+    Args:
+        id: as the server knows it.
+        branch: where the commit will go.
+        parent: the head of that branch, or BASE's; on it came the groundwork.
+        base: the commit that the workspace is based on.
+        paths: names the paths of the coming tree.
+        staged: names each pair of path and hash that was staged.
+    """
+
+    id: str
+    branch: str
+    parent: str
+    base: str
+    paths: int
+    staged: array[int] = field(default_factory=lambda: array("Q"))
+
+
+class Workspaces:
+    """The commits under way on one server, one in each repository.
+
+    Args:
+        api: the server.
+        repositories: what is there.
+        trees: what its commits hold.
+        uploads: the ways of bytes to it.
+    """
+
+    def __init__(
+        self, api: OxenApi, repositories: Repositories, trees: TreeCache, uploads: Uploads
+    ) -> None:
+        self._api = api
+        self._repositories = repositories
+        self._trees = trees
+        self._uploads = uploads
+        self._open: dict[RepoRef, Workspace] = {}
+        self._lock = threading.Lock()
+
+    # --- gathering
+
+    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+        """Open the workspace in which the files of the next commit are staged as they come."""
+        rows = Builder()
+        rows.extend((path,) for path in paths)
+        expected = rows.build()
+        with self._repositories.alone(repo):
+            self._repositories.ensure(repo)
+            self._reopen(repo, branch, lambda: (row[0] for row in expected))
+
+    def gathering(self, repo: RepoRef) -> Workspace | None:
+        """The workspace that is open."""
+        return self._open.get(repo)
+
+    def note(self, workspace: Workspace, staged: Iterable[tuple[str, str]]) -> None:
+        """Remember pairs of path and hash that were staged in a workspace."""
+        names = [_name(path, content) for path, content in staged]
+        with self._lock:
+            workspace.staged.extend(names)
+
+    # --- committing
+
+    def commit(
+        self,
+        repo: RepoRef,
+        branch: str,
+        tree: Iterable[TreeEntry],
+        message: str,
+        author: Author,
+    ) -> str:
+        """Make one commit of a tree, prove it, and point the branch at it.
+
+        Args:
+            repo: the repository, made on demand.
+            branch: the branch, made on demand.
+            tree: the files, sorted by path; gone through several times.
+            message: what the commit says.
+            author: who says it.
+
+        Raises:
+            PermanentError: when contents are missing, or the server refuses.
+            VerificationError: when the server made another tree; the branch is left as it was.
+        """
+        with self._repositories.alone(repo):
+            self._repositories.ensure(repo)
+            try:
+                made = self._made(repo, branch, tree, message, author)
+            finally:
+                self._discard(repo)
+            self._api.set_branch(repo, branch, made)
+            self._api.delete_branch(repo, WORK)
+            return made
+
+    def _made(
+        self, repo: RepoRef, branch: str, tree: Iterable[TreeEntry], message: str, author: Author
+    ) -> str:
+        def paths() -> Iterable[str]:
+            return map(PATH, tree)
+
+        workspace = self._open.get(repo)
+        heads = self._api.branches(repo)
+        if (
+            workspace is None
+            or workspace.branch != branch
+            or workspace.parent != heads.get(branch, heads.get(BASE))
+            or workspace.paths != _names(paths())
+        ):
+            workspace = self._reopen(repo, branch, paths)
+        if not self._stage(repo, workspace, tree):
+            # Nothing differs, or something else was staged: a fresh workspace, with groundwork.
+            unchanged = self._same(repo, workspace, tree)
+            workspace = self._reopen(repo, branch, paths, unchanged=unchanged)
+            self._stage(repo, workspace, tree)
+        made = self._merge(repo, workspace.id, workspace.base, message, author)
+        self._trees.fetch(repo, made, like=workspace.base)
+        for old, new in paired(self._trees.entries(repo, made), tree, PATH, PATH):
+            if old != new:
+                wrong = old or new
+                assert wrong is not None, "a pair holds one entry at least"
+                raise VerificationError(f"Oxen made another tree of {repo}: see {wrong.path!r}")
+        return made
+
+    def _stage(self, repo: RepoRef, workspace: Workspace, tree: Iterable[TreeEntry]) -> bool:
+        """Stage what is not yet; whether a commit of it would be the wanted tree, and one at all."""
+        staged = Marks(workspace.staged)
+        present = changes = lost = 0
+        for old, entry in self._beside(repo, workspace, tree):
+            if entry is None:
+                lost += 1
+            elif old != entry:
+                changes += 1
+                present += _name(entry.path, entry.hash) in staged
+        if present != len(staged) or not (changes or lost):
+            return False
+        if lost:
+            gone = (old.path for old, new in self._beside(repo, workspace, tree) if old and not new)
+            removed = topmost(gone, folders_of(map(PATH, tree)))
+            self._api.remove(repo, workspace.id, removed)
+        new = (
+            entry
+            for old, entry in self._beside(repo, workspace, tree)
+            if entry and old != entry and _name(entry.path, entry.hash) not in staged
+        )
+        for batch in batches(new if changes > present else (), HASHES_A_REQUEST):
+            absent = self._api.missing(repo, sorted({entry.hash for entry in batch if entry.size}))
+            for entry in batch:
+                if entry.hash in absent:
+                    raise PermanentError(f"{repo} lacks the content {entry.hash} of {entry.path!r}")
+            self._uploads.stage(repo, workspace.id, batch)
+        return True
+
+    def _beside(
+        self, repo: RepoRef, workspace: Workspace, tree: Iterable[TreeEntry]
+    ) -> Iterator[tuple[TreeEntry | None, TreeEntry | None]]:
+        """The tree that a workspace begins with, and the wanted one."""
+        return paired(self._trees.entries(repo, workspace.base), tree, PATH, PATH)
+
+    def _same(self, repo: RepoRef, workspace: Workspace, tree: Iterable[TreeEntry]) -> bool:
+        pairs = paired(self._trees.entries(repo, workspace.parent), tree, PATH, PATH)
+        return all(old == new for old, new in pairs)
+
+    # --- workspaces
+
+    def _reopen(
+        self, repo: RepoRef, branch: str, paths: Paths, *, unchanged: bool = False
+    ) -> Workspace:
+        """A workspace for the next commit to a branch, on groundwork where that is needed."""
+        self._discard(repo)
+        heads = self._api.branches(repo)
+        if branch not in heads and BASE not in heads:
+            heads[BASE] = self._repositories.begin(repo, heads)
+        parent = base = heads.get(branch) or heads[BASE]
+        wanted = groundwork(
+            lambda: self._trees.entries(repo, parent),
+            paths,
+            f"syncd-{uuid.uuid4().hex}",
+            fresh_repository=heads.keys() <= {BASE, WORK},
+            unchanged=unchanged,
+        )
+        if heads.get(WORK) != base:
+            self._api.set_branch(repo, WORK, base)
+        if wanted.needed:
+            base = self._lay(repo, base, wanted)
+        name = fresh()
+        self._api.open_workspace(repo, name, WORK)
+        opened = Workspace(id=name, branch=branch, parent=parent, base=base, paths=_names(paths()))
+        self._open[repo] = opened
+        return opened
+
+    def _lay(self, repo: RepoRef, base: str, wanted: Groundwork) -> str:
+        """Commit groundwork to WORK."""
+        for removals, placeholders in ((wanted.removals, ()), ((), wanted.placeholders)):
+            if not removals and not placeholders:
+                continue
+            workspace = fresh()
+            self._api.open_workspace(repo, workspace, WORK)
+            self._api.remove(repo, workspace, removals)
+            if placeholders:
+                data = uuid.uuid4().bytes
+                self._api.stage(repo, workspace, [(path, data) for path in placeholders])
+            made = self._merge(repo, workspace, base, f"Make folders\n\n{workspace}", SYNCD)
+            self._trees.fetch(repo, made, like=base)
+            base = made
+        return base
+
+    def _merge(self, repo: RepoRef, workspace: str, base: str, message: str, author: Author) -> str:
+        """Commit a workspace to WORK; an answer that was lost is found on the branch."""
+        tried = False
+
+        def attempt() -> str:
+            nonlocal tried
+            head = self._api.branch(repo, WORK) if tried else base
+            tried = True
+            if head is not None and head != base:
+                return head
+            try:
+                return self._api.merge(
+                    repo, workspace, WORK, message=message, author=author.name, email=author.email
+                )
+            except ServiceUnavailableError as error:
+                if "already taken" in str(error):
+                    # Ids depend on parent, message, author and the second: the next one is free.
+                    time.sleep(1 - time.time() % 1)
+                raise
+
+        return retry.call(attempt, what=f"commit to {repo}")
+
+    def _discard(self, repo: RepoRef) -> None:
+        """Delete the workspace that is open, if one is."""
+        workspace = self._open.pop(repo, None)
+        if workspace is not None:
+            self._api.delete_workspace(repo, workspace.id)
+
+
+def _name(path: str, content: str) -> int:
+    return xxhash.xxh3_64_intdigest(f"{path}\0{content}".encode())
+
+
+def _names(paths: Iterable[str]) -> int:
+    digest = xxhash.xxh3_64()
+    for path in paths:
+        digest.update(f"{path}\0".encode())
+    return digest.intdigest()
