@@ -1,0 +1,104 @@
+"""Files of an Oxen server, for the gateway: hub.oxen.ai or a self-hosted one, 0.65 or later.
+
+The server is asked with its own token, which never leaves for anywhere else; clients show another
+one to the gateway, which never goes to the server. What a commit holds never changes, so each
+answer about a commit is kept: the most recent ones, in memory.
+
+    small file, range    pieces of the `chunk` route, each with its length in one packet
+    larger file          the `file` route, one stream
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from syncd.clients.origins import Found, located, no_file, no_repository, tree_path
+from syncd.clients.oxen_api import check_url
+from syncd.clients.oxen_files import OxenFiles
+from syncd.clients.oxen_paths import check_repo, unsupported_path
+from syncd.clients.oxen_server import OWN
+from syncd.clients.payload import Payload
+from syncd.errors import NotFoundError, VerificationError
+from syncd.refs import RepoRef
+
+PIECE = 4 << 20  # bytes asked for at once; the server takes as much memory
+ENTRIES = 1 << 16  # whose hashes and sizes are kept, of about 500 bytes each
+COMMITS = 1 << 12  # that are known to exist
+_COMMIT = re.compile(r"[1-9a-f][0-9a-f]{0,31}")
+
+
+class ServerOrigin:
+    """An `Origin` over HTTP.
+
+    Args:
+        url: the server, without `/api`.
+        token: the bearer token; empty for a server that asks for none.
+        http: keeps the connections.
+
+    Raises:
+        ConfigurationError: when the URL cannot be used.
+    """
+
+    def __init__(self, url: str, token: str, http: Payload) -> None:
+        self._files = OxenFiles(check_url(url), token, http)
+        self._known_entry = lru_cache(maxsize=ENTRIES)(self._entry)
+        self._known_commit = lru_cache(maxsize=COMMITS)(self._commit)
+
+    def find(self, repo: RepoRef, names: Sequence[str]) -> Found:
+        """See `Origin.find`."""
+        check_repo(repo)
+        commit, rest, permanent = located(
+            repo, names, lambda name: self._holds(repo, name), lambda: self._heads(repo)
+        )
+        path = tree_path(rest)
+        if path is None or unsupported_path(path):
+            raise no_file(repo, commit, rest)
+        content, size = self._known_entry(repo, commit, path)
+        return Found(
+            repo=repo, commit=commit, path=path, hash=content, size=size, permanent=permanent
+        )
+
+    def read(self, found: Found, begin: int, end: int) -> Iterator[bytes]:
+        """See `Origin.read`."""
+        place = found.repo, found.commit, found.path
+        try:
+            if (begin, end) == (0, found.size) and found.size > PIECE:
+                yield from self._files.whole(*place)
+                return
+            for at in range(begin, end, PIECE):
+                yield self._files.piece(*place, at, min(PIECE, end - at))
+        except NotFoundError as error:  # it was there when it was looked up
+            raise VerificationError(
+                f"the Oxen server lacks the bytes of {found.path!r} in {found.repo}@{found.commit}",
+                hint="Run `syncd verify` on this commit.",
+            ) from error
+
+    # --- what is asked once. Exceptions are not kept: what is not there may come.
+
+    def _entry(self, repo: RepoRef, commit: str, path: str) -> tuple[str, int]:
+        found = self._files.entry(repo, commit, path)
+        if found is None:
+            raise no_file(repo, commit, [path])
+        return found
+
+    def _commit(self, repo: RepoRef, commit: str) -> None:
+        if not self._files.has_commit(repo, commit):
+            raise NotFoundError(f"no commit {commit} in {repo}")
+
+    def _holds(self, repo: RepoRef, commit: str) -> bool:
+        if not _COMMIT.fullmatch(commit):
+            return False
+        try:
+            self._known_commit(repo, commit)
+        except NotFoundError:
+            return False
+        return True
+
+    def _heads(self, repo: RepoRef) -> dict[str, str]:
+        try:
+            heads = self._files.heads(repo)
+        except NotFoundError as error:
+            raise no_repository(repo) from error
+        return {name: commit for name, commit in heads.items() if not name.startswith(OWN)}

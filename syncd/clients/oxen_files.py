@@ -1,0 +1,114 @@
+"""The routes of an Oxen server that give single files, for the gateway.
+
+Read in the crate oxen-server 0.65.2 (`src/controllers/{metadata,entries,file,commits,branches}.rs`)
+and tried against it. Nothing is tried for long: whoever asks the gateway asks again by himself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from syncd import retry
+from syncd.clients.http import raise_for_status
+from syncd.clients.payload import Payload
+from syncd.errors import IntegrityError, NotFoundError, PermanentError
+from syncd.refs import HASH, RepoRef
+
+CHUNK = 1 << 20
+# A kept connection that the server has just closed costs the first attempt.
+ONCE_MORE = retry.Policy(attempts=2, first_wait=0.1, total=5.0)
+Result = TypeVar("Result")
+
+
+class OxenFiles:
+    """The calls that reading single files takes; each raises what `raise_for_status` does.
+
+    Args:
+        url: the server, without `/api`.
+        token: the bearer token; empty for a server that asks for none.
+        http: keeps the connections.
+    """
+
+    def __init__(self, url: str, token: str, http: Payload) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = http
+
+    def has_commit(self, repo: RepoRef, commit: str) -> bool:
+        """Whether a commit has exactly this id; the server also takes it with zeros before it."""
+        try:
+            found = self._json(repo, f"commits/{quote(commit, safe='')}", f"look up {commit}")
+        except NotFoundError:
+            return False
+        return bool(found["commit"]["id"] == commit)
+
+    def heads(self, repo: RepoRef) -> dict[str, str]:
+        """All branches with the commit each points at.
+
+        Raises:
+            NotFoundError: when there is no such repository, or none for this token.
+        """
+        found = self._json(repo, "branches", f"list the branches of {repo}")
+        return {str(item["name"]): str(item["commit_id"]) for item in found["branches"]}
+
+    def entry(self, repo: RepoRef, commit: str, path: str) -> tuple[str, int] | None:
+        """Hash and size of a file of a commit; None when there is no file."""
+        what = f"look up {path!r} in {repo}@{commit}"
+        try:
+            entry = self._json(repo, f"meta/{commit}/{quote(path)}", what)["entry"]
+        except NotFoundError:
+            return None
+        if entry["is_dir"]:
+            return None
+        content, size = str(entry["hash"]), int(entry["size"])
+        if not HASH.fullmatch(content):
+            raise PermanentError(f"{what}: {content[:80]!r} is no hash")
+        return content, size
+
+    def piece(self, repo: RepoRef, commit: str, path: str, begin: int, size: int) -> bytes:
+        """A range of a file, which the server holds in memory; it must lie inside the file.
+
+        Raises:
+            IntegrityError: when another number of bytes comes.
+        """
+        what = f"read {path!r} of {repo}@{commit}"
+        query = f"chunk_start={begin}&chunk_size={size}"
+        url = f"{self._base(repo)}/chunk/{commit}/{quote(path)}?{query}"
+        data = self._again(lambda: self._body(url, what), what)
+        if len(data) != size:
+            raise IntegrityError(f"{what}: {len(data)} bytes came instead of {size}")
+        return data
+
+    def whole(self, repo: RepoRef, commit: str, path: str) -> Iterator[bytes]:
+        """A file from its beginning to its end, as a stream."""
+        what = f"read {path!r} of {repo}@{commit}"
+        url = f"{self._base(repo)}/file/{commit}/{quote(path)}"
+        with self._http.request("GET", url, headers=self._headers, what=what) as answer:
+            raise_for_status(what, answer.status, answer.headers, url)
+            yield from answer.chunks(CHUNK)
+
+    def _base(self, repo: RepoRef) -> str:
+        return f"{self._url}/api/repos/{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
+
+    def _json(self, repo: RepoRef, path: str, what: str) -> dict[str, Any]:
+        url = f"{self._base(repo)}/{path}"
+        text = self._again(lambda: self._body(url, what), what)
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise IntegrityError(f"{what}: the Oxen server answered what is no JSON") from error
+        if not isinstance(found, dict) or found.get("status") == "error":
+            raise PermanentError(f"{what}: the Oxen server refused")
+        return found
+
+    def _body(self, url: str, what: str) -> bytes:
+        with self._http.request("GET", url, headers=self._headers, what=what) as answer:
+            raise_for_status(what, answer.status, answer.headers, url)
+            return b"".join(answer.chunks(CHUNK))
+
+    @staticmethod
+    def _again(function: Callable[[], Result], what: str) -> Result:
+        return retry.call(function, what=what, policy=ONCE_MORE)
