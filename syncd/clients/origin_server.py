@@ -68,7 +68,7 @@ class ServerOrigin:
                 yield from self._files.whole(*place)
                 return
             for at in range(begin, end, PIECE):
-                yield self._files.piece(*place, at, min(PIECE, end - at))
+                yield from self._files.piece(*place, at, min(PIECE, end - at))
         except NotFoundError as error:  # it was there when it was looked up
             raise VerificationError(
                 f"the Oxen server lacks the bytes of {found.path!r} in {found.repo}@{found.commit}",

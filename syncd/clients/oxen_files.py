@@ -7,20 +7,20 @@ and tried against it. Nothing is tried for long: whoever asks the gateway asks a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 from urllib.parse import quote
 
 from syncd import retry
 from syncd.clients.http import raise_for_status
-from syncd.clients.payload import Payload
+from syncd.clients.payload import Answer, Payload
 from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.refs import HASH, RepoRef
 
 CHUNK = 1 << 20
 # A kept connection that the server has just closed costs the first attempt.
 ONCE_MORE = retry.Policy(attempts=2, first_wait=0.1, total=5.0)
-Result = TypeVar("Result")
 
 
 class OxenFiles:
@@ -68,47 +68,56 @@ class OxenFiles:
             raise PermanentError(f"{what}: {content[:80]!r} is no hash")
         return content, size
 
-    def piece(self, repo: RepoRef, commit: str, path: str, begin: int, size: int) -> bytes:
+    def piece(
+        self, repo: RepoRef, commit: str, path: str, begin: int, size: int
+    ) -> Iterator[bytes]:
         """A range of a file, which the server holds in memory; it must lie inside the file.
 
         Raises:
-            IntegrityError: when another number of bytes comes.
+            IntegrityError: when another number of bytes came.
         """
         what = f"read {path!r} of {repo}@{commit}"
-        query = f"chunk_start={begin}&chunk_size={size}"
-        url = f"{self._base(repo)}/chunk/{commit}/{quote(path)}?{query}"
-        data = self._again(lambda: self._body(url, what), what)
-        if len(data) != size:
-            raise IntegrityError(f"{what}: {len(data)} bytes came instead of {size}")
-        return data
+        place = f"chunk/{commit}/{quote(path)}?chunk_start={begin}&chunk_size={size}"
+        count = 0
+        for data in self._stream(repo, place, what):
+            count += len(data)
+            yield data
+        if count != size:
+            raise IntegrityError(f"{what}: {count} bytes came instead of {size}")
 
     def whole(self, repo: RepoRef, commit: str, path: str) -> Iterator[bytes]:
-        """A file from its beginning to its end, as a stream."""
+        """A file from its beginning to its end."""
         what = f"read {path!r} of {repo}@{commit}"
-        url = f"{self._base(repo)}/file/{commit}/{quote(path)}"
-        with self._http.request("GET", url, headers=self._headers, what=what) as answer:
-            raise_for_status(what, answer.status, answer.headers, url)
-            yield from answer.chunks(CHUNK)
+        return self._stream(repo, f"file/{commit}/{quote(path)}", what)
 
     def _base(self, repo: RepoRef) -> str:
         return f"{self._url}/api/repos/{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
 
-    def _json(self, repo: RepoRef, path: str, what: str) -> dict[str, Any]:
-        url = f"{self._base(repo)}/{path}"
-        text = self._again(lambda: self._body(url, what), what)
+    def _json(self, repo: RepoRef, place: str, what: str) -> dict[str, Any]:
+        def ask() -> bytes:
+            with self._opened(repo, place, what) as answer:
+                return b"".join(answer.chunks(CHUNK))
+
         try:
-            found = json.loads(text)
+            found = json.loads(retry.call(ask, what=what, policy=ONCE_MORE))
         except ValueError as error:
             raise IntegrityError(f"{what}: the Oxen server answered what is no JSON") from error
         if not isinstance(found, dict) or found.get("status") == "error":
             raise PermanentError(f"{what}: the Oxen server refused")
         return found
 
-    def _body(self, url: str, what: str) -> bytes:
+    def _stream(self, repo: RepoRef, place: str, what: str) -> Iterator[bytes]:
+        with ExitStack() as stack:
+            answer = retry.call(
+                lambda: stack.enter_context(self._opened(repo, place, what)),
+                what=what,
+                policy=ONCE_MORE,
+            )
+            yield from answer.chunks(CHUNK)
+
+    @contextmanager
+    def _opened(self, repo: RepoRef, place: str, what: str) -> Iterator[Answer]:
+        url = f"{self._base(repo)}/{place}"
         with self._http.request("GET", url, headers=self._headers, what=what) as answer:
             raise_for_status(what, answer.status, answer.headers, url)
-            return b"".join(answer.chunks(CHUNK))
-
-    @staticmethod
-    def _again(function: Callable[[], Result], what: str) -> Result:
-        return retry.call(function, what=what, policy=ONCE_MORE)
+            yield answer
