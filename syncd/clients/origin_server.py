@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from syncd.clients.origins import Found, located, no_file, no_repository, tree_path
 from syncd.clients.oxen_api import check_url
+from syncd.clients.oxen_entries import Entries
 from syncd.clients.oxen_files import OxenFiles
 from syncd.clients.oxen_paths import check_repo, unsupported_path
 from syncd.clients.oxen_server import OWN
@@ -24,7 +25,6 @@ from syncd.errors import NotFoundError, VerificationError
 from syncd.refs import RepoRef
 
 PIECE = 4 << 20  # bytes asked for at once; the server takes as much memory
-ENTRIES = 1 << 16  # whose hashes and sizes are kept, of about 500 bytes each
 COMMITS = 1 << 12  # that are known to exist
 _COMMIT = re.compile(r"[1-9a-f][0-9a-f]{0,31}")
 
@@ -43,7 +43,7 @@ class ServerOrigin:
 
     def __init__(self, url: str, token: str, http: Payload) -> None:
         self._files = OxenFiles(check_url(url), token, http)
-        self._known_entry = lru_cache(maxsize=ENTRIES)(self._entry)
+        self._entries = Entries(self._files)
         self._known_commit = lru_cache(maxsize=COMMITS)(self._commit)
 
     def find(self, repo: RepoRef, names: Sequence[str]) -> Found:
@@ -55,7 +55,10 @@ class ServerOrigin:
         path = tree_path(rest)
         if path is None or unsupported_path(path):
             raise no_file(repo, commit, rest)
-        content, size = self._known_entry(repo, commit, path)
+        entry = self._entries.find(repo, commit, path)
+        if entry is None:
+            raise no_file(repo, commit, rest)
+        content, size = entry
         return Found(
             repo=repo, commit=commit, path=path, hash=content, size=size, permanent=permanent
         )
@@ -75,13 +78,7 @@ class ServerOrigin:
                 hint="Run `syncd verify` on this commit.",
             ) from error
 
-    # --- what is asked once. Exceptions are not kept: what is not there may come.
-
-    def _entry(self, repo: RepoRef, commit: str, path: str) -> tuple[str, int]:
-        found = self._files.entry(repo, commit, path)
-        if found is None:
-            raise no_file(repo, commit, [path])
-        return found
+    # Commits that exist are asked for once. Exceptions are not kept: what is not there may come.
 
     def _commit(self, repo: RepoRef, commit: str) -> None:
         if not self._files.has_commit(repo, commit):

@@ -19,6 +19,7 @@ from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.refs import HASH, RepoRef
 
 CHUNK = 1 << 20
+PAGE = 2000  # entries of a folder, of about 800 bytes each
 # A kept connection that the server has just closed costs the first attempt.
 ONCE_MORE = retry.Policy(attempts=2, first_wait=0.1, total=5.0)
 
@@ -61,12 +62,24 @@ class OxenFiles:
             entry = self._json(repo, f"meta/{commit}/{quote(path)}", what)["entry"]
         except NotFoundError:
             return None
-        if entry["is_dir"]:
-            return None
-        content, size = str(entry["hash"]), int(entry["size"])
-        if not HASH.fullmatch(content):
-            raise PermanentError(f"{what}: {content[:80]!r} is no hash")
-        return content, size
+        return None if entry["is_dir"] else _content(entry, what)
+
+    def folder(
+        self, repo: RepoRef, commit: str, path: str, page: int
+    ) -> tuple[list[tuple[str, str, int]], int]:
+        """A page of the files in a folder, name, hash and size of each, and how many pages it has.
+
+        The first page is page 1; of what is no folder there is none.
+        """
+        what = f"list {path or '/'} of {repo}@{commit}"
+        place = f"dir/{commit}/{quote(path)}?page={page}&page_size={PAGE}"
+        try:
+            found = self._json(repo, place, what)
+        except NotFoundError:
+            return [], 0
+        files = [item for item in found["entries"] if not item["is_dir"]]
+        entries = [(str(item["filename"]), *_content(item, what)) for item in files]
+        return entries, int(found["total_pages"])
 
     def piece(
         self, repo: RepoRef, commit: str, path: str, begin: int, size: int
@@ -121,3 +134,10 @@ class OxenFiles:
         with self._http.request("GET", url, headers=self._headers, what=what) as answer:
             raise_for_status(what, answer.status, answer.headers, url)
             yield answer
+
+
+def _content(entry: dict[str, Any], what: str) -> tuple[str, int]:
+    content, size = str(entry["hash"]), int(entry["size"])
+    if not HASH.fullmatch(content):
+        raise PermanentError(f"{what}: {content[:80]!r} is no hash")
+    return content, size

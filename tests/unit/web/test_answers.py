@@ -17,6 +17,8 @@ from starlette.applications import Starlette
 
 from syncd import retry
 from syncd.clients.origin_server import PIECE, ServerOrigin
+from syncd.clients.oxen_entries import PAGES
+from syncd.clients.oxen_files import PAGE
 from syncd.clients.payload import Payload
 from syncd.errors import ConfigurationError
 from syncd.testing.oxen_process import free_port
@@ -70,21 +72,38 @@ def test_what_a_commit_holds_is_looked_up_once(app: Starlette, oxen: StandIn) ->
     assert get(app, "small", range="bytes=2-4").body == b"234"
     assert get(app, "empty").body == b""
 
-    looked_up = [line for line in oxen.asked if line.split()[0] in {"commits", "meta"}]
-    assert sorted(looked_up) == [
+    reads = ("chunk ", "file ")
+    assert [line for line in oxen.asked if not line.startswith(reads)] == [
         "commits ",
-        "meta d/other",
-        "meta empty",
-        "meta large",
         "meta small",
+        "meta d/other",
+        "dir ?page=1&page_size=2000",
     ]
-    read = [line for line in oxen.asked if line not in looked_up]
-    assert read == [
+    assert [line for line in oxen.asked if line.startswith(reads)] == [
         "chunk small?chunk_start=0&chunk_size=10",
         "chunk d/other?chunk_start=0&chunk_size=5",
         "chunk small?chunk_start=0&chunk_size=10",
         "file large",
         "chunk small?chunk_start=2&chunk_size=3",
+    ]
+
+
+def test_a_folder_is_looked_up_page_by_page(app: Starlette, oxen: StandIn) -> None:
+    """Not file by file; one of very many files is not listed for the sake of two."""
+    for folder, count in (("many", PAGE + 5), ("most", PAGES * PAGE + 1)):
+        oxen.files |= {f"{folder}/{number:05}": b"." for number in range(count)}
+    asked = [f"many/{number:05}" for number in range(PAGE, PAGE + 5)]
+
+    for path in (*asked, "most/00000", "most/00001", "most/00002"):
+        assert get(app, path).body == b"."
+
+    looked_up = [line for line in oxen.asked if line.startswith(("meta", "dir"))]
+    assert [line.partition("&")[0] for line in looked_up] == [
+        f"meta {asked[0]}",
+        "dir many?page=1",
+        "dir many?page=2",
+        "meta most/00000",
+        "dir most?page=1",
     ]
 
 

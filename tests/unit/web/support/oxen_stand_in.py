@@ -82,21 +82,36 @@ class StandIn:
 
     def _body(self, route: str, rest: str, path: str, query: Mapping[str, int]) -> bytes | None:
         if route == "branches":
-            heads = {"main": COMMIT, "syncd/base": COMMIT, "deadbeef": COMMIT}
-            named = [{"name": name, "commit_id": commit} for name, commit in heads.items()]
-            return _json({"branches": named})
+            heads = ("main", "syncd/base", "deadbeef")
+            return _json({"branches": [{"name": name, "commit_id": COMMIT} for name in heads]})
         if route == "commits":  # found with zeros before it, too
             return _json({"commit": {"id": COMMIT}}) if rest.lstrip("0") == COMMIT else None
-        if not rest.startswith(f"{COMMIT}/") or path not in self.files:
-            return None
+        if route == "dir":
+            return self._listed(path, query["page"], query["page_size"])
+        there = rest.startswith(f"{COMMIT}/") and path in self.files
+        return self._file(route, path, query) if there else None
+
+    def _file(self, route: str, path: str, query: Mapping[str, int]) -> bytes:
         data = self.files[path]
         if route == "meta":
-            digest = f"{xxhash.xxh3_128_intdigest(data):x}"
-            return _json({"entry": {"is_dir": False, "hash": digest, "size": len(data)}})
+            return _json({"entry": _entry(path, data)})
         stored = self.stored.get(path, data)
-        if route == "chunk":
-            return stored[query["chunk_start"] :][: query["chunk_size"]]
-        return stored if route == "file" else None
+        if route == "file":
+            return stored
+        return stored[query["chunk_start"] :][: query["chunk_size"]]
+
+    def _listed(self, folder: str, page: int, size: int) -> bytes:
+        inside = [path for path in sorted(self.files) if path.rpartition("/")[0] == folder]
+        shown = inside[(page - 1) * size :][:size]
+        entries = [_entry(path, self.files[path]) for path in shown]
+        folders = [{"is_dir": True, "filename": "d", "hash": "abc", "size": 0}]
+        return _json({"entries": folders + entries, "total_pages": -(-len(inside) // size)})
+
+
+def _entry(path: str, data: bytes) -> dict[str, Any]:
+    digest = f"{xxhash.xxh3_128_intdigest(data):x}"
+    name = path.rpartition("/")[2]
+    return {"is_dir": False, "filename": name, "hash": digest, "size": len(data)}
 
 
 def _json(value: Any) -> bytes:
