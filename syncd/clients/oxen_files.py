@@ -1,6 +1,6 @@
 """The routes of an Oxen server that give single files, for the gateway.
 
-Read in the crate oxen-server 0.65.2 (`src/controllers/{metadata,entries,file,commits,branches}.rs`)
+Read in the crate oxen-server 0.65.2 (`src/controllers/{metadata,dir,entries,commits,branches}.rs`)
 and tried against it. Nothing is tried for long: whoever asks the gateway asks again by himself.
 """
 
@@ -41,7 +41,9 @@ class OxenFiles:
     def has_commit(self, repo: RepoRef, commit: str) -> bool:
         """Whether a commit has exactly this id; the server also takes it with zeros before it."""
         try:
-            found = self._json(repo, f"commits/{quote(commit, safe='')}", f"look up {commit}")
+            found = self._json(
+                repo, f"commits/{quote(commit, safe='')}", f"look up {commit}", "commit"
+            )
         except NotFoundError:
             return False
         return bool(found["commit"]["id"] == commit)
@@ -52,14 +54,14 @@ class OxenFiles:
         Raises:
             NotFoundError: when there is no such repository, or none for this token.
         """
-        found = self._json(repo, "branches", f"list the branches of {repo}")
+        found = self._json(repo, "branches", f"list the branches of {repo}", "branches")
         return {str(item["name"]): str(item["commit_id"]) for item in found["branches"]}
 
     def entry(self, repo: RepoRef, commit: str, path: str) -> tuple[str, int] | None:
         """Hash and size of a file of a commit; None when there is no file."""
         what = f"look up {path!r} in {repo}@{commit}"
         try:
-            entry = self._json(repo, f"meta/{commit}/{quote(path)}", what)["entry"]
+            entry = self._json(repo, f"meta/{commit}/{quote(path)}", what, "entry")["entry"]
         except NotFoundError:
             return None
         return None if entry["is_dir"] else _content(entry, what)
@@ -74,7 +76,7 @@ class OxenFiles:
         what = f"list {path or '/'} of {repo}@{commit}"
         place = f"dir/{commit}/{quote(path)}?page={page}&page_size={PAGE}"
         try:
-            found = self._json(repo, place, what)
+            found = self._json(repo, place, what, "entries", "total_pages")
         except NotFoundError:
             return [], 0
         files = [item for item in found["entries"] if not item["is_dir"]]
@@ -92,21 +94,22 @@ class OxenFiles:
         what = f"read {path!r} of {repo}@{commit}"
         place = f"chunk/{commit}/{quote(path)}?chunk_start={begin}&chunk_size={size}"
         count = 0
-        for data in self._stream(repo, place, what):
-            count += len(data)
-            yield data
+        with ExitStack() as stack:
+            answer = retry.call(
+                lambda: stack.enter_context(self._opened(repo, place, what)),
+                what=what,
+                policy=ONCE_MORE,
+            )
+            for data in answer.chunks(CHUNK):
+                count += len(data)
+                yield data
         if count != size:
             raise IntegrityError(f"{what}: {count} bytes came instead of {size}")
-
-    def whole(self, repo: RepoRef, commit: str, path: str) -> Iterator[bytes]:
-        """A file from its beginning to its end."""
-        what = f"read {path!r} of {repo}@{commit}"
-        return self._stream(repo, f"file/{commit}/{quote(path)}", what)
 
     def _base(self, repo: RepoRef) -> str:
         return f"{self._url}/api/repos/{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
 
-    def _json(self, repo: RepoRef, place: str, what: str) -> dict[str, Any]:
+    def _json(self, repo: RepoRef, place: str, what: str, *keys: str) -> dict[str, Any]:
         def ask() -> bytes:
             with self._opened(repo, place, what) as answer:
                 return b"".join(answer.chunks(CHUNK))
@@ -115,18 +118,9 @@ class OxenFiles:
             found = json.loads(retry.call(ask, what=what, policy=ONCE_MORE))
         except ValueError as error:
             raise IntegrityError(f"{what}: the Oxen server answered what is no JSON") from error
-        if not isinstance(found, dict) or found.get("status") == "error":
-            raise PermanentError(f"{what}: the Oxen server refused")
+        if not isinstance(found, dict) or not found.keys() >= set(keys):
+            raise PermanentError(f"{what}: the Oxen server answered without {' and '.join(keys)}")
         return found
-
-    def _stream(self, repo: RepoRef, place: str, what: str) -> Iterator[bytes]:
-        with ExitStack() as stack:
-            answer = retry.call(
-                lambda: stack.enter_context(self._opened(repo, place, what)),
-                what=what,
-                policy=ONCE_MORE,
-            )
-            yield from answer.chunks(CHUNK)
 
     @contextmanager
     def _opened(self, repo: RepoRef, place: str, what: str) -> Iterator[Answer]:

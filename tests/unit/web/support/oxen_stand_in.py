@@ -28,6 +28,7 @@ class StandIn:
         failing: by route, a status and headers to answer with.
         stored: what lies under a path in the place of what was committed.
         cut: bytes that are missing at the end of every answer of these routes.
+        saying: what is answered in the place of everything.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -37,6 +38,7 @@ class StandIn:
         self.failing: dict[str, tuple[int, dict[str, str]]] = {}
         self.stored: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
+        self.saying = b""
         told = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,7 +68,11 @@ class StandIn:
         self.asked.append(f"{route} {path}{parts.query and '?'}{parts.query}")
         self.credentials.add(request.headers["authorization"])
         query = {name: int(values[0]) for name, values in parse_qs(parts.query).items()}
-        status, headers, body = 200, dict[str, str](), self._body(route, rest, path, query)
+        status, headers, body = (
+            200,
+            dict[str, str](),
+            self.saying or self._body(route, rest, path, query),
+        )
         if route in self.failing:
             status, headers = self.failing[route]
         elif body is None:
@@ -96,8 +102,6 @@ class StandIn:
         if route == "meta":
             return _json({"entry": _entry(path, data)})
         stored = self.stored.get(path, data)
-        if route == "file":
-            return stored
         return stored[query["chunk_start"] :][: query["chunk_size"]]
 
     def _listed(self, folder: str, page: int, size: int) -> bytes:
