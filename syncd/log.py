@@ -73,6 +73,7 @@ class Life(StrEnum):
     DAEMON_STARTED = "daemon.started"
     DAEMON_STOPPING = "daemon.stopping"
     DAEMON_STOPPED = "daemon.stopped"
+    GATEWAY_FAILED = "gateway.failed"
     GATEWAY_STARTED = "gateway.started"
     GATEWAY_STOPPED = "gateway.stopped"
     REFERENCE_REFUSED = "reference.refused"

@@ -18,25 +18,26 @@ Port = Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.
 def gateway(context: Context) -> None:
     """Serve moved files to training machines, and nothing else.
 
-    Works while nothing else of syncd runs. Prints one JSON line when ready: {"url"}. Ends on SIGINT
+    Of a folder or of a server: a server's own token stays here, and clients show one of ours. Works
+    while nothing else of syncd runs. Prints one JSON line when ready: {"url"}. Ends on SIGINT
     or SIGTERM.
     """
     from syncd import config  # noqa: PLC0415
     from syncd.web import gateway as server  # noqa: PLC0415
+    from syncd.web import origin  # noqa: PLC0415
 
-    root = context.config.oxen.directory
-    if root is None:
-        raise errors.UsageError(
-            f"oxen.url is {context.config.oxen.url}, which serves its files itself",
-            hint="The gateway serves a folder: set oxen.url to file:///folder.",
-        )
     host, port = context.config.web.address
     tokens = {
         token.get_secret_value() for token in config.gateway_tokens(context.config, context.environ)
     }
+    if not tokens and config.oxen_token(context.config, context.environ):
+        problem = (
+            "web.read_token_file: is not set, so everyone could read what the Oxen token opens"
+        )
+        raise errors.ConfigurationError([f"{problem}; name one, or run without the Oxen token"])
     with suppress(KeyboardInterrupt):  # a signal is how a server is meant to end
         server.serve(
-            root,
+            origin.configured(context.config, context.environ),
             host,
             port,
             tokens=frozenset(tokens) or None,  # without any, everyone may read

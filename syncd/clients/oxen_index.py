@@ -36,12 +36,12 @@ from typing import Any, Self
 
 import xxhash
 
+from syncd.clients.oxen_paths import check_repo
 from syncd.clients.protocols import Author, Commit, TreeEntry
 from syncd.errors import InvalidNameError, PermanentError, SyncdError
 from syncd.refs import HASH, CommitRef, RepoRef
 
 INDEX_DIR = ".syncd"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _SUM = b"\x00"  # begins the last line of an index; no path can
 _PIECE = 1 << 20  # bytes that are read at once
@@ -204,13 +204,7 @@ class RepoIndex:
     """
 
     def __init__(self, root: Path, repo: RepoRef) -> None:
-        for name in (repo.namespace, repo.repo):
-            if not _NAME.fullmatch(name):
-                raise InvalidNameError(
-                    f"{name!r} cannot be an Oxen namespace or repository",
-                    hint="Letters, digits, '_', '-' and '.' (not first), at most 200.",
-                )
-        self.repo = repo
+        self.repo = check_repo(repo)
         self.worktree = root / repo.namespace / repo.repo
         self.oxen = self.worktree / ".oxen"
         self._versions = self.oxen / "versions" / "files"

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
-from syncd.refs import HASH, check_path
+from syncd.refs import HASH, RepoRef, check_path
 
 MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
 MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
 SHOWN = 80  # characters of a path in a message
 NOWHERE = "syncd-no-branch"  # what HEAD names while files are staged, never a branch
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
 PLAIN_LENGTH = 2000  # bytes, within any limit of a tree's
 _PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,199}"
@@ -135,3 +136,18 @@ def check_branch(name: str) -> str:
     ):
         raise InvalidNameError(f"{name!r} cannot be an Oxen branch")
     return name
+
+
+def check_repo(repo: RepoRef) -> RepoRef:
+    """A repository whose names lead to no other folder and no other route.
+
+    Raises:
+        InvalidNameError: when namespace or repository is not a plain name.
+    """
+    for name in (repo.namespace, repo.repo):
+        if not _NAME.fullmatch(name):
+            raise InvalidNameError(
+                f"{name!r} cannot be an Oxen namespace or repository",
+                hint="Letters, digits, '_', '-' and '.' (not first), at most 200.",
+            )
+    return repo

@@ -73,6 +73,12 @@ def warnings(config: Config, environ: Mapping[str, str]) -> list[str]:
     host, _ = config.web.address
     if host not in {"127.0.0.1", "localhost", "::1"} and not gateway_tokens(config, environ):
         found.append("web.read_token_file: is not set and web.bind is open: everyone may read")
+    bare = config.references.base_url.rstrip("/") == config.oxen.url.rstrip("/")
+    if bare and oxen_token(config, environ) is not None:
+        found.append(
+            "references.base_url: is the Oxen server, to which a wandb client sends no token; "
+            "name a gateway if its repositories are private"
+        )
     if "{collection}" not in config.oxen.repo + config.oxen.path:
         found.append("oxen.path: collections share a repository and a folder; use {collection}")
     if config.reclaim.policy != "none" and config.reclaim.grace.days < 1:

@@ -116,7 +116,7 @@ class Oxen(Section):
     )
     token_file: units.SecretFile | None = _key(
         "A file that holds the server's token. Without it: OXEN_TOKEN, the systemd credential "
-        "oxen_token. A folder needs none.",
+        "oxen_token. A folder needs none. A gateway reads with it, and shows it to nobody.",
         example="/etc/syncd/oxen-token",
     )
     namespace: str | None = _key(
@@ -187,7 +187,8 @@ class References(Section):
 
     base_url: units.WebURL = _key(
         "The address that training machines fetch moved files from. It is written into every "
-        "replacement version: name one that lasts.",
+        "replacement version: name one that lasts. A server that wants a token needs a gateway "
+        "(`syncd gateway`) here: a wandb client sends no Oxen token.",
         f"http://{DEFAULT_BIND}",
         example="https://data.example.com",
         derived="the Oxen server; for a folder web.public_url, else http:// and web.bind",
@@ -282,7 +283,8 @@ class Web(Section):
     )
     read_token_file: units.SecretFile | None = _key(
         "A file with the tokens that may read moved files, one on a line. Without it: "
-        "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the address may read.",
+        "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the "
+        "address may read. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
     dashboard: bool = _key("Whether the pages for people are served.", True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance_project import OBSERVE, content, sums, tree, write
+from acceptance_project import HOSTILE, LOG_FOLDERS, OBSERVE, content, sums, tree, write
 from acceptance_state import manifest, raw
 from acceptance_world import World
 
@@ -17,17 +17,6 @@ from syncd.refs import CommitRef
 from syncd.testing.oxen_process import MISSING, OxenServer, find_server, oxen_server
 
 pytestmark = pytest.mark.skipif(find_server() is None, reason=MISSING)
-NAMES = (
-    "a b.bin", "hash#1.bin", "what?.bin", "100%.bin", "%41.bin", "a+b&c=d.bin", "größe.bin",
-    "gro\u0308ße.bin", "[a]*.bin", "日本 語/🙂.bin", "~tilde!.bin", "'quote\".bin", "(a),b;c.bin",
-)  # fmt: skip
-LOG = """
-with wandb.init(project="p", id="prepare") as run:
-    for number, folder in enumerate(sys.argv[1:]):
-        artifact = wandb.Artifact("ds", "dataset", metadata={"number": number})
-        artifact.add_dir(folder)
-        run.log_artifact(artifact).wait()
-"""
 GROW = """
 with wandb.init(project="p", id="grow") as run:
     draft = run.use_artifact("ds:latest").new_draft()
@@ -53,13 +42,13 @@ def test_a_plain_client_downloads_the_same_bytes_from_the_bare_server(
     empty: World, server: OxenServer, tmp_path: Path
 ) -> None:
     """No gateway and no ETag; hostile names, two versions, and again without moving a byte."""
-    old = {**{name: content(name) for name in NAMES}, "empty.bin": b"", "note": b"small"}
+    old = {**{name: content(name) for name in HOSTILE}, "empty.bin": b"", "note": b"small"}
     old["large.bin"] = content("large", 11_000_000)  # two parts
     new = {**old, "a b.bin": content("changed"), "added.bin": content("added")}
     del new["what?.bin"]
     for folder, files in (("old", old), ("new", new)):
         write(tmp_path / folder, files)
-    empty.sdk(LOG, str(tmp_path / "old"), str(tmp_path / "new"))
+    empty.sdk(LOG_FOLDERS, str(tmp_path / "old"), str(tmp_path / "new"))
     empty.configure(oxen=server.url, references=server.url)
 
     report = empty.backfill()
@@ -84,7 +73,7 @@ def test_a_version_that_grew_out_of_a_moved_one_is_whole_in_oxen(
     """Its references name no content by themselves, as the bare server sends no ETag."""
     files = {"a.bin": content("a"), "d/b.bin": content("b")}
     write(tmp_path / "old", files)
-    empty.sdk(LOG, str(tmp_path / "old"))
+    empty.sdk(LOG_FOLDERS, str(tmp_path / "old"))
     empty.configure(oxen=server.url, references=server.url)
     empty.backfill()
     empty.sdk(GROW)

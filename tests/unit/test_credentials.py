@@ -145,6 +145,8 @@ def test_what_is_unwise_is_told_and_allowed(tmp_path: Path) -> None:
         "SYNCD_OXEN__REPO": "{project}",
         "SYNCD_RECLAIM__POLICY": "delete",
         "SYNCD_RECLAIM__GRACE": "1h",
+        "SYNCD_OXEN__URL": "https://hub.oxen.ai",
+        "OXEN_TOKEN": "a-token-of-the-hub",
     }
     found = config.warnings(config.load(None, environ), environ)
 
@@ -152,6 +154,7 @@ def test_what_is_unwise_is_told_and_allowed(tmp_path: Path) -> None:
         "wandb.api_key_file",
         "wandb.projects",
         "web.read_token_file",
+        "references.base_url",
         "oxen.path",
         "reclaim.grace",
     } == {text.partition(":")[0] for text in found}
@@ -168,6 +171,9 @@ def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
         "SYNCD_WANDB__PROJECTS": "e/p",
         "SYNCD_WEB__BIND": "0.0.0.0:8337",
         "SYNCD_WEB__READ_TOKEN_FILE": str(secret),
+        "SYNCD_OXEN__URL": "https://hub.oxen.ai",
+        "SYNCD_REFERENCES__BASE_URL": "https://data.example.com",
+        "OXEN_TOKEN": "a-token-of-the-hub",
     }
 
     assert config.warnings(config.load(None, environ), environ) == []

@@ -31,6 +31,21 @@ with wandb.init(project="p", id="test") as run:
     run.use_artifact("model:v0")
 """
 
+# A version of a dataset from each of the folders in `sys.argv`.
+LOG_FOLDERS = """
+with wandb.init(project="p", id="prepare") as run:
+    for number, folder in enumerate(sys.argv[1:]):
+        artifact = wandb.Artifact("ds", "dataset", metadata={"number": number})
+        artifact.add_dir(folder)
+        run.log_artifact(artifact).wait()
+"""
+
+# Names that a URL, a shell or a file system might read as something else.
+HOSTILE = (
+    "a b.bin", "hash#1.bin", "what?.bin", "100%.bin", "%41.bin", "a+b&c=d.bin", "größe.bin",
+    "gro\u0308ße.bin", "[a]*.bin", "日本 語/🙂.bin", "~tilde!.bin", "'quote\".bin", "(a),b;c.bin",
+)  # fmt: skip
+
 # Every collection of a project as a plain client sees it: `sys.argv[1]` is where to download to.
 OBSERVE = """
 api = wandb.Api()

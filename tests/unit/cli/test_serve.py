@@ -76,14 +76,17 @@ def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:
     assert answers == [401, 401, 404]
 
 
-def test_a_gateway_serves_folders_only(
+def test_a_gateway_with_an_oxen_token_does_not_open_it_to_everybody(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A server needs no gateway, and is told so."""
+    """What is private on the server stays so; the token itself is not shown."""
     monkeypatch.setenv("SYNCD_OXEN__URL", "https://hub.oxen.ai")
+    monkeypatch.setenv("OXEN_TOKEN", "a-token-of-the-hub")
 
     assert main(["gateway"]) == ExitCode.USAGE
-    assert "serves its files itself" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "web.read_token_file" in told
+    assert "a-token-of-the-hub" not in told
 
 
 def test_a_sandbox_says_how_to_reach_it_and_ends_on_a_signal(tmp_path: Path) -> None:

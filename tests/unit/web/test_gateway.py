@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import xxhash
+from gateway_requests import ask
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from syncd.clients.origin_folder import FolderOrigin
+from syncd.clients.origin_server import ServerOrigin
+from syncd.clients.origins import Origin
 from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.oxen_server import ServerVersionStore
+from syncd.clients.payload import Payload
+from syncd.clients.protocols import Author, TreeEntry, VersionStore
 from syncd.refs import CommitRef, RepoRef, reference_url
+from syncd.testing.oxen_process import MISSING, find_server, oxen_server
 from syncd.web import gateway
 
 REPO = RepoRef(namespace="team", repo="data")
 OTHER = RepoRef(namespace="team", repo="other")
 DIGITS = b"0123456789"
-BIG = bytes(range(256)) * 12_000  # three chunks
+BIG = bytes(range(256)) * 20_000  # several chunks of the folder, and two pieces of the server
 NAMES = [
     "plain.bin",
     "d/e/f",
@@ -53,30 +58,13 @@ NAMES = [
 class Place:
     """A store with two commits, the older one also on a branch with a slash in its name."""
 
-    root: Path
+    origin: Origin
     first: CommitRef
     last: CommitRef
     other: CommitRef
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A response."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def reason(self) -> str:
-        """The error that the body tells."""
-        told = json.loads(self.body)
-        assert set(told) == {"error", "hint"}
-        assert all(told.values())
-        return str(told["error"])
-
-
-def commit(store: EmbeddedVersionStore, repo: RepoRef, files: Mapping[str, bytes]) -> CommitRef:
+def commit(store: VersionStore, repo: RepoRef, files: Mapping[str, bytes]) -> CommitRef:
     """Commit files on main."""
     tree = []
     for path, data in sorted(files.items()):
@@ -86,64 +74,37 @@ def commit(store: EmbeddedVersionStore, repo: RepoRef, files: Mapping[str, bytes
     return store.commit(repo, branch="main", tree=tree, message="m", author=author)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The store, read only to the tests."""
-    root = tmp_path_factory.mktemp("gateway") / "store"
-    (root.parent / "secret").write_text("outside")
-    store = EmbeddedVersionStore(root)
+@pytest.fixture(scope="module", params=["folder", "server"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """The store, read only to the tests: a folder, then a real server behind a token."""
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "secret").write_text("outside")
+    if request.param == "folder":
+        yield filled(EmbeddedVersionStore(folder / "store"), FolderOrigin(folder / "store"))
+        return
+    if find_server() is None:
+        pytest.skip(MISSING)
+    with oxen_server(folder / "server", authenticated=True) as server:
+        address = server.url, server.token or "", Payload()
+        store = ServerVersionStore(*address, spool=folder / "spool", spool_limit=1 << 30)
+        yield filled(store, ServerOrigin(*address))
+
+
+def filled(store: VersionStore, origin: Origin) -> Place:
+    """A place with the tests' commits."""
     first = commit(store, REPO, {name: name.encode() for name in NAMES})
     store.set_branch(first, "wandb/v0")
     files = {"digits": DIGITS, "big": BIG, "empty": b"", "d/digits": DIGITS}
     last = commit(store, REPO, files)
-    return Place(root, first, last, commit(store, OTHER, {"elsewhere": DIGITS}))
+    return Place(origin, first, last, commit(store, OTHER, {"elsewhere": DIGITS}))
 
 
 @pytest.fixture(scope="module")
 def app(place: Place) -> Starlette:
     """A gateway that is open to all."""
-    return gateway.gateway_app(place.root, tokens=None)
-
-
-def ask(
-    app: Starlette, url: str, method: str = "GET", headers: Mapping[str, str] | None = None
-) -> Answer:
-    """Send a request whose path arrives exactly as written."""
-    parts = urlsplit(url)
-    raw, _, query = parts.path.encode("latin-1").partition(b"?")
-    scope: dict[str, Any] = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "server": ("gateway", 80),
-        "client": ("client", 1),
-        "root_path": "",
-        "path": _decoded(raw),
-        "raw_path": raw,
-        "query_string": query or parts.query.encode(),
-        "headers": [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()],
-    }
-    sent: list[MutableMapping[str, Any]] = []
-
-    async def receive() -> MutableMapping[str, Any]:
-        await asyncio.Event().wait()  # the client stays
-        raise AssertionError
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(message)
-
-    asyncio.run(app(scope, receive, send))
-    start = next(message for message in sent if message["type"] == "http.response.start")
-    body = b"".join(message.get("body", b"") for message in sent)
-    found = {key.decode(): value.decode() for key, value in start["headers"]}
-    return Answer(start["status"], found, body)
-
-
-def _decoded(raw: bytes) -> str:
-    """The path as uvicorn decodes it (uvicorn 0.54, `protocols/http/h11_impl.py`)."""
-    return unquote(raw.decode("ascii", "replace"))
+    return gateway.gateway_app(place.origin, tokens=None)
 
 
 def url(ref: CommitRef, path: str) -> str:
@@ -219,14 +180,14 @@ def test_other_methods_are_refused(app: Starlette, place: Place) -> None:
 
 def test_health_is_told_without_a_token(place: Place) -> None:
     """For a supervisor."""
-    answer = ask(gateway.gateway_app(place.root, tokens=frozenset({"t"})), "http://g/healthz")
+    answer = ask(gateway.gateway_app(place.origin, tokens=frozenset({"t"})), "http://g/healthz")
 
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
 
 
 def test_the_routes_work_inside_another_application(place: Place) -> None:
     """At its root, or mounted at a path."""
-    routes = gateway.gateway_routes(place.root, tokens=None)
+    routes = gateway.gateway_routes(place.origin, tokens=None)
     mounted = Starlette(routes=[Mount("/oxen", routes=routes), *routes])
 
     for prefix in ("", "/oxen"):
@@ -320,7 +281,7 @@ def test_each_missing_part_is_named(app: Starlette, place: Place) -> None:
     """Namespace, repository, revision, path."""
     commit_id = place.last.commit
     for path, part in (
-        (f"nobody/data/file/{commit_id}/digits", "namespace 'nobody'"),
+        (f"nobody/data/file/{commit_id}/digits", "nobody"),
         (f"team/nothing/file/{commit_id}/digits", "repository 'oxen://team/nothing'"),
         (f"team/data/file/{'0' * 32}/digits", "commit or branch"),
         ("team/data/file/no-branch/digits", "commit or branch 'no-branch'"),
@@ -402,7 +363,7 @@ def test_damaged_bytes_are_not_served_under_their_tag(tmp_path: Path) -> None:
     store = EmbeddedVersionStore(tmp_path)
     ref = commit(store, REPO, {"digits": DIGITS})
     content = RepoIndex(tmp_path, REPO).content(next(store.tree(ref)).hash)
-    app = gateway.gateway_app(tmp_path, tokens=None)
+    app = gateway.gateway_app(FolderOrigin(tmp_path), tokens=None)
 
     content.write_bytes(DIGITS[:-1])
     assert "another length" in ask(app, url(ref, "digits")).reason
@@ -438,7 +399,7 @@ TOKENS = frozenset({"first-token", "zwei:ü", "third"})
 )
 def test_a_token_opens_the_gateway(place: Place, headers: dict[str, str]) -> None:
     """As Bearer, or as the password of any user."""
-    app = gateway.gateway_app(place.root, tokens=TOKENS)
+    app = gateway.gateway_app(place.origin, tokens=TOKENS)
 
     answer = ask(app, url(place.last, "digits"), headers=headers)
 
@@ -465,7 +426,7 @@ def test_a_token_opens_the_gateway(place: Place, headers: dict[str, str]) -> Non
 )
 def test_without_a_token_nothing_is_told(place: Place, headers: dict[str, str]) -> None:
     """401 with both schemes, whether the file exists or not, and never the token."""
-    app = gateway.gateway_app(place.root, tokens=TOKENS)
+    app = gateway.gateway_app(place.origin, tokens=TOKENS)
 
     for target in (url(place.last, "digits"), "http://gateway/api/repos/no/where/file/x/y"):
         answer = ask(app, target, headers=headers)
@@ -480,7 +441,7 @@ def test_without_a_token_nothing_is_told(place: Place, headers: dict[str, str]) 
 
 def test_no_tokens_at_all_let_nobody_in(place: Place) -> None:
     """Only None opens the gateway."""
-    app = gateway.gateway_app(place.root, tokens=frozenset())
+    app = gateway.gateway_app(place.origin, tokens=frozenset())
 
     assert ask(app, url(place.last, "digits"), headers={"authorization": "Bearer x"}).status == 401
 
@@ -491,8 +452,9 @@ def test_no_tokens_at_all_let_nobody_in(place: Place) -> None:
 SERVER = """
 import sys
 from pathlib import Path
+from syncd.clients.origin_folder import FolderOrigin
 from syncd.web import gateway
-gateway.serve(Path(sys.argv[1]), "127.0.0.1", 0, None, lambda url: print(url, flush=True))
+gateway.serve(FolderOrigin(Path(sys.argv[1])), "127.0.0.1", 0, None, lambda url: print(url, flush=True))
 """
 
 
@@ -528,7 +490,8 @@ def test_it_serves_what_another_process_is_writing(
 
 def test_it_needs_no_liboxen() -> None:
     """Which would lock the repositories."""
-    check = "import sys, syncd.web.gateway; sys.exit('oxen' in sys.modules)"
+    modules = "syncd.web.gateway, syncd.web.origin"
+    check = f"import sys, {modules}; sys.exit('oxen' in sys.modules)"
 
     subprocess.run([sys.executable, "-c", check], check=True)
 

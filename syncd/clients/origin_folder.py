@@ -1,0 +1,87 @@
+"""Files of the embedded store's folder, for the gateway.
+
+It finds the stored bytes through the index files (`oxen_index`) and never opens a repository, so it
+works while another process writes and while syncd is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from syncd.clients.origins import Found, located, no_file, no_repository, tree_path
+from syncd.clients.oxen_index import Branches, IndexEntry, RepoIndex
+from syncd.errors import NotFoundError, VerificationError
+from syncd.refs import RepoRef
+
+CHUNK = 1 << 20  # bytes read at once
+
+
+class FolderOrigin:
+    """An `Origin` over the directory of an embedded store.
+
+    Args:
+        root: the directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def find(self, repo: RepoRef, names: Sequence[str]) -> Found:
+        """See `Origin.find`."""
+        index = RepoIndex(self._root, repo)
+        if not index.directory.parent.is_dir():
+            raise NotFoundError(f"no namespace {repo.namespace!r} here", hint="Check the spelling.")
+        if not index.exists():
+            raise no_repository(repo)
+        commit, rest, permanent = located(
+            repo, names, index.holds, lambda: (index.branches() or Branches()).heads
+        )
+        opened = index.open(commit)
+        if opened is None:
+            raise NotFoundError(
+                f"no index of commit {commit} in {repo}",
+                hint="Run `syncd verify` on this commit.",
+            )
+        with opened:
+            path = tree_path(rest)
+            entry = opened.find(path) if path is not None else None
+        if entry is None:
+            raise no_file(repo, commit, rest)
+        _check(index, entry, commit)
+        return Found(
+            repo=repo,
+            commit=commit,
+            path=entry.path,
+            hash=entry.hash,
+            size=entry.size,
+            permanent=permanent,
+        )
+
+    def read(self, found: Found, begin: int, end: int) -> Iterator[bytes]:
+        """See `Origin.read`."""
+        try:
+            with RepoIndex(self._root, found.repo).content(found.hash).open("rb") as file:
+                file.seek(begin)
+                while begin < end and (data := file.read(min(CHUNK, end - begin))):
+                    begin += len(data)
+                    yield data
+        except OSError as error:
+            raise _unreadable(found.path, found.repo, found.commit, "cannot be read") from error
+
+
+def _check(index: RepoIndex, entry: IndexEntry, commit: str) -> None:
+    """Make sure that the stored bytes have the length the index promises."""
+    try:
+        size = index.content(entry.hash).stat().st_size
+    except OSError as error:
+        raise _unreadable(entry.path, index.repo, commit, "cannot be read") from error
+    if size != entry.size:
+        raise _unreadable(entry.path, index.repo, commit, "have another length")
+
+
+def _unreadable(path: str, repo: RepoRef, commit: str, why: str) -> VerificationError:
+    return VerificationError(
+        f"the stored bytes of {path!r} in {repo}@{commit} {why}",
+        hint="Run `syncd verify` on the host.",
+    )
