@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from syncd.errors import SyncdError
@@ -15,6 +16,7 @@ from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 
 REGISTRY = "wandb-registry-"  # how the project of a registry is called
+TTL_INHERIT, TTL_OFF = -1, -2  # what W&B writes for a time to live that is no number of seconds
 
 # --- W&B
 
@@ -62,6 +64,17 @@ class Version:
         index = self.ref.index
         assert index is not None, f"{self.ref} is not a version"
         return index
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When W&B deletes it, by its own time to live; None when it has none."""
+        return self.created + timedelta(seconds=self.ttl_seconds) if self.ttl_seconds > 0 else None
+
+    @property
+    def created(self) -> datetime:
+        """When it was logged."""
+        time = datetime.fromisoformat(self.created_at)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)  # UTC, though it may not say so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +138,19 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A version as it stands in W&B at one moment: itself, its places, the runs that used it."""
+    """A version as it stands in W&B at one moment.
+
+    Args:
+        version: itself.
+        memberships: the collections that hold it.
+        consumers: the runs that used it.
+        closed: names of further consumers, which this API key may not write to, or not even see.
+    """
 
     version: Version
     memberships: tuple[Membership, ...]
     consumers: tuple[RunRef, ...] = ()
+    closed: tuple[str, ...] = ()
 
     @property
     def links(self) -> tuple[Membership, ...]:
@@ -239,8 +260,24 @@ class ArtifactSource(Protocol):
         """Set and unset keys of a run's config, nothing else of the run; whether it changed."""
         ...
 
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
-        """Replace a version's metadata; everything else of it stays."""
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
+    ) -> None:
+        """Replace a version's metadata, and what else is given; everything else of it stays.
+
+        Args:
+            version: the version.
+            metadata: all of it.
+            description: the new one; None leaves it.
+            tags: added to those it has.
+            ttl_seconds: counted from its creation, -1 inherit, -2 off; None leaves it.
+        """
         ...
 
     def version(self, artifact_id: str) -> Version:

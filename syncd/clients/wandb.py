@@ -276,12 +276,27 @@ class WandbSource:
 
         retry.call(attempt, what=what)
 
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
-        """Replace a version's metadata; everything else of it stays."""
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
+    ) -> None:
+        """Replace a version's metadata, and what else is given; everything else of it stays."""
+        given = {
+            "artifactID": version.id,
+            "metadata": json.dumps(metadata),
+            "description": description,
+            "tagsToAdd": [{"tagName": tag} for tag in tags] or None,
+            "ttlDurationSeconds": ttl_seconds,
+        }
         self._session.query(
             f"update the metadata of {version.ref}",
             gql.UPDATE_VERSION,
-            {"input": {"artifactID": version.id, "metadata": json.dumps(metadata)}},
+            {"input": {key: value for key, value in given.items() if value is not None}},
         )
 
     def move_aliases(

@@ -139,7 +139,7 @@ query ArtifactByID($id: ID!) {
   artifact(id: $id) {
     ...VersionFields
     ...Places
-    usedBy { edges { node { name project { name entity { name } } } } }
+    usedBy { edges { node { name project { name readOnly entity { name } } } } }
   }
 }
 """

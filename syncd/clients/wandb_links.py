@@ -36,10 +36,18 @@ class WandbLinks:
         node = self._artifact("read a version and its links", gql.STANDING, artifact_id)
         if node["state"] != "COMMITTED":
             raise _gone(artifact_id)
+        users = [edge["node"] for edge in node["usedBy"]["edges"]]
+        visible = [user for user in users if user["project"]]
+        open_ = [user for user in visible if not user["project"]["readOnly"]]
+        shut = [str(run_ref(user)) for user in visible if user["project"]["readOnly"]]
+        hidden = [
+            f"run {user['name']} of a hidden project" for user in users if not user["project"]
+        ]
         return Standing(
             version=version_of(node),
             memberships=_memberships(node),
-            consumers=tuple(run_ref(edge["node"]) for edge in node["usedBy"]["edges"]),
+            consumers=tuple(run_ref(user) for user in open_),
+            closed=(*shut, *hidden),
         )
 
     def move_aliases(

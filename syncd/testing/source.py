@@ -59,6 +59,8 @@ class MemoryArtifactSource:
         faults: failures to happen.
         damages: bytes to spoil on their way.
         watch: told the method of each change when it has just happened.
+        before: told the method of each call that is about to happen, and which call of it that is;
+            it may do what people do.
         chunk_size: bytes that `read` gives at once.
     """
 
@@ -68,9 +70,10 @@ class MemoryArtifactSource:
         faults: Iterable[Fault] = (),
         damages: Iterable[Damage] = (),
         watch: Callable[[str], None] = lambda _method: None,
+        before: Callable[[str, int], None] = lambda _method, _at: None,
         chunk_size: int = 1 << 20,
     ) -> None:
-        self._call = Calls(faults)
+        self._call = Calls(faults, before)
         self._damages = tuple(damages)
         self._damaged: Counter[Damage] = Counter()
         self._watch = watch
@@ -86,13 +89,23 @@ class MemoryArtifactSource:
         """How often each method was called."""
         return self._call.count
 
+    @property
+    def now(self) -> datetime:
+        """When the next version will have been logged."""
+        return FIRST_LOGGED + timedelta(minutes=len(self._logged))
+
     # what a person does
 
     def add_run(
-        self, run_id: str, *, state: str = "finished", config: Mapping[str, Any] | None = None
+        self,
+        run_id: str,
+        *,
+        state: str = "finished",
+        config: Mapping[str, Any] | None = None,
+        project: str = PROJECT,
     ) -> RunRef:
         """Make a run, or end and configure it anew."""
-        ref = RunRef(entity=TEAM, project=PROJECT, run_id=run_id)
+        ref = RunRef(entity=TEAM, project=project, run_id=run_id)
         before = self._runs.get(ref, _RunState(state=state, config={}))
         self._runs[ref] = replace(before, state=state, config=dict(config or {}))
         return ref
@@ -137,7 +150,7 @@ class MemoryArtifactSource:
             digest=manifest_digest(entries.values()),
             size=sum(entry.size or 0 for entry in entries.values()),
             file_count=len(entries),
-            created_at=_minute(len(self._logged)),
+            created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
             tags=tuple(tags),
             description=description,
             metadata=dict(copied if metadata is None else metadata),
@@ -267,7 +280,7 @@ class MemoryArtifactSource:
                     ref=self._next_ref(names.entity, names.project, names.collection),
                     digest=digest,
                     metadata=dict(metadata),
-                    created_at=_minute(len(self._logged)),
+                    created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
                 ),
                 manifest,
                 aliases=(),
@@ -299,7 +312,8 @@ class MemoryArtifactSource:
         return Standing(
             version=found,
             memberships=self.places.memberships(artifact_id),
-            consumers=self._users(artifact_id),
+            consumers=tuple(self._users(artifact_id, closed=False)),
+            closed=tuple(str(run) for run in self._users(artifact_id, closed=True)),
         )
 
     def link(
@@ -339,11 +353,26 @@ class MemoryArtifactSource:
         self._happened("update_config")
         return found.config != before
 
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
+    ) -> None:
         """See `ArtifactSource.update_metadata`."""
         self._call("update_metadata")
         found = self._found(version.id)
-        found.version = replace(found.version, metadata=dict(metadata))
+        now = found.version
+        found.version = replace(
+            now,
+            metadata=dict(metadata),
+            description=now.description if description is None else description,
+            tags=(*now.tags, *(tag for tag in tags if tag not in now.tags)),
+            ttl_seconds=now.ttl_seconds if ttl_seconds is None else ttl_seconds,
+        )
         self._happened("update_metadata")
 
     def version(self, artifact_id: str) -> Version:
@@ -376,8 +405,12 @@ class MemoryArtifactSource:
             found = self._found(artifact_id)
             found.version = replace(found.version, ttl_seconds=-2)
 
-    def _users(self, artifact_id: str) -> tuple[RunRef, ...]:
-        return tuple(ref for ref, run in self._runs.items() if artifact_id in run.inputs)
+    def _users(self, artifact_id: str, *, closed: bool | None = None) -> Iterator[RunRef]:
+        """The runs that used a version; only those that may be written to, or may not."""
+        for ref, run in self._runs.items():
+            shut = f"{ref.entity}/{ref.project}" in self.places.read_only
+            if artifact_id in run.inputs and closed in (None, shut):
+                yield ref
 
     def _now(self, logged: _Logged) -> Version:
         version = logged.version
@@ -406,7 +439,3 @@ def _digest(data: bytes, algorithm: Algorithm) -> str:
     md5 = hashlib.md5(data, usedforsecurity=False)
     raw = md5.digest() if algorithm == "MD5" else xxhash.xxh3_128_digest(data)
     return base64.b64encode(raw).decode()
-
-
-def _minute(number: int) -> str:
-    return (FIRST_LOGGED + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ")

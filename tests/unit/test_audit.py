@@ -20,7 +20,7 @@ from syncd.replacements import replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.commit import commit
 from syncd.stages.plan import plan
-from syncd.stages.replace import complete, replace
+from syncd.stages.replace import complete, conclude, replace
 from syncd.stages.transfer import transfer
 from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
@@ -57,7 +57,9 @@ class Moved:
             contents=catalog.known,
             base_url=self.runtime.config.references.base_url,
             etagged=self.runtime.etagged,
+            now=self.source.now,
         )
+        conclude(self.source, planned, new.id)
         complete(self.source, new.id)
         return self.source.version(new.id)
 
