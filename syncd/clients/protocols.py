@@ -21,6 +21,12 @@ TTL_INHERIT, TTL_OFF = -1, -2  # what W&B writes for a time to live that is no n
 # --- W&B
 
 
+def utc(text: str) -> datetime:
+    """A time as W&B writes it: ISO 8601 and UTC, which it does not always say."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """A COMMITTED version of a W&B artifact collection.
@@ -73,8 +79,7 @@ class Version:
     @property
     def created(self) -> datetime:
         """When it was logged."""
-        time = datetime.fromisoformat(self.created_at)
-        return time if time.tzinfo else time.replace(tzinfo=UTC)  # UTC, though it may not say so
+        return utc(self.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ class MemoryArtifactSource:
         self._logged: dict[str, _Logged] = {}
         self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
         self.places = Places()
+        self._passed = timedelta()
         self._runs: dict[RunRef, _RunState] = {}
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
 
@@ -92,9 +93,13 @@ class MemoryArtifactSource:
     @property
     def now(self) -> datetime:
         """When the next version will have been logged."""
-        return FIRST_LOGGED + timedelta(minutes=len(self._logged))
+        return FIRST_LOGGED + timedelta(minutes=len(self._logged)) + self._passed
 
     # what a person does
+
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass."""
+        self._passed += timedelta(seconds=seconds)
 
     def add_run(
         self,

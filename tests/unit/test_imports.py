@@ -34,7 +34,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    ("context", "workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
+    (
+        "context",
+        "workflow",
+        "runtime",
+        "backfill",
+        "audit",
+        "comparison",
+        "scheduler",
+        "daemon",
+    ),  # durability
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
