@@ -9,7 +9,7 @@ from syncd.clients import wandb_graphql as gql
 from syncd.clients.protocols import Membership, Standing, Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import membership_of, run_ref, version_of
-from syncd.errors import NotFoundError
+from syncd.errors import NotFoundError, PermanentError
 
 LATEST = "latest"
 Json = dict[str, Any]
@@ -90,21 +90,30 @@ class WandbLinks:
                 else (version.id, "off", gql.LINK_TAKING_OFF)
             )
             variables[name] = {"artifactID": holder, "aliases": [_alias(place, LATEST)]}
-        made = self._session.query(what, query, variables)
+        try:
+            made = self._session.query(what, query, variables)
+        except PermanentError:
+            # A repeat after a lost answer may be refused, because it has been done.
+            held = self._place(version, membership)
+            after = version.id if LATEST in aliases else membership.latest
+            if held is None or held.latest != after or not {*aliases} <= {*held.aliases}:
+                raise
+            return held
         return membership_of(made["result"]["artifactMembership"])
 
     def unlink(self, version: Version, membership: Membership) -> None:
         """See `ArtifactSource.unlink`."""
-        self._session.query(
-            f"unlink {version.ref} from {membership.name}",
-            gql.UNLINK,
-            {
-                "input": {
-                    "artifactID": version.id,
-                    "artifactPortfolioID": membership.collection_id,
-                }
-            },
-        )
+        wanted = {"artifactID": version.id, "artifactPortfolioID": membership.collection_id}
+        what = f"unlink {version.ref} from {membership.name}"
+        try:
+            self._session.query(what, gql.UNLINK, {"input": wanted})
+        except PermanentError:
+            if self._place(version, membership) is not None:
+                raise  # else it was done, and only the answer was lost
+
+    def _place(self, version: Version, membership: Membership) -> Membership | None:
+        held = self.memberships(version)
+        return next((p for p in held if p.collection_id == membership.collection_id), None)
 
     def _artifact(self, what: str, query: str, artifact_id: str) -> Json:
         node: Json | None = self._session.query(what, query, {"id": artifact_id})["artifact"]

@@ -101,8 +101,7 @@ class Places:
         place = next(p for p in self._collections if _id(p) == collection_id)
         found = self._collections[place]
         self._check(place, self.aliases(artifact_id, place))
-        if found.numbers.pop(artifact_id, None) is None:
-            raise NotFoundError(f"{artifact_id} is not in {'/'.join(place)}")
+        found.numbers.pop(artifact_id, None)
         found.aliases = {k: v for k, v in found.aliases.items() if v != artifact_id}
 
     def _known(self, place: Place) -> _Collection:

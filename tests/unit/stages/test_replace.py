@@ -173,6 +173,38 @@ def test_a_version_without_aliases_runs_or_users_is_replaced_too(move: Move) -> 
     assert source.calls["move_aliases"] == source.calls["record_use"] == 0
 
 
+@pytest.mark.parametrize(
+    ("aliases", "links", "consumers", "requests"),
+    [
+        ((), 0, 0, 11),
+        (("latest",), 0, 0, 13),
+        (("latest", "best"), 0, 0, 14),  # whether `best` may be moved is asked
+        (("latest",), 0, 5, 18),  # one for each
+        (("latest",), 1, 0, 18),  # linked, unlinked, and three readings in between
+        (("latest",), 4, 0, 24),
+    ],
+)
+def test_replacing_costs_a_fixed_number_of_requests(
+    aliases: tuple[str, ...], links: int, consumers: int, requests: int, move: Move
+) -> None:
+    """However large the project, and however many versions the collection has."""
+    source = MemoryArtifactSource()
+    for number in range(50):
+        source.log("ds", {"a": b"%d" % number})
+    old = source.log("ds", {"a": b"payload"}, aliases=aliases)
+    for number in range(links):
+        source.link_to(old, f"team/proj/shelf{number}")
+    for number in range(consumers):
+        source.record_use(source.add_run(f"user{number}"), old)
+    before: dict[str, int] = {}
+    move(source, old, before=lambda: before.update(source.calls))
+    made = {name: count - before.get(name, 0) for name, count in source.calls.items()}
+    made["version"] -= 1  # the test's own
+    logging = 3 * made["log_replacement"]  # it takes four: create, manifest, commit, read
+
+    assert sum(made.values()) + logging == requests, made
+
+
 # --- every moment
 
 
