@@ -91,7 +91,8 @@ def replace(
             f"{written.source_version if written else 'nothing'}",
             hint="Two versions of the collection hold the same content; look at both in W&B.",
         )
-    advance(source, before.version.id, made, linking or nullcontext(), fresh=existing is None)
+    fresh = existing is None and not made.aliases  # W&B may have handed back an earlier attempt's
+    advance(source, before.version.id, made, linking or nullcontext(), fresh=fresh)
     return made
 
 
