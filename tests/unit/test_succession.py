@@ -264,6 +264,16 @@ def test_killed_at_any_call_a_repeat_ends_in_the_same_state() -> None:
     assert calm.made == []
 
 
+def test_what_is_linked_is_not_linked_again() -> None:
+    """A server may refuse to link a version where it is."""
+    scene = Scene(faults=(Fault(method="move_aliases", error=KILL, at=2),))
+    with pytest.raises(ServiceUnavailableError):
+        scene.replace(fresh=True)
+    scene.replace()
+
+    assert scene.made.count("link") == 2
+
+
 # --- meanwhile
 
 
@@ -281,6 +291,15 @@ def links_newer(scene: Scene) -> None:
 def gives_alias(scene: Scene) -> None:
     """Somebody promotes the old version, which may be without aliases by then."""
     scene.source.places.give(scene.old.id, ("team", "proj", "ds"), ["chosen"])
+
+
+def gives_alias_to_link(scene: Scene) -> None:
+    """Somebody promotes the old version in a portfolio, which it may have left by then."""
+    place = ("team", "proj", "shelf")
+    if SHELF in scene.links(scene.old):
+        scene.source.places.give(scene.old.id, place, ["chosen"])
+    else:
+        scene.source.places.give(scene.new.id, place, ["chosen"])
 
 
 def links_old(scene: Scene) -> None:
@@ -332,6 +351,34 @@ def test_a_newer_link_keeps_latest_whenever_it_is_made() -> None:
             assert place.aliases == ("latest",), (latest, at)
             [shelf] = [p for p in scene.source.standing(scene.new.id).links if p.name == SHELF]
             assert shelf.aliases == ("gold",), (latest, at)
+
+
+def test_an_alias_that_a_link_gets_meanwhile_follows() -> None:
+    """Before any call but the one that takes out the link: W&B has no unlinking on condition."""
+    calls = every_call()
+    out = next(at for at in calls if at[0] == "unlink")
+    for at in calls:
+        scene = Scene(race=gives_alias_to_link, at=at)
+        scene.replace(fresh=True)
+        [shelf] = [
+            place for place in scene.source.standing(scene.new.id).links if place.name == SHELF
+        ]
+
+        assert ("chosen" in shelf.aliases) is (at != out), at
+
+
+def test_a_younger_replacement_is_no_newer_version() -> None:
+    """An older version was replaced between two attempts; it never had `latest`."""
+    scene = Scene(faults=(Fault(method="record_use", error=KILL, at=2),))
+    with pytest.raises(ServiceUnavailableError):
+        scene.replace(fresh=True)
+    older = next(scene.source.versions(Target.parse("team/proj/ds")))
+    younger = replaced(scene.source, older)
+    assert "latest" in scene.source.version(scene.new.id).aliases
+    scene.replace()
+
+    assert "latest" in scene.source.version(scene.new.id).aliases
+    assert scene.source.version(younger.id).aliases == ()
 
 
 @pytest.mark.parametrize("race", [gives_alias, links_old, uses_old])
