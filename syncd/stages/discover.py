@@ -68,9 +68,7 @@ def discover(
                     continue
                 seen.add(version.id)
                 skip = (
-                    item.skip
-                    or _expired(version, clock())
-                    or _unwanted(version, select, since, types)
+                    item.skip or _expired(item, clock()) or _unwanted(version, select, since, types)
                 )
                 yield Discovered(version=version, skip=skip, replacement=item.replacement)
 
@@ -110,9 +108,9 @@ def _collection(versions: list[Version]) -> Iterator[Discovered]:
         )
 
 
-def _expired(version: Version, now: datetime) -> str:
-    ends = version.expires_at
-    if ends is None or ends > now:
+def _expired(item: Discovered, now: datetime) -> str:
+    ends = item.version.expires_at
+    if ends is None or ends > now or item.replacement is not None:  # what is begun is completed
         return ""
     return f"expired at {ends.isoformat(timespec='seconds')}, W&B deletes it"
 
