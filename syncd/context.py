@@ -47,6 +47,8 @@ class Context:
     progress: Callable[[str, log.Stage, int], None] = _ignore
     finished: Callable[[Outcome], None] = _ignore
     limiter: Limiter = field(init=False)  # one for all transfers of the process
+    # Portfolios link versions of many collections: one version at a time moves its links.
+    linking: threading.Lock = field(init=False, default_factory=threading.Lock)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 

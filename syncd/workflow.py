@@ -13,6 +13,7 @@ with an outcome, never with an exception: one bad version must not stop the othe
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
@@ -241,7 +242,9 @@ def replace_step(
         contents=context.catalog.known,
         base_url=context.config.references.base_url,
         etagged=context.etagged,
+        now=datetime.now(UTC),
         existing=existing,
+        linking=context.linking,
     )
     context.catalog.note(
         version,
@@ -276,8 +279,9 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     Only then is the replacement complete: a kill before that must not hide what is left to do.
     """
     context = _here()
-    version = context.plans(artifact_id).version
-    runs = {*context.source.consumers(version), *([version.run] if version.run else [])}
+    planned = context.plans(artifact_id)
+    old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
+    runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
         if annotate.annotate(context.source, run):
             context.catalog.remove_run_due(run)

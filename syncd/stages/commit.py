@@ -181,6 +181,8 @@ def lineage(
         "aliases": sorted(version.aliases),
         "tags": sorted(version.tags),
         "metadata": dict(version.metadata),
+        "ttl_seconds": version.ttl_seconds,
+        "history_step": version.history_step,
     }
     logged_by = run and {
         "ref": str(run.ref),

@@ -6,8 +6,9 @@ stands behind it. Replacements are never sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import groupby
 
@@ -39,6 +40,7 @@ def discover(
     *,
     since: str = "",
     types: frozenset[str] = frozenset(),
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[Discovered]:
     """Versions of the targets that are no replacements, in version order within a collection.
 
@@ -48,6 +50,7 @@ def discover(
         select: what the configuration includes and excludes.
         since: ISO 8601 date or time; older versions are skipped.
         types: artifact types; empty for all.
+        clock: tells the time; a version that has expired by then is left alone.
     """
     seen: set[str] = set()  # targets may overlap
     for target in targets:
@@ -64,7 +67,9 @@ def discover(
                 if version.id in seen:
                     continue
                 seen.add(version.id)
-                skip = item.skip or _unwanted(version, select, since, types)
+                skip = (
+                    item.skip or _expired(item, clock()) or _unwanted(version, select, since, types)
+                )
                 yield Discovered(version=version, skip=skip, replacement=item.replacement)
 
 
@@ -101,6 +106,13 @@ def _collection(versions: list[Version]) -> Iterator[Discovered]:
             skip=f"replaced by {replacement.ref}" if done and replacement else "",
             replacement=replacement,
         )
+
+
+def _expired(item: Discovered, now: datetime) -> str:
+    ends = item.version.expires_at
+    if ends is None or ends > now or item.replacement is not None:  # what is begun is completed
+        return ""
+    return f"expired at {ends.isoformat(timespec='seconds')}, W&B deletes it"
 
 
 def _unwanted(version: Version, select: Select, since: str, types: frozenset[str]) -> str:

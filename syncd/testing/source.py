@@ -12,14 +12,12 @@ from typing import Any
 
 import xxhash
 
-from syncd.clients.protocols import (
-    Run,
-    Version,
-)
+from syncd.clients.protocols import Membership, Run, Standing, Version
 from syncd.errors import NotFoundError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.testing.faults import Calls, Fault
+from syncd.testing.places import Places, place_of
 
 FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
 TEAM, PROJECT = "team", "proj"
@@ -61,6 +59,8 @@ class MemoryArtifactSource:
         faults: failures to happen.
         damages: bytes to spoil on their way.
         watch: told the method of each change when it has just happened.
+        before: told the method of each call that is about to happen, and which call of it that is;
+            it may do what people do.
         chunk_size: bytes that `read` gives at once.
     """
 
@@ -70,16 +70,18 @@ class MemoryArtifactSource:
         faults: Iterable[Fault] = (),
         damages: Iterable[Damage] = (),
         watch: Callable[[str], None] = lambda _method: None,
+        before: Callable[[str, int], None] = lambda _method, _at: None,
         chunk_size: int = 1 << 20,
     ) -> None:
-        self._call = Calls(faults)
+        self._call = Calls(faults, before)
         self._damages = tuple(damages)
         self._damaged: Counter[Damage] = Counter()
         self._watch = watch
         self._chunk_size = chunk_size
         self._logged: dict[str, _Logged] = {}
         self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
-        self._aliases: dict[tuple[str, str, str], dict[str, str]] = {}
+        self.places = Places()
+        self._passed = timedelta()
         self._runs: dict[RunRef, _RunState] = {}
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
 
@@ -88,13 +90,27 @@ class MemoryArtifactSource:
         """How often each method was called."""
         return self._call.count
 
+    @property
+    def now(self) -> datetime:
+        """When the next version will have been logged."""
+        return FIRST_LOGGED + timedelta(minutes=len(self._logged)) + self._passed
+
     # what a person does
 
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass."""
+        self._passed += timedelta(seconds=seconds)
+
     def add_run(
-        self, run_id: str, *, state: str = "finished", config: Mapping[str, Any] | None = None
+        self,
+        run_id: str,
+        *,
+        state: str = "finished",
+        config: Mapping[str, Any] | None = None,
+        project: str = PROJECT,
     ) -> RunRef:
         """Make a run, or end and configure it anew."""
-        ref = RunRef(entity=TEAM, project=PROJECT, run_id=run_id)
+        ref = RunRef(entity=TEAM, project=project, run_id=run_id)
         before = self._runs.get(ref, _RunState(state=state, config={}))
         self._runs[ref] = replace(before, state=state, config=dict(config or {}))
         return ref
@@ -139,7 +155,7 @@ class MemoryArtifactSource:
             digest=manifest_digest(entries.values()),
             size=sum(entry.size or 0 for entry in entries.values()),
             file_count=len(entries),
-            created_at=_minute(len(self._logged)),
+            created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
             tags=tuple(tags),
             description=description,
             metadata=dict(copied if metadata is None else metadata),
@@ -150,6 +166,22 @@ class MemoryArtifactSource:
         )
         manifest = Manifest(entries=entries, storage_policy_config={"storageLayout": "V2"})
         return self._keep(version, manifest, aliases)
+
+    def link_to(self, version: Version, path: str, aliases: Sequence[str] = ()) -> Version:
+        """Link a version to `entity/project/portfolio`, as `artifact.link` does; as it is then."""
+        entity, project, collection = path.split("/")
+        self._lasting(
+            version.id, self.places.link(version.id, (entity, project, collection), aliases)
+        )
+        return self._now(self._found(version.id))
+
+    def rename(self, collection: str, name: str) -> None:
+        """Give a collection of the project another name."""
+        for logged in self._logged.values():
+            ref = logged.version.ref
+            if ref.collection == collection:
+                logged.version = replace(logged.version, ref=replace(ref, collection=name))
+        self.places.rename((TEAM, PROJECT, collection), (TEAM, PROJECT, name))
 
     # what syncd does
 
@@ -212,7 +244,7 @@ class MemoryArtifactSource:
     def consumers(self, version: Version) -> Sequence[RunRef]:
         """See `ArtifactSource.consumers`."""
         self._call("consumers")
-        return [ref for ref, run in self._runs.items() if version.id in run.inputs]
+        return list(self._users(version.id))
 
     def run(self, ref: RunRef) -> Run:
         """See `ArtifactSource.run`.
@@ -253,7 +285,7 @@ class MemoryArtifactSource:
                     ref=self._next_ref(names.entity, names.project, names.collection),
                     digest=digest,
                     metadata=dict(metadata),
-                    created_at=_minute(len(self._logged)),
+                    created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
                 ),
                 manifest,
                 aliases=(),
@@ -263,11 +295,49 @@ class MemoryArtifactSource:
         self._happened("log_replacement")
         return self._now(self._logged[made.id])
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
         """See `ArtifactSource.move_aliases`."""
         self._call("move_aliases")
-        self._point(self._found(version.id).version, aliases)
+        wanted = [(place_of(self._found(version.id).version.ref), tuple(aliases))]
+        wanted += [((item.entity, item.project, item.collection), item.aliases) for item in places]
+        self.places.give_all(version.id, wanted)
         self._happened("move_aliases")
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """See `ArtifactSource.memberships`."""
+        self._call("memberships")
+        return self.places.memberships(self._found(version.id).version.id)
+
+    def standing(self, artifact_id: str) -> Standing:
+        """See `ArtifactSource.standing`."""
+        self._call("standing")
+        found = self._now(self._found(artifact_id))
+        return Standing(
+            version=found,
+            memberships=self.places.memberships(artifact_id),
+            consumers=tuple(self._users(artifact_id, closed=False)),
+            closed=tuple(str(run) for run in self._users(artifact_id, closed=True)),
+        )
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """See `ArtifactSource.link`."""
+        self._call("link")
+        place = (membership.entity, membership.project, membership.collection)
+        self._found(version.id)
+        made = self.places.link(version.id, place, aliases, latest=membership.latest)
+        self._lasting(version.id, made)
+        self._happened("link")
+        return made
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """See `ArtifactSource.unlink`."""
+        self._call("unlink")
+        self.places.unlink(version.id, membership.collection_id)
+        self._happened("unlink")
 
     def record_use(self, run: RunRef, version: Version) -> None:
         """See `ArtifactSource.record_use`."""
@@ -288,11 +358,26 @@ class MemoryArtifactSource:
         self._happened("update_config")
         return found.config != before
 
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
+    ) -> None:
         """See `ArtifactSource.update_metadata`."""
         self._call("update_metadata")
         found = self._found(version.id)
-        found.version = replace(found.version, metadata=dict(metadata))
+        now = found.version
+        found.version = replace(
+            now,
+            metadata=dict(metadata),
+            description=now.description if description is None else description,
+            tags=(*now.tags, *(tag for tag in tags if tag not in now.tags)),
+            ttl_seconds=now.ttl_seconds if ttl_seconds is None else ttl_seconds,
+        )
         self._happened("update_metadata")
 
     def version(self, artifact_id: str) -> Version:
@@ -310,21 +395,31 @@ class MemoryArtifactSource:
 
     def _keep(self, version: Version, manifest: Manifest, aliases: Sequence[str]) -> Version:
         self._logged[version.id] = _Logged(version=version, manifest=manifest)
+        self.places.add(version.id, place_of(version.ref), version.index)
         if version.run:
             self._found_run(version.run).outputs.append(version.id)
         self._point(version, aliases)
         return self._now(self._logged[version.id])
 
     def _point(self, version: Version, aliases: Sequence[str]) -> None:
-        ref = version.ref
-        pointers = self._aliases.setdefault((ref.entity, ref.project, ref.collection), {})
-        pointers.update(dict.fromkeys(aliases, version.id))
+        self.places.give(version.id, place_of(version.ref), aliases)
+
+    def _lasting(self, artifact_id: str, place: Membership) -> None:
+        """What a registry refers to does not expire."""
+        if place.is_registry:
+            found = self._found(artifact_id)
+            found.version = replace(found.version, ttl_seconds=-2)
+
+    def _users(self, artifact_id: str, *, closed: bool | None = None) -> Iterator[RunRef]:
+        """The runs that used a version; only those that may be written to, or may not."""
+        for ref, run in self._runs.items():
+            shut = f"{ref.entity}/{ref.project}" in self.places.read_only
+            if artifact_id in run.inputs and closed in (None, shut):
+                yield ref
 
     def _now(self, logged: _Logged) -> Version:
-        version, ref = logged.version, logged.version.ref
-        pointers = self._aliases.get((ref.entity, ref.project, ref.collection), {})
-        names = tuple(alias for alias, artifact_id in pointers.items() if artifact_id == version.id)
-        return replace(version, aliases=names)
+        version = logged.version
+        return replace(version, aliases=self.places.aliases(version.id, place_of(version.ref)))
 
     def _found(self, artifact_id: str) -> _Logged:
         if artifact_id not in self._logged:
@@ -349,7 +444,3 @@ def _digest(data: bytes, algorithm: Algorithm) -> str:
     md5 = hashlib.md5(data, usedforsecurity=False)
     raw = md5.digest() if algorithm == "MD5" else xxhash.xxh3_128_digest(data)
     return base64.b64encode(raw).decode()
-
-
-def _minute(number: int) -> str:
-    return (FIRST_LOGGED + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -47,6 +47,22 @@ def test_a_version_is_read_with_all_that_is_about_it(api: Server, source: WandbS
 
 
 @pytest.mark.parametrize(
+    ("inherited", "seconds", "read"),
+    [(True, -2, -1), (True, 86400, -1), (False, 86400, 86400), (False, -2, -2), (False, 0, -2)],
+)
+def test_a_time_to_live_is_seconds_inherited_or_off(
+    inherited: bool, seconds: int, read: int, api: Server, source: WandbSource
+) -> None:
+    """A team's default is told beside the word that it is inherited."""
+    api.on(
+        "ArtifactByID",
+        {"artifact": node(ttlIsInherited=inherited, ttlDurationSeconds=seconds)},
+    )
+
+    assert source.version("id0").ttl_seconds == read
+
+
+@pytest.mark.parametrize(
     ("changes", "run", "author"),
     [
         ({"createdBy": None}, False, ""),
