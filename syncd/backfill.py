@@ -24,8 +24,8 @@ from syncd.refs import RepoRef, RunRef, Target, alias_branch
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
-from syncd.stages.discover import Discovered, discover
-from syncd.stages.plan import destination, plan
+from syncd.stages.discover import Discovered, changed, discover
+from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 
 LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
@@ -101,12 +101,15 @@ class Scope:
         since: ISO 8601 date or time; older versions are left alone.
         types: artifact types; empty for all.
         limit: versions to move at most, None for all.
+        changed: whether collections that are known to have nothing left to do are passed over; then
+            the report is silent about them, and neither `since` nor `types` may be given.
     """
 
     targets: Sequence[Target]
     since: str = ""
     types: frozenset[str] = frozenset()
     limit: int | None = None
+    changed: bool = False
 
 
 def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, TransferPlan | None]]:
@@ -159,13 +162,14 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         finished=news.put,
     )
     pending: list[Discovered] = []
+    heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
     log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
     for item in _discover(runtime, scope):
         report.discovered += 1
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
-            _follow_aliases(runtime, item)
+            _follow_aliases(runtime, item, heads)
         elif scope.limit is not None and counted >= scope.limit:
             reason = f"beyond --limit {scope.limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
@@ -190,12 +194,16 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
 
 
 def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
+    decided, looks = fingerprint(runtime.config), runtime.catalog.looks
+    if scope.changed:
+        return changed(runtime.source, looks, scope.targets, runtime.config.select, decided)
     return discover(
         runtime.source,
         scope.targets,
         runtime.config.select,
         since=scope.since,
         types=scope.types,
+        settled=lambda artifact_id: looks.settled(artifact_id, decided),
     )
 
 
@@ -251,7 +259,8 @@ def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
     record = runtime.catalog.get(item.version.id)
     if record is not None and workflow.unfinished(record.workflow_id):
         return record.workflow_id  # begun by a process that was killed; the engine goes on with it
-    attempt = (record.attempts if record else 0) + 1
+    # The engine may know of attempts that a lost or rebuilt catalog does not.
+    attempt = workflow.next_attempt(item.version.id, after=record.attempts if record else 0)
     workflow_id = workflow.enqueue(
         item.version,
         attempt=attempt,
@@ -304,15 +313,26 @@ def _inputs(runtime: Runtime, versions: Sequence[Version]) -> dict[str, set[str]
     return waits
 
 
-def _follow_aliases(runtime: Runtime, item: Discovered) -> None:
-    """Point the Oxen branches of a moved version's aliases where W&B has them now."""
+def _follow_aliases(
+    runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
+) -> None:
+    """Point the Oxen branches of a moved version's aliases where W&B has them now.
+
+    Args:
+        runtime: open clients.
+        item: the version.
+        heads: the branches of repositories, asked for once each.
+    """
     replacement = item.replacement
     link = replacement_of(replacement.metadata, replacement.digest) if replacement else None
     if replacement is None or link is None or not replacement.aliases:
         return
     _, prefix = destination(item.version, runtime.config)
-    branches = runtime.store.branches(link.commit.repo)
+    repo = link.commit.repo
+    if repo not in heads:
+        heads[repo] = dict(runtime.store.branches(repo))
     for alias in replacement.aliases:
         name = alias_branch(alias, prefix, main=runtime.config.oxen.branch)
-        if branches.get(name) != link.commit.commit:
+        if heads[repo].get(name) != link.commit.commit:
             runtime.store.set_branch(link.commit, name)
+            heads[repo][name] = link.commit.commit

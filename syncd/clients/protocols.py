@@ -82,8 +82,34 @@ class Run:
     outputs: tuple[Version, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A W&B collection that owns its versions, with what tells whether it has changed.
+
+    Args:
+        id: GraphQL id.
+        type: the artifact type of its versions.
+        newest: its newest committed versions, the newest first: GraphQL id and aliases of each.
+    """
+
+    id: str
+    entity: str
+    project: str
+    name: str
+    type: str
+    newest: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
 class ArtifactSource(Protocol):
     """Where versions come from, and where their replacements go: W&B."""
+
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """The collections of a target, a hundred a request."""
+        ...
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """A collection's committed versions in version order, a hundred a request."""
+        ...
 
     def versions(self, target: Target) -> Iterator[Version]:
         """Committed versions of a target, in version order within each collection."""
@@ -146,6 +172,10 @@ class ArtifactSource(Protocol):
 
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
+        ...
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """One version as it is now and its manifest, in one request."""
         ...
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import xxhash
 
 from syncd.clients.protocols import (
+    Collection,
     Run,
     Version,
 )
@@ -23,6 +24,7 @@ from syncd.testing.faults import Calls, Fault
 
 FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
 TEAM, PROJECT = "team", "proj"
+NEWEST = 10  # versions that `collections` tells of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,33 @@ class MemoryArtifactSource:
             found, key=lambda item: (first[item.ref.project, item.ref.collection], item.index)
         )
 
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """See `ArtifactSource.collections`."""
+        self._call("collections")
+        found: dict[tuple[str, str], list[Version]] = {}
+        for logged in self._logged.values():
+            version = self._now(logged)
+            found.setdefault((version.ref.project, version.ref.collection), []).append(version)
+        for (project, name), versions in found.items():
+            if target.project in (None, project) and target.collection in (None, name):
+                yield Collection(
+                    id=f"id of {name}",
+                    entity=TEAM,
+                    project=project,
+                    name=name,
+                    type=versions[0].type,
+                    newest=tuple(
+                        (version.id, tuple(sorted(version.aliases)))
+                        for version in reversed(versions[-NEWEST:])
+                    ),
+                )
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """See `ArtifactSource.versions_of`."""
+        return self.versions(
+            Target(entity=collection.entity, project=collection.project, collection=collection.name)
+        )
+
     def manifest(self, version: Version) -> Manifest:
         """See `ArtifactSource.manifest`."""
         self._call("manifest")
@@ -303,6 +332,11 @@ class MemoryArtifactSource:
         """
         self._call("version")
         return self._now(self._found(artifact_id))
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """See `ArtifactSource.with_manifest`."""
+        version = self.version(artifact_id)
+        return version, self.manifest(version)
 
     def _happened(self, method: str) -> None:
         self._watch(method)
