@@ -17,8 +17,9 @@ from typing import Any
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Collection, Run, Version
+from syncd.clients.protocols import Collection, Membership, Run, Standing, Version
 from syncd.clients.wandb_files import WandbFiles
+from syncd.clients.wandb_links import WandbLinks
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_values import collection_of, config_values, run_ref, version_of
 from syncd.errors import NotFoundError
@@ -45,6 +46,7 @@ class WandbSource:
         self._session = WandbSession(base_url, api_key)
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
+        self._links = WandbLinks(self._session)
 
     def close(self) -> None:
         """Close all connections."""
@@ -317,27 +319,29 @@ class WandbSource:
             {"input": {"artifactID": version.id, "metadata": json.dumps(metadata)}},
         )
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
-        """Give these aliases of the collection to the version, taking them from any other."""
-        ref = version.ref
-        self._session.query(
-            f"move aliases to {ref}",
-            gql.ADD_ALIASES,
-            {
-                "input": {
-                    "artifactID": version.id,
-                    "aliases": [
-                        {
-                            "entityName": ref.entity,
-                            "projectName": ref.project,
-                            "artifactCollectionName": ref.collection,
-                            "alias": alias,
-                        }
-                        for alias in aliases
-                    ],
-                }
-            },
-        )
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
+        """Give aliases to the version, all in one request, taking them from any other."""
+        self._links.move_aliases(version, aliases, places)
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """Every collection that holds the version, the one it was logged to included."""
+        return self._links.memberships(version)
+
+    def standing(self, artifact_id: str) -> Standing:
+        """A version by its GraphQL id, with its memberships and consumers, as of one moment."""
+        return self._links.standing(artifact_id)
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """Put the version into a portfolio; `latest` stays where it is unless it is among the aliases."""
+        return self._links.link(version, membership, aliases)
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """Take the version out of a portfolio, with the aliases it has there."""
+        self._links.unlink(version, membership)
 
     def record_use(self, run: RunRef, version: Version) -> None:
         """Make the run a consumer of the version; nothing happens when it is one."""
