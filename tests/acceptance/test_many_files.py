@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from acceptance_process import ROOT
 from acceptance_project import content, sums, tree, write
@@ -41,19 +42,24 @@ def documented() -> dict[str, int]:
     }
 
 
+def counted(world: World, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """What a backfill of a collection reports, and what it asked."""
+    world.reset_stats()
+    document = world.backfill(f"{world.target}/{name}")
+    asked: dict[str, int] = world.stats()["graphql"]
+    return document, asked
+
+
 def test_five_thousand_files_are_the_same_afterwards(empty: World, tmp_path: Path) -> None:
     """In the original and through the gateway; W&B is asked no more often than for one file."""
     write(tmp_path / "logged", FILES)
     empty.sdk(LOG, str(tmp_path / "logged"))
     empty.configure(references=empty.gateway())
-    asked: dict[str, dict[str, int]] = {}
-    for name in ("one", "many"):
-        empty.reset_stats()
-        document = empty.backfill(f"{empty.target}/{name}")
-        asked[name] = empty.stats()["graphql"]
+    _, one = counted(empty, "one")
+    document, many = counted(empty, "many")
     empty.sdk(DOWNLOAD, str(tmp_path))
 
     listing = {"ProjectArtifactCollections": 1, "ProjectArtifacts": 1}
-    assert asked["one"] == asked["many"] == listing | documented()
+    assert one == many == listing | documented()
     assert document["replacements"][0]["entries_moved"] == len(FILES)
     assert tree(tmp_path / "v0") == tree(tmp_path / "latest") == sums(FILES)
