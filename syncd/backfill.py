@@ -150,6 +150,25 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         scope: what to look at.
         follower: told how it goes.
     """
+    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    return move(runtime, _discover(runtime, scope), follower, limit=scope.limit)
+
+
+def move(
+    runtime: Runtime,
+    found: Iterable[Discovered],
+    follower: Follower,
+    *,
+    limit: int | None = None,
+) -> Report:
+    """Move what was found; the report says what happened to each version.
+
+    Args:
+        runtime: open clients; the caller holds the state directory's lock.
+        found: the versions, those that are to be left alone included.
+        follower: told how it goes.
+        limit: versions to move at most, None for all.
+    """
     report = Report()
     news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     context = Context(
@@ -164,14 +183,13 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
     pending: list[Discovered] = []
     heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
-    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
-    for item in _discover(runtime, scope):
+    for item in found:
         report.discovered += 1
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
             _follow_aliases(runtime, item, heads)
-        elif scope.limit is not None and counted >= scope.limit:
-            reason = f"beyond --limit {scope.limit}"
+        elif limit is not None and counted >= limit:
+            reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
         else:
             pending.append(item)

@@ -172,6 +172,29 @@ class Catalog:
             first, last = (row.pop(key) or row["updated_at"] for key in ("first_at", "last_at"))
             yield Quarantined(record=_record(row), first_at=first, last_at=last)
 
+    def forget(self, artifact_id: str) -> None:
+        """Forget a version."""
+        tables = (schema.versions, schema.settled, schema.failures)
+        self._database.change(
+            *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
+        )
+
+    def clear(self, target: Target | None) -> None:
+        """Forget the versions of a target, and how far discovery came; all that is known when None."""
+        if target is None:
+            self._database.change(*(sa.delete(table) for table in schema.metadata.sorted_tables))
+            return
+        table = schema.versions
+        ids = sa.select(table.c.artifact_id).where(*within(table, target))
+        self._database.change(
+            *(
+                sa.delete(other).where(other.c.artifact_id.in_(ids))
+                for other in (schema.settled, schema.failures)
+            ),
+            sa.delete(schema.cursors).where(*within(schema.cursors, target)),
+            sa.delete(table).where(*within(table, target)),
+        )
+
     # --- contents
 
     def known(self, digests: Collection[Digest]) -> dict[Digest, StoredContent]:

@@ -144,7 +144,19 @@ def _whole(
     def settled(artifact_id: str) -> str:
         return looks.settled(artifact_id, fingerprint)
 
-    versions = list(source.versions_of(collection))
+    return judged(list(source.versions_of(collection)), select, settled)
+
+
+def judged(
+    versions: list[Version], select: Select, settled: Settled = _unsettled
+) -> list[Discovered]:
+    """The versions of a collection, all there are, that are no replacements.
+
+    Args:
+        versions: in version order.
+        select: what the configuration includes and excludes.
+        settled: what an earlier look at manifests has decided.
+    """
     return [_judged(item, select, "", frozenset(), settled) for item in _collection(versions)]
 
 
