@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from syncd.backfill import Follower, Report, move
 from syncd.catalog.catalog import Catalog, Quarantined, State
-from syncd.errors import UsageError
+from syncd.errors import NotFoundError, UsageError
 from syncd.refs import ArtifactRef, Target
 from syncd.runtime import Runtime
-from syncd.stages.discover import Discovered, discover
+from syncd.stages.discover import discover
 
 
 def listed(catalog: Catalog, targets: Sequence[Target] = ()) -> list[Quarantined]:
@@ -55,21 +55,26 @@ def retry(runtime: Runtime, chosen: Iterable[Quarantined], follower: Follower) -
         follower: told how it goes.
     """
     wanted = {item.record.artifact_id: item.record for item in chosen}
-    collections = dict.fromkeys(Target.of(record.ref) for record in wanted.values())
-    found: list[Discovered] = []
-    for target in collections:
-        # One look a collection; the name of a version that W&B has renamed since does not count.
-        found += [
-            item
-            for item in discover(runtime.source, [target], runtime.config.select)
-            if item.version.id in wanted
-        ]
+    gone: list[str] = []
+    collections: dict[Target, None] = {}  # each is read once
+    for artifact_id in wanted:
+        try:
+            now = runtime.source.version(artifact_id)  # its collection may have another name by now
+        except NotFoundError:
+            gone.append(artifact_id)
+        else:
+            collections[Target.of(now.ref)] = None
+    found = [
+        item
+        for item in discover(runtime.source, collections, runtime.config.select)
+        if item.version.id in wanted
+    ]
     report = move(runtime, found, follower)
     for item in found:
         if item.skip:
             runtime.catalog.note(item.version, State.SKIPPED, reason=item.skip, hint="")
-    for artifact_id in sorted(wanted.keys() - {item.version.id for item in found}):
+    for artifact_id in gone:
         runtime.catalog.forget(artifact_id)
-        gone = {"version": str(wanted[artifact_id].ref), "reason": "gone from W&B"}
-        report.skipped.append(gone)
+        reason = {"version": str(wanted[artifact_id].ref), "reason": "gone from W&B"}
+        report.skipped.append(reason)
     return report

@@ -123,11 +123,11 @@ class _Rebuild:
             skip = plan(version, manifest, self._runtime.config).skip
         except PermanentError:
             skip = ""  # the next backfill says so, and puts the version into quarantine
+        place = {"namespace": repo.namespace, "repo": repo.repo}
         if skip and item.replacement is None:
-            self._note(version, State.SKIPPED, reason=skip)
+            self._note(version, State.SKIPPED, **place, reason=skip)
             self._catalog.looks.settle(version.id, skip, self._fingerprint)
             return
-        place = {"namespace": repo.namespace, "repo": repo.repo}
         commit = self._committed(version, repo, version_branch(version.index, prefix))
         self._note(version, State.WAITING, **place, commit_id=commit.commit if commit else "")
         if commit is not None:

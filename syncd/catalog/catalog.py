@@ -154,7 +154,8 @@ class Catalog:
     def fail(self, version: Version, *, stage: str, reason: str, hint: str) -> None:
         """Set a version aside: what failed, why, what to do next, and when."""
         self.note(version, State.QUARANTINED, failed_stage=stage, reason=reason, hint=hint)
-        row = {"artifact_id": version.id, "first_at": now(), "last_at": now()}
+        moment = now()
+        row = {"artifact_id": version.id, "first_at": moment, "last_at": moment}
         self._database.upsert(schema.failures, [row], ("artifact_id",), once=("first_at",))
 
     def quarantined(self, target: Target | None = None) -> Iterator[Quarantined]:

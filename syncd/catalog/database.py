@@ -101,7 +101,7 @@ def batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def now() -> str:
     """This moment, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _use_wal(connection: Any, _record: object) -> None:
