@@ -17,7 +17,16 @@ from typing import Any
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Collection, Membership, Run, Standing, Version
+from syncd.clients.protocols import (
+    Automation,
+    Collection,
+    Membership,
+    Run,
+    Standing,
+    Surroundings,
+    Version,
+)
+from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
 from syncd.clients.wandb_session import PAGE, WandbSession
@@ -47,6 +56,7 @@ class WandbSource:
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
         self._links = WandbLinks(self._session)
+        self._automations = WandbAutomations(self._session)
 
     def close(self) -> None:
         """Close all connections."""
@@ -148,6 +158,14 @@ class WandbSource:
         if not membership or not membership["artifact"]:
             raise NotFoundError(f"{entity}/{project}/{name}: there is no such version")
         return version_of(membership["artifact"])
+
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """What refers to these versions of one collection; 100 a request."""
+        return self._automations.surroundings(versions)
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """The automations of an entity; None when W&B does not tell."""
+        return self._automations.automations(entity)
 
     # --- bytes
 

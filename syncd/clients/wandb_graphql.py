@@ -126,6 +126,60 @@ query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $col
     + _VERSION
 )
 
+# As `ProjectArtifacts` lists versions, with who holds and who used each.
+SURROUNDINGS = (
+    """
+query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $collection: String!,
+    $cursor: String, $perPage: Int = 50, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactType(name: $type) {
+      artifactCollection(name: $collection) {
+        __typename
+        artifacts(after: $cursor, first: $perPage, order: $order, filters: $filters) {
+          pageInfo { endCursor hasNextPage }
+          edges {
+            node {
+              id
+              usedBy { edges { node { name createdAt project { name entity { name } } } } }
+              ...Places
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+    + _MEMBERSHIPS
+)
+
+# `automations/_generated/operations.py`
+AUTOMATIONS = """
+query GetEntityAutomations($entity: String!, $cursor: String, $perPage: Int) {
+  scope: entity(name: $entity) {
+    triggers(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges {
+        node {
+          name
+          enabled
+          scope {
+            __typename
+            ... on Project { id name }
+            ... on ArtifactPortfolio { id name }
+            ... on ArtifactSequence { id name }
+            ... on Entity { id name }
+          }
+          event: triggeringCondition {
+            ... on FilterEventTriggeringCondition { eventType filter }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
 VERSION_BY_ID = (
     """
 query ArtifactByID($id: ID!) {

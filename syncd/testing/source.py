@@ -12,7 +12,15 @@ from typing import Any
 
 import xxhash
 
-from syncd.clients.protocols import Collection, Membership, Run, Standing, Version
+from syncd.clients.protocols import (
+    Automation,
+    Collection,
+    Membership,
+    Run,
+    Standing,
+    Surroundings,
+    Version,
+)
 from syncd.errors import NotFoundError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef, Target
@@ -80,6 +88,7 @@ class MemoryArtifactSource:
         self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
         self.places = Places()
         self._runs: dict[RunRef, _RunState] = {}
+        self.automated: dict[str, list[Automation] | None] = {}  # by entity
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
 
     @property
@@ -219,6 +228,24 @@ class MemoryArtifactSource:
         return self.versions(
             Target(entity=collection.entity, project=collection.project, collection=collection.name)
         )
+
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """See `ArtifactSource.surroundings`; runs began at no time."""
+        self._call("surroundings")
+        return [
+            Surroundings(
+                version_id=version.id,
+                memberships=tuple(self.places.memberships(version.id)),
+                uses=tuple((run, "") for run in self._users(version.id)),
+            )
+            for version in versions
+            if version.id in self._logged
+        ]
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """See `ArtifactSource.automations`; none where `automated` names none."""
+        self._call("automations")
+        return self.automated.get(entity, [])
 
     def manifest(self, version: Version) -> Manifest:
         """See `ArtifactSource.manifest`."""

@@ -21,21 +21,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
     ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
-    (
-        "clients",
-        "clients.protocols",
-        "clients.oxen_paths",
-        "plans",
-        "replacements",
-        "contents",
-        "lineages",
-    ),
+    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements", "contents"),
+    ("lineages", "cautions"),  # what follows from these
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
     ("context", "workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),
-    ("quarantine", "rebuild", "warnings"),  # what is built on the above
+    ("quarantine", "rebuild", "notices"),  # what is built on the above
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -50,7 +43,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "entry": ("errors", "blocks"),
     "manifest": ("errors", "blocks", "entry"),
     "documents": ("errors", "blocks", "entry", "manifest"),
-    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
+    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "lineages", "catalog", "catalog."),
     "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.ranges", "web.tokens"),
     "web.ranges": (*LAYERS[0], *LAYERS[1]),
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
