@@ -1,8 +1,9 @@
 """Cautions: what somebody should know before a version is replaced. Pure; nothing is read or sent.
 
-A replacement is a new version of the same collection, to which aliases move and which is linked
-where the old one was. So automations may fire, runs that name the old version by number go on using
-it, a time to live runs out or is lost, and places that cannot be written stay as they are.
+A replacement is a new version of the same collection, to which aliases move and which takes the old
+one's place in portfolios and registries. So automations may fire, runs that name the old version by
+number go on using it, a time to live may end soon, and a version that is held by a place which
+cannot be written is not replaced at all.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def fires(automation: Automation, facts: Facts) -> bool:
     match automation.event:
         case "CREATE_ARTIFACT":
             return bool(owned)
-        case "LINK_MODEL":
+        case "LINK_MODEL" | "UNLINK_ARTIFACT":  # it takes the old version's place
             return bool(links)
         case "ADD_ARTIFACT_TAG":
             return bool(places) and _any(automation, "tag", facts.version.tags)
@@ -102,7 +103,7 @@ def fires(automation: Automation, facts: Facts) -> bool:
             given = {alias for place in places for alias in place.aliases}
             return _any(automation, "alias", given | ({LATEST} if links else set()))
         case _:
-            return False  # of runs, or of what is taken away: a replacement does neither
+            return False  # of runs, of tags that go, of a collection's own tags
 
 
 def _watches(automation: Automation, place: Membership) -> bool:
@@ -160,26 +161,21 @@ def _unknown(facts: Facts) -> Iterator[str]:
     for entity, found in sorted(facts.automations.items()):
         if found is None:
             yield f"the automations of {entity} cannot be read with this API key: some may fire"
-    if any(not place.project for place in facts.around.memberships):
-        yield "it is linked in a place that this API key may not see; that link stays on it"
 
 
 def _rights(facts: Facts) -> Iterator[str]:
     for place in facts.around.memberships:
-        if place.read_only and place.project:
-            held = (
-                f" and its aliases {', '.join(place.aliases)} stay" if place.aliases else " stays"
-            )
-            what = "it cannot be replaced" if place.kind == "sequence" else f"the link{held} on it"
-            yield f"this API key may not write to {place.entity}/{place.project}: {what}"
+        if place.read_only:
+            what = "may not write to" if place.project else "may not see"
+            yield f"this API key {what} {place.name}, which holds it: it cannot be replaced"
 
 
 def _links(facts: Facts) -> Iterator[str]:
     for place in facts.around.links:
-        if place.project and not place.read_only:
+        if not place.read_only:
             word = "registry" if place.is_registry else "portfolio"
             named = f" as {', '.join(sorted(place.aliases))}" if place.aliases else ""
-            yield f"it is linked to the {word} {place.name}{named}: its replacement will be, too"
+            yield f"it is linked to the {word} {place.name}{named}: its replacement takes its place"
 
 
 def _ttl(facts: Facts) -> Iterator[str]:

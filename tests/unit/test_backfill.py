@@ -6,6 +6,7 @@ The engine is the real one on a database of its own; both ends are doubles.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,47 @@ def test_a_second_backfill_finds_nothing_to_do(world: World) -> None:
     assert document["versions"] == {"discovered": 4, "replaced": 0, "skipped": 4, "failed": 0}
     assert all(item["reason"].startswith("replaced by ") for item in document["skipped"])
     assert world.store.calls["put"] == calls["put"]
+
+
+def test_what_has_nothing_to_move_is_looked_into_once(world: World) -> None:
+    """Its files never change; the answer says the same each time."""
+    world.source.log("ds", {"tiny": b"1"})
+    first = world.backfill()
+    read = world.source.calls["manifest"]
+    second = world.backfill()
+    planned = [found for _, found in preview(world.runtime, Scope(targets=[PROJECT]))]
+
+    assert first.skipped == second.skipped != []
+    assert world.source.calls["manifest"] == read
+    assert planned == [None]
+
+
+def test_what_has_nothing_to_move_is_looked_into_again_under_another_configuration(
+    world: World,
+) -> None:
+    """Smaller files may move now."""
+    world.source.log("ds", {"tiny": b"1"})
+    world.backfill()
+    select = world.runtime.config.select.model_copy(update={"min_file_size": 1})
+    config = world.runtime.config.model_copy(update={"select": select})
+    world.runtime = replace(world.runtime, config=config)
+
+    assert len(world.backfill().replaced) == 1
+
+
+def test_a_poll_moves_what_is_new_and_is_silent_about_the_rest(world: World) -> None:
+    """It reads the collections with news, and one other in turn."""
+    for name in ("a", "b", "c"):
+        world.source.log(name, {"big": b"payload of " + name.encode()})
+    polls = [world.backfill(changed=True) for _ in range(3)]
+    read = world.source.calls["versions"]
+    world.source.log("b", {"big": b"something new"})
+    news = world.backfill(changed=True)
+
+    assert [len(report.replaced) for report in polls] == [3, 0, 0]
+    assert [report.discovered for report in polls] == [3, 3, 1]
+    assert [item["version"] for item in news.replaced] == ["team/proj/b:v2"]
+    assert world.source.calls["versions"] <= read + 3
 
 
 def test_a_version_that_failed_is_tried_anew_by_the_next_backfill(tmp_path: Path) -> None:

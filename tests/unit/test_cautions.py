@@ -118,7 +118,8 @@ def test_a_version_that_nothing_refers_to_needs_no_word() -> None:
         (watch("ADD_ARTIFACT_TAG", condition=on("tag", eq="gold")), True),
         (watch("ADD_ARTIFACT_TAG", condition=on("tag", eq="silver")), False),
         (watch("REMOVE_ARTIFACT_TAG"), False),
-        (watch("UNLINK_ARTIFACT", "entity"), False),
+        (watch("UNLINK_ARTIFACT", "entity", name="team"), True),
+        (watch("UNLINK_ARTIFACT"), False),
         (watch("ADD_COLLECTION_TAG"), False),
         (watch("RUN_STATE"), False),
         (watch("SOMETHING_NEW"), False),
@@ -168,7 +169,7 @@ def test_without_an_alias_no_alias_is_added() -> None:
                     "link",
                     (
                         "it is linked to the registry org/wandb-registry-model/Best as production: "
-                        "its replacement will be, too"
+                        "its replacement takes its place"
                     ),
                 )
             ],
@@ -178,7 +179,7 @@ def test_without_an_alias_no_alias_is_added() -> None:
             [
                 (
                     "link",
-                    "it is linked to the portfolio team/other/links: its replacement will be, too",
+                    "it is linked to the portfolio team/other/links: its replacement takes its place",
                 )
             ],
         ),
@@ -188,8 +189,8 @@ def test_without_an_alias_no_alias_is_added() -> None:
                 (
                     "rights",
                     (
-                        "this API key may not write to org/wandb-registry-model: the link and its "
-                        "aliases production stay on it"
+                        "this API key may not write to org/wandb-registry-model/Best, which holds "
+                        "it: it cannot be replaced"
                     ),
                 )
             ],
@@ -198,8 +199,8 @@ def test_without_an_alias_no_alias_is_added() -> None:
             facts(replace(PORTFOLIO, entity="", project="", read_only=True)),
             [
                 (
-                    "unknown",
-                    "it is linked in a place that this API key may not see; that link stays on it",
+                    "rights",
+                    "this API key may not see ?/?/links, which holds it: it cannot be replaced",
                 )
             ],
         ),
@@ -248,7 +249,10 @@ def test_a_project_that_may_only_be_read_cannot_be_migrated() -> None:
     )
 
     assert told(found) == [
-        ("rights", "this API key may not write to team/proj: it cannot be replaced")
+        (
+            "rights",
+            "this API key may not write to team/proj/ds, which holds it: it cannot be replaced",
+        )
     ]
 
 
