@@ -124,7 +124,7 @@ class _Rebuild:
         except PermanentError:
             skip = ""  # the next backfill says so, and puts the version into quarantine
         place = {"namespace": repo.namespace, "repo": repo.repo}
-        if skip and item.replacement is None:
+        if skip:
             self._note(version, State.SKIPPED, **place, reason=skip)
             self._catalog.looks.settle(version.id, skip, self._fingerprint)
             return

@@ -166,8 +166,7 @@ def _judged(
     if item.skip:
         return item
     skip, final = _unwanted(item.version, select, since, types)
-    # A replacement that was begun is to be finished, whatever else is decided.
-    if not skip and item.replacement is None:
+    if not skip:
         skip = settled(item.version.id)
         final = bool(skip)
     return replace(item, skip=skip, final=final)
