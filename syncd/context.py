@@ -65,8 +65,8 @@ class Context:
             if found is not None:
                 self._plans.move_to_end(artifact_id)
                 return found
-        version = self.source.version(artifact_id)
-        made = plan.plan(version, self.source.manifest(version), self.config)
+        version, manifest = self.source.with_manifest(artifact_id)
+        made = plan.plan(version, manifest, self.config)
         with self._lock:
             self._plans[artifact_id] = made
             self._plans.move_to_end(artifact_id)

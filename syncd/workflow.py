@@ -26,6 +26,7 @@ from syncd.plans import Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, Target
 from syncd.replacements import replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
+from syncd.stages.plan import fingerprint
 
 QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
@@ -89,6 +90,21 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
     return workflow_id
 
 
+def next_attempt(artifact_id: str, *, after: int) -> int:
+    """The number of an attempt at a version that has not ended: a new one, or one still to end.
+
+    Args:
+        artifact_id: the version.
+        after: attempts that are known to have ended.
+    """
+    attempt = after + 1
+    while (found := DBOS.get_workflow_status(f"{artifact_id}.{attempt}")) is not None:
+        if found.status in UNFINISHED:
+            break
+        attempt += 1
+    return attempt
+
+
 def unfinished(workflow_id: str) -> bool:
     """Whether a workflow of this id is still to end."""
     status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
@@ -118,6 +134,8 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         if planned.skip:
             context.catalog.note(version, State.SKIPPED, reason=planned.skip)
+            decided = fingerprint(context.config)
+            context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
         if not replacement_id:
             stage = log.Stage.TRANSFER
@@ -316,13 +334,7 @@ def _quarantine(
     name = str(version.ref) if version else artifact_id
     log.get().error(stage.failed, artifact=name, error=str(error))
     if version is not None:
-        context.catalog.note(
-            version,
-            State.QUARANTINED,
-            failed_stage=str(stage),
-            reason=str(error),
-            hint=error.hint,
-        )
+        context.catalog.fail(version, stage=str(stage), reason=str(error), hint=error.hint)
     return _outcome(artifact_id, version, State.QUARANTINED, **failed)
 
 

@@ -72,6 +72,28 @@ VERBS: Table = {
             "Give the other side's name of a version or a commit.",
         ),
     ),
+    "Mend": (
+        Verb(
+            "quarantine list",
+            "syncd.cli.quarantine:list_",
+            "List the versions that failed for good, with cause and next step.",
+        ),
+        Verb(
+            "quarantine show",
+            "syncd.cli.quarantine:show",
+            "Show all that is known of one version that failed for good.",
+        ),
+        Verb(
+            "quarantine retry",
+            "syncd.cli.quarantine:retry",
+            "Take versions that failed along the whole path again.",
+        ),
+        Verb(
+            "catalog rebuild",
+            "syncd.cli.catalog:rebuild",
+            "Make the local state again, from W&B and Oxen alone.",
+        ),
+    ),
     "Serve": (
         Verb(
             "gateway",
@@ -84,6 +106,8 @@ VERBS: Table = {
     ),
 }
 GROUPS = {
+    "catalog": "The local state, which is a cache.",
     "config": "Check, show or write the configuration.",
+    "quarantine": "Versions that failed for good.",
     "sandbox": "A W&B-compatible server for trials.",
 }

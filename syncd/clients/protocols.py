@@ -103,6 +103,24 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A W&B collection that owns its versions, with what tells whether it has changed.
+
+    Args:
+        id: GraphQL id.
+        type: the artifact type of its versions.
+        newest: its newest committed versions, the newest first: GraphQL id and aliases of each.
+    """
+
+    id: str
+    entity: str
+    project: str
+    name: str
+    type: str
+    newest: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """A version's place in a collection: the sequence it was logged to, or a portfolio that links it.
 
@@ -168,11 +186,85 @@ class Standing:
         return next(held, None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automation:
+    """An automation that watches artifacts.
+
+    Args:
+        entity: the entity whose automations were asked for.
+        name: what people call it.
+        enabled: whether it is on.
+        event: W&B's name of what it waits for, e.g. `ADD_ARTIFACT_ALIAS`.
+        scope: what it watches: `collection`, `project` or `entity`.
+        scope_id: GraphQL id of that.
+        scope_name: its name.
+        condition: of the event, JSON in W&B's filter language; empty for none.
+    """
+
+    entity: str
+    name: str
+    enabled: bool
+    event: str
+    scope: Literal["collection", "project", "entity"]
+    scope_id: str
+    scope_name: str
+    condition: str = ""
+
+    @property
+    def place(self) -> str:
+        """What it watches, for people."""
+        return (
+            self.entity
+            if self.scope == "entity"
+            else f"{self.entity} {self.scope} {self.scope_name}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What refers to a version.
+
+    Args:
+        version_id: its GraphQL id.
+        memberships: every collection that holds it, its own included.
+        uses: the runs that used it, each with when it began, ISO 8601 in UTC; W&B does not tell under
+            which name they used it.
+    """
+
+    version_id: str
+    memberships: tuple[Membership, ...] = ()
+    uses: tuple[tuple[RunRef, str], ...] = ()
+
+    @property
+    def links(self) -> tuple[Membership, ...]:
+        """The portfolios that link it."""
+        return tuple(place for place in self.memberships if place.kind == "portfolio")
+
+
 class ArtifactSource(Protocol):
     """Where versions come from, and where their replacements go: W&B."""
 
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """The collections of a target, a hundred a request."""
+        ...
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """A collection's committed versions in version order, a hundred a request."""
+        ...
+
     def versions(self, target: Target) -> Iterator[Version]:
         """Committed versions of a target, in version order within each collection."""
+        ...
+
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """What refers to these versions of one collection, for a hundred a request.
+
+        Those that are gone are left out.
+        """
+        ...
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """The automations of an entity that watch it or something in it; None when W&B does not tell."""
         ...
 
     def manifest(self, version: Version) -> Manifest:
@@ -287,6 +379,10 @@ class ArtifactSource(Protocol):
 
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
+        ...
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """One version as it is now and its manifest, in one request."""
         ...
 
 

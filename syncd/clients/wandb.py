@@ -17,11 +17,20 @@ from typing import Any
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Membership, Run, Standing, Version
+from syncd.clients.protocols import (
+    Automation,
+    Collection,
+    Membership,
+    Run,
+    Standing,
+    Surroundings,
+    Version,
+)
+from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
 from syncd.clients.wandb_session import PAGE, WandbSession
-from syncd.clients.wandb_values import config_values, run_ref, version_of
+from syncd.clients.wandb_values import collection_of, config_values, run_ref, version_of
 from syncd.errors import NotFoundError
 from syncd.manifest import Entry, Manifest, json_chunks
 from syncd.refs import ArtifactRef, RunRef, Target
@@ -29,6 +38,7 @@ from syncd.replacements import version_digest
 
 _COMMITTED = json.dumps({"state": "COMMITTED"})
 _MANIFEST_NAME = "wandb_manifest.json"
+NEWEST = 10  # versions of each collection that tell, with their aliases, whether it has changed
 Json = dict[str, Any]
 
 
@@ -46,6 +56,7 @@ class WandbSource:
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
         self._links = WandbLinks(self._session)
+        self._automations = WandbAutomations(self._session)
 
     def close(self) -> None:
         """Close all connections."""
@@ -83,19 +94,44 @@ class WandbSource:
                     continue
                 found = True
                 if collection["__typename"] == "ArtifactSequence":
-                    yield from self._versions(names, collection)
+                    kind = collection["type"]["name"]
+                    yield from self._versions(names, collection["name"], kind)
             if target.collection and not found:
                 raise NotFoundError(f"{target}: there is no such collection")
 
-    def _versions(self, names: Mapping[str, str], collection: Json) -> Iterator[Version]:
-        name = collection["name"]
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """The collections of a target, each with its newest versions; 100 a request."""
+        projects = [target.project] if target.project else self.projects(target.entity)
+        for project in projects:
+            for node in self._session.pages(
+                f"look at the collections of {target.entity}/{project}",
+                gql.COLLECTIONS_WITH_NEWEST,
+                {
+                    "entity": target.entity,
+                    "project": project,
+                    "newest": NEWEST,
+                    "order": "-version_index",
+                    "filters": _COMMITTED,
+                },
+                lambda data: _there(data, "project", target)["artifactCollections"],
+            ):
+                wanted = target.collection in (None, node["name"])
+                if wanted and node["__typename"] == "ArtifactSequence":
+                    yield collection_of(target.entity, project, node)
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """A collection's committed versions, in version order."""
+        names = {"entity": collection.entity, "project": collection.project}
+        return self._versions(names, collection.name, collection.type)
+
+    def _versions(self, names: Mapping[str, str], name: str, kind: str) -> Iterator[Version]:
         for node in self._session.pages(
             f"list versions of {name}",
             gql.VERSIONS,
             {
                 **names,
                 "collection": name,
-                "type": collection["type"]["name"],
+                "type": kind,
                 "order": "+version_index",
                 "filters": _COMMITTED,
             },
@@ -106,9 +142,7 @@ class WandbSource:
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
         data = self._session.query("read a version", gql.VERSION_BY_ID, {"id": artifact_id})
-        if data["artifact"] is None or data["artifact"]["state"] != "COMMITTED":
-            raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
-        return version_of(data["artifact"])
+        return _committed(data["artifact"], artifact_id)
 
     def find(self, ref: ArtifactRef) -> Version:
         """One version by name and alias, as it is now."""
@@ -125,11 +159,26 @@ class WandbSource:
             raise NotFoundError(f"{entity}/{project}/{name}: there is no such version")
         return version_of(membership["artifact"])
 
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """What refers to these versions of one collection; 100 a request."""
+        return self._automations.surroundings(versions)
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """The automations of an entity; None when W&B does not tell."""
+        return self._automations.automations(entity)
+
     # --- bytes
 
     def manifest(self, version: Version) -> Manifest:
         """The version's manifest."""
         return self._files.manifest(version)
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """One version as it is now and its manifest."""
+        what = "read a version and its manifest"
+        node = self._session.query(what, gql.VERSION_AND_MANIFEST, {"id": artifact_id})["artifact"]
+        version = _committed(node, artifact_id)
+        return version, self._files.manifest(version, found=node["currentManifest"])
 
     def sign(self, version: Version, paths: Sequence[str]) -> None:
         """Fetch the signed URLs of these entries."""
@@ -234,7 +283,11 @@ class WandbSource:
         )["createArtifact"]["artifact"]
         if created["state"] != "COMMITTED":
             self._upload_manifest(what, version, created["id"], manifest)
-            self._session.query(what, gql.COMMIT_VERSION, {"artifactID": created["id"]})
+            ids = {"artifactID": created["id"]}
+            done = self._session.query(what, gql.COMMIT_VERSION, ids)["commitArtifact"]["artifact"]
+            # A server that commits later than it answers would tell an unfinished version.
+            if done.get("state") == "COMMITTED" and done.get("versionIndex") is not None:
+                return version_of(done)
         return self.version(created["id"])
 
     def _upload_manifest(
@@ -372,6 +425,12 @@ class _Text:
 
     def __iter__(self) -> Iterator[bytes]:
         return json_chunks(self._manifest)
+
+
+def _committed(node: Json | None, artifact_id: str) -> Version:
+    if node is None or node["state"] != "COMMITTED":
+        raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
+    return version_of(node)
 
 
 def _there(data: Json, key: str, target: Target) -> Json:

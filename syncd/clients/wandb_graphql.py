@@ -3,8 +3,10 @@
 Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK serves syncd:
 `sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases),
 `apis/public/runs.py` (runs, UpsertBucket by id), `sdk/artifacts/_gqlutils.py` (UseArtifact), and the
-text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences:
-`createdBy` is read beside a version's other fields, and a run's inputs and outputs in one request.
+text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences,
+each of fields that the SDK reads of the same types elsewhere: `createdBy` and the manifest's URL are
+read beside a version's other fields, a run's inputs and outputs in one request, a collection's newest
+versions with the collection, and a version's fields from the answer that commits it.
 """
 
 from __future__ import annotations
@@ -82,6 +84,28 @@ query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: S
 }
 """
 
+COLLECTIONS_WITH_NEWEST = """
+query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int,
+    $newest: Int, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactCollections(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges {
+        node {
+          __typename
+          id
+          name
+          type: defaultArtifactType { name }
+          artifacts(first: $newest, order: $order, filters: $filters) {
+            edges { node { id aliases { alias } } }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
 VERSIONS = (
     """
 query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $collection: String!,
@@ -102,10 +126,73 @@ query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $col
     + _VERSION
 )
 
+# As `ProjectArtifacts` lists versions, with who holds and who used each.
+SURROUNDINGS = (
+    """
+query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $collection: String!,
+    $cursor: String, $perPage: Int = 50, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactType(name: $type) {
+      artifactCollection(name: $collection) {
+        __typename
+        artifacts(after: $cursor, first: $perPage, order: $order, filters: $filters) {
+          pageInfo { endCursor hasNextPage }
+          edges {
+            node {
+              id
+              usedBy { edges { node { name createdAt project { name entity { name } } } } }
+              ...Places
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+    + _MEMBERSHIPS
+)
+
+# `automations/_generated/operations.py`
+AUTOMATIONS = """
+query GetEntityAutomations($entity: String!, $cursor: String, $perPage: Int) {
+  scope: entity(name: $entity) {
+    triggers(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges {
+        node {
+          name
+          enabled
+          scope {
+            __typename
+            ... on Project { id name }
+            ... on ArtifactPortfolio { id name }
+            ... on ArtifactSequence { id name }
+            ... on Entity { id name }
+          }
+          event: triggeringCondition {
+            ... on FilterEventTriggeringCondition { eventType filter }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
 VERSION_BY_ID = (
     """
 query ArtifactByID($id: ID!) {
   artifact(id: $id) { ...VersionFields }
+}
+"""
+    + _VERSION
+)
+
+VERSION_AND_MANIFEST = (
+    """
+query ArtifactByID($id: ID!) {
+  artifact(id: $id) { ...VersionFields currentManifest { file { directUrl } } }
 }
 """
     + _VERSION
@@ -240,11 +327,14 @@ mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: St
 }
 """
 
-COMMIT_VERSION = """
+COMMIT_VERSION = (
+    """
 mutation CommitArtifact($artifactID: ID!) {
-  commitArtifact(input: {artifactID: $artifactID}) { artifact { id digest } }
+  commitArtifact(input: {artifactID: $artifactID}) { artifact { ...VersionFields } }
 }
 """
+    + _VERSION
+)
 
 UPDATE_VERSION = """
 mutation UpdateArtifact($input: UpdateArtifactInput!) {

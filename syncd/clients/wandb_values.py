@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syncd.clients.protocols import TTL_INHERIT, TTL_OFF, Membership, Version
+from syncd.clients.protocols import TTL_INHERIT, TTL_OFF, Collection, Membership, Version
 from syncd.errors import NotFoundError
 from syncd.refs import ArtifactRef, RunRef
 
@@ -25,6 +25,22 @@ def run_ref(node: Json) -> RunRef:
     """A run's name, from its node with project and entity."""
     project = node["project"]
     return RunRef(entity=project["entity"]["name"], project=project["name"], run_id=node["name"])
+
+
+def collection_of(entity: str, project: str, node: Json) -> Collection:
+    """Read a node of `wandb_graphql.COLLECTIONS_WITH_NEWEST`."""
+    versions = (edge["node"] for edge in node["artifacts"]["edges"])
+    return Collection(
+        id=node["id"],
+        entity=entity,
+        project=project,
+        name=node["name"],
+        type=node["type"]["name"],
+        newest=tuple(
+            (version["id"], tuple(sorted(item["alias"] for item in version["aliases"] or [])))
+            for version in versions
+        ),
+    )
 
 
 def version_of(node: Json) -> Version:

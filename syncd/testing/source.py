@@ -12,7 +12,15 @@ from typing import Any
 
 import xxhash
 
-from syncd.clients.protocols import Membership, Run, Standing, Version
+from syncd.clients.protocols import (
+    Automation,
+    Collection,
+    Membership,
+    Run,
+    Standing,
+    Surroundings,
+    Version,
+)
 from syncd.errors import NotFoundError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef, Target
@@ -21,6 +29,7 @@ from syncd.testing.places import Places, place_of
 
 FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
 TEAM, PROJECT = "team", "proj"
+NEWEST = 10  # versions that `collections` tells of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,7 @@ class MemoryArtifactSource:
         self.places = Places()
         self._passed = timedelta()
         self._runs: dict[RunRef, _RunState] = {}
+        self.automated: dict[str, list[Automation] | None] = {}  # by entity
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
 
     @property
@@ -209,6 +219,51 @@ class MemoryArtifactSource:
         yield from sorted(
             found, key=lambda item: (first[item.ref.project, item.ref.collection], item.index)
         )
+
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """See `ArtifactSource.collections`."""
+        self._call("collections")
+        found: dict[tuple[str, str], list[Version]] = {}
+        for logged in self._logged.values():
+            version = self._now(logged)
+            found.setdefault((version.ref.project, version.ref.collection), []).append(version)
+        for (project, name), versions in found.items():
+            if target.project in (None, project) and target.collection in (None, name):
+                yield Collection(
+                    id=f"id of {name}",
+                    entity=TEAM,
+                    project=project,
+                    name=name,
+                    type=versions[0].type,
+                    newest=tuple(
+                        (version.id, tuple(sorted(version.aliases)))
+                        for version in reversed(versions[-NEWEST:])
+                    ),
+                )
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """See `ArtifactSource.versions_of`."""
+        return self.versions(
+            Target(entity=collection.entity, project=collection.project, collection=collection.name)
+        )
+
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """See `ArtifactSource.surroundings`; runs began at no time."""
+        self._call("surroundings")
+        return [
+            Surroundings(
+                version_id=version.id,
+                memberships=tuple(self.places.memberships(version.id)),
+                uses=tuple((run, "") for run in self._users(version.id)),
+            )
+            for version in versions
+            if version.id in self._logged
+        ]
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """See `ArtifactSource.automations`; none where `automated` names none."""
+        self._call("automations")
+        return self.automated.get(entity, [])
 
     def manifest(self, version: Version) -> Manifest:
         """See `ArtifactSource.manifest`."""
@@ -388,6 +443,11 @@ class MemoryArtifactSource:
         """
         self._call("version")
         return self._now(self._found(artifact_id))
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """See `ArtifactSource.with_manifest`."""
+        version = self.version(artifact_id)
+        return version, self.manifest(version)
 
     def _happened(self, method: str) -> None:
         self._watch(method)

@@ -31,19 +31,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "appearance",
         "succession",
     ),
+    ("lineages", "cautions"),  # what follows from these
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    (
-        "context",
-        "workflow",
-        "runtime",
-        "backfill",
-        "audit",
-        "comparison",
-        "scheduler",
-        "daemon",
-    ),  # durability
+    # durability
+    ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
+    ("quarantine", "rebuild", "notices"),  # what is built on the above
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -58,7 +52,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "entry": ("errors", "blocks"),
     "manifest": ("errors", "blocks", "entry"),
     "documents": ("errors", "blocks", "entry", "manifest"),
-    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
+    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "lineages", "catalog", "catalog."),
     "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.answers", "web.tokens"),
     "web.answers": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.origins", "web.ranges"),
     "web.origin": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients."),

@@ -274,6 +274,26 @@ def test_a_manifest_that_wandb_holds_is_not_sent_again(api: Server, source: Wand
     assert len(api.asked["CommitArtifact"]) == 1
 
 
+def test_the_answer_to_a_commit_is_the_version_where_it_is_whole(
+    api: Server, source: WandbSource
+) -> None:
+    """It need not be read again; a server that commits later than it answers is asked."""
+    ours = version(source, api)
+    read = len(api.asked["ArtifactByID"])
+    api.on("CreateArtifact", created("PENDING"))
+    api.on("CreateArtifactManifest", upload(None))
+    whole, pending = (
+        {"commitArtifact": {"artifact": node(1, **changes)}}
+        for changes in ({}, {"state": "PENDING", "versionIndex": None})
+    )
+    api.on("CommitArtifact", whole, pending)
+    first = source.log_replacement(ours, MANIFEST, {})
+    assert (first.index, len(api.asked["ArtifactByID"])) == (1, read)
+    api.on("ArtifactByID", {"artifact": node(2)})
+
+    assert source.log_replacement(ours, MANIFEST, {}).index == 2
+
+
 def test_a_version_with_the_same_digest_is_taken_as_it_is(api: Server, source: WandbSource) -> None:
     """A repeat after a lost answer logs nothing twice."""
     ours = version(source, api)
