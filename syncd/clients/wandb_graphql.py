@@ -130,6 +130,14 @@ query ArtifactUsedBy($id: ID!) {
 }
 """
 
+USES = """
+query ArtifactUsedBy($id: ID!) {
+  artifact(id: $id) {
+    usedBy { edges { node { name createdAt heartbeatAt project { name entity { name } } } } }
+  }
+}
+"""
+
 RUN = (
     """
 query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage: Int,
@@ -182,12 +190,35 @@ mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: St
       name: $name, digest: $digest, entityName: $entityName, projectName: $projectName,
       runName: $runName, type: $manifestType}) {
     artifactManifest {
+      id
       file {
         uploadUrl @include(if: $includeUpload)
         uploadHeaders @include(if: $includeUpload)
       }
     }
   }
+}
+"""
+
+# As in wandb-core 0.31.0; what is answered stands in the order of what was asked.
+CREATE_FILES = """
+mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) {
+  createArtifactFiles(input: $input) {
+    files { edges { node {
+      storagePath uploadUrl uploadHeaders
+      uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } }
+    } } }
+  }
+}
+"""
+
+COMPLETE_MULTIPART = """
+mutation CompleteMultipartUploadArtifact($completeMultipartAction: CompleteMultipartAction!,
+    $completedParts: [UploadPartsInput!]!, $artifactID: ID!, $storagePath: String!,
+    $uploadID: String!) {
+  completeMultipartUploadArtifact(input: {completeMultipartAction: $completeMultipartAction,
+      completedParts: $completedParts, artifactID: $artifactID, storagePath: $storagePath,
+      uploadID: $uploadID}) { digest }
 }
 """
 
@@ -200,6 +231,12 @@ mutation CommitArtifact($artifactID: ID!) {
 UPDATE_VERSION = """
 mutation UpdateArtifact($input: UpdateArtifactInput!) {
   result: updateArtifact(input: $input) { artifact { id } }
+}
+"""
+
+DELETE_VERSION = """
+mutation DeleteArtifact($input: DeleteArtifactInput!) {
+  result: deleteArtifact(input: $input) { artifact { id } }
 }
 """
 

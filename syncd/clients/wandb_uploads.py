@@ -1,0 +1,416 @@
+"""Logging versions without the SDK: the manifest, and files as W&B takes them.
+
+A file goes to a signed URL in one piece, or in parts from 2 GiB on, each part with its MD5
+(wandb-core 0.31.0). W&B names no URL for what it holds already, so that a repeat sends nothing
+again. Files are read as they are sent, and never held.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import mimetypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from syncd import retry
+from syncd.blocks import Builder, batches
+from syncd.clients import wandb_graphql as gql
+from syncd.clients.http import (
+    check_status,
+    check_url,
+    raise_for_status,
+    translated,
+)
+from syncd.clients.payload import Payload
+from syncd.clients.protocols import Version
+from syncd.clients.wandb_session import WandbSession
+from syncd.entry import Entries, entry_of, entry_row
+from syncd.errors import PermanentError, ServiceUnavailableError
+from syncd.manifest import Entry, Manifest, json_chunks
+from syncd.replacements import XXH128, version_digest
+
+MANIFEST_NAME = "wandb_manifest.json"
+WHOLE_UP_TO = (2 << 30) - 1  # bytes; larger files go in parts, as wandb-core sends them
+PART = 100 << 20  # bytes
+MOST_PARTS = 10_000
+BATCH = 200  # files announced in a request
+AT_A_TIME = 4  # files
+Json = dict[str, Any]
+Read = Callable[[Entry], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file that is to be there.
+
+    Args:
+        entry: its entry.
+        size: bytes.
+        md5: base64.
+        parts: the hex MD5 of each part; empty for a file in one piece.
+        part: bytes of a part, all but the last.
+    """
+
+    entry: Entry
+    size: int
+    md5: str
+    parts: tuple[str, ...] = ()
+    part: int = 0
+
+
+class WandbUploads:
+    """Logs versions on one server.
+
+    Args:
+        session: the server.
+        whole_up_to: bytes; larger files go in parts.
+        part: bytes of a part.
+    """
+
+    def __init__(
+        self, session: WandbSession, *, whole_up_to: int = WHOLE_UP_TO, part: int = PART
+    ) -> None:
+        self._session, self._whole_up_to, self._part = session, whole_up_to, part
+        self._payload = Payload()
+
+    def close(self) -> None:
+        """Close the connections that files go over."""
+        self._payload.close()
+
+    # --- versions
+
+    def create(
+        self, what: str, like: Version, digest: str, metadata: Mapping[str, Any]
+    ) -> tuple[str, bool]:
+        """Begin a version; its id, and whether W&B had a committed one with this digest.
+
+        Args:
+            what: what is done, for errors.
+            like: a version with the same collection, run, tags, description and TTL.
+            digest: its digest, hex.
+            metadata: its metadata.
+        """
+        ref, run = like.ref, like.run
+        created = self._session.query(
+            what,
+            gql.CREATE_VERSION,
+            {
+                "input": {
+                    "entityName": ref.entity,
+                    "projectName": run.project if run else ref.project,
+                    "runName": run.run_id if run else None,
+                    "artifactTypeName": like.type,
+                    "artifactCollectionName": ref.collection,
+                    "digest": digest,
+                    "digestAlgorithm": like.digest_algorithm,
+                    "aliases": [],
+                    "tags": [{"tagName": tag} for tag in like.tags],
+                    "description": like.description,
+                    "metadata": json.dumps(metadata),
+                    "ttlDurationSeconds": like.ttl_seconds if like.ttl_seconds != -1 else None,
+                    "historyStep": like.history_step,
+                    "enableDigestDeduplication": True,
+                }
+            },
+        )["createArtifact"]["artifact"]
+        return created["id"], created["state"] == "COMMITTED"
+
+    def commit(
+        self, what: str, like: Version, artifact_id: str, manifest: Manifest, *, base_id: str | None
+    ) -> None:
+        """Upload the manifest of a begun version and commit it.
+
+        Args:
+            what: what is done, for errors.
+            like: see `create`.
+            artifact_id: the begun version.
+            manifest: its manifest.
+            base_id: the version whose files it keeps.
+        """
+        # The text is made twice, first for its MD5 and length: it may be too large to be kept.
+        md5 = hashlib.md5(usedforsecurity=False)
+        size = 0
+        for chunk in json_chunks(manifest):
+            md5.update(chunk)
+            size += len(chunk)
+        digest = base64.b64encode(md5.digest()).decode()
+
+        def attempt() -> None:
+            file = self._manifest(what, like, artifact_id, digest, base_id)["file"]
+            if file["uploadUrl"] is None:  # the server holds these bytes already
+                return
+            url = self._url(file["uploadUrl"])
+            # A signed URL takes no body of unknown length.
+            headers = {**_headers(file), "Content-Length": str(size)}
+            with translated(what, url):
+                answer = self._session.http.put(url, content=_Text(manifest), headers=headers)
+            check_status(what, answer)
+
+        retry.call(attempt, what=what)
+        self._session.query(what, gql.COMMIT_VERSION, {"artifactID": artifact_id})
+
+    def _manifest(
+        self, what: str, like: Version, artifact_id: str, digest: str, base_id: str | None
+    ) -> Json:
+        """Announce the manifest, without a digest while that is not known."""
+        made: Json = self._session.query(
+            what,
+            gql.CREATE_MANIFEST,
+            {
+                "artifactID": artifact_id,
+                "baseArtifactID": base_id,
+                "name": MANIFEST_NAME,
+                "digest": digest,
+                "entityName": like.ref.entity,
+                "projectName": like.ref.project,
+                "runName": like.run.run_id if like.run else "",
+                "manifestType": "FULL",
+                "includeUpload": bool(digest),
+            },
+        )["createArtifactManifest"]["artifactManifest"]
+        return made
+
+    # --- files
+
+    def upload(self, draft: Version, manifest: Manifest, read: Read) -> str:
+        """Log a version with its files; see `ArtifactSource.upload`. Its id is returned."""
+        what = f"upload a version of {draft.ref.collection}"
+        digest = version_digest(manifest, draft.digest_algorithm)
+        artifact_id, there = self.create(what, draft, digest, draft.metadata)
+        if there:
+            return artifact_id
+        announced = self._manifest(what, draft, artifact_id, "", None)["id"]
+        fields = {"artifactID": artifact_id, "artifactManifestID": announced}
+        algorithm = draft.digest_algorithm if draft.digest_algorithm == XXH128 else None
+        layout = manifest.storage_policy_config.get("storageLayout", "V1")
+        files = _Files(self, what, read, fields=fields, algorithm=algorithm, layout=str(layout))
+        rows = Builder()
+        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="upload") as pool:
+            for batch in batches(manifest.entries.rows, BATCH):
+                entries = [entry_of(row) for row in batch]
+                fresh = [
+                    entry
+                    for entry in entries
+                    if not entry.is_reference and entry.birth_artifact_id is None
+                ]
+                files.bring(list(pool.map(lambda entry: self.look(entry, read), fresh)), pool)
+                born = {entry.path for entry in fresh}
+                for entry in entries:
+                    birth = artifact_id if entry.path in born else entry.birth_artifact_id
+                    path, hashed, size, ref, _, kind, extra = entry_row(entry)
+                    rows.add((path, hashed, size, ref, birth, kind, extra))
+        whole = Manifest(
+            entries=Entries(rows.build()), storage_policy_config=manifest.storage_policy_config
+        )
+        self.commit(what, draft, artifact_id, whole, base_id=None)
+        return artifact_id
+
+    def look(self, entry: Entry, read: Read) -> _File:
+        """What has to be known of a file before it is sent; it is read where the manifest lacks it."""
+        in_parts = entry.size is None or entry.size > self._whole_up_to
+        if entry.algorithm == "MD5" and not in_parts:
+            assert entry.size is not None, "it is not known to be small"
+            return _File(entry=entry, size=entry.size, md5=entry.digest)
+        part = self._part
+        while entry.size is not None and entry.size > part * MOST_PARTS:
+            part *= 2
+        whole, hashes = hashlib.md5(usedforsecurity=False), _PartHashes(part)
+        size = 0
+        for chunk in read(entry):
+            whole.update(chunk)
+            hashes.update(chunk)
+            size += len(chunk)
+        return _File(
+            entry=entry,
+            size=size,
+            md5=base64.b64encode(whole.digest()).decode(),
+            parts=hashes.done() if size > self._whole_up_to else (),
+            part=part,
+        )
+
+    def announce(self, what: str, files: Sequence[_File], fields: Json, common: Json) -> list[Json]:
+        """Where each of these files goes, in their order."""
+        specs = [
+            {**fields, **_spec(file, with_digest="digestAlgorithm" in common)} for file in files
+        ]
+        data = self._session.query(
+            what, gql.CREATE_FILES, {"input": {"artifactFiles": specs, **common}}
+        )
+        nodes = [edge["node"] for edge in data["createArtifactFiles"]["files"]["edges"]]
+        if len(nodes) != len(files):
+            raise PermanentError(f"{what}: W&B named {len(nodes)} places for {len(files)} files")
+        return nodes
+
+    def put(
+        self, what: str, url: str, headers: Mapping[str, str], chunks: Iterator[bytes], size: int
+    ) -> str:
+        """Send so many bytes to a signed URL; the ETag that comes back."""
+        target = self._url(url)
+        with self._payload.request(
+            "PUT", target, what=what, headers=headers, body=(chunks, size)
+        ) as answer:
+            if answer.status in {401, 403}:  # the signed URL is too old; the next one is new
+                raise ServiceUnavailableError(f"{what}: W&B refused the signed URL")
+            raise_for_status(what, answer.status, answer.headers, target)
+            return str(answer.headers.get("etag", ""))
+
+    def complete(self, what: str, artifact_id: str, node: Json, etags: Sequence[str]) -> None:
+        """Have W&B put the parts of a file together."""
+        self._session.query(
+            what,
+            gql.COMPLETE_MULTIPART,
+            {
+                "completeMultipartAction": "Complete",
+                "completedParts": [
+                    {"partNumber": number, "hexMD5": etag}
+                    for number, etag in enumerate(etags, start=1)
+                ],
+                "artifactID": artifact_id,
+                "storagePath": node["storagePath"],
+                "uploadID": node["uploadMultipartUrls"]["uploadID"],
+            },
+        )
+
+    def _url(self, url: str) -> str:
+        return check_url(url if "://" in url else f"{self._session.base}{url}")
+
+
+class _Files:
+    """Brings the files of one version.
+
+    Args:
+        uploads: the server.
+        what: what is done, for errors.
+        read: gives an entry's bytes.
+        fields: what is said of every file.
+        algorithm: the version's digest algorithm, where files are announced with their digests.
+        layout: W&B's storage layout.
+    """
+
+    def __init__(
+        self,
+        uploads: WandbUploads,
+        what: str,
+        read: Read,
+        *,
+        fields: Json,
+        algorithm: str | None,
+        layout: str,
+    ) -> None:
+        self._uploads, self._what, self._fields, self._read = uploads, what, fields, read
+        self._common: Json = {"storageLayout": layout}
+        if algorithm is not None:
+            self._common["digestAlgorithm"] = algorithm
+
+    def bring(self, files: Sequence[_File], pool: ThreadPoolExecutor) -> None:
+        """Send those of the files that W&B does not hold."""
+        if files:
+            list(pool.map(self._bring, files, self._announce(files)))
+
+    def _announce(self, files: Sequence[_File]) -> list[Json]:
+        return self._uploads.announce(self._what, files, self._fields, self._common)
+
+    def _bring(self, file: _File, node: Json) -> None:
+        what = f"{self._what}: {file.entry.path}"
+        places = [node]  # a URL serves one attempt: it may have been refused for its age
+
+        def attempt() -> None:
+            place = places.pop() if places else self._announce([file])[0]
+            if file.parts and place["uploadMultipartUrls"]:
+                self._in_parts(what, file, place)
+            elif place["uploadUrl"]:
+                chunks = self._read(file.entry)
+                self._uploads.put(what, place["uploadUrl"], _headers(place), chunks, file.size)
+
+        retry.call(attempt, what=what)
+
+    def _in_parts(self, what: str, file: _File, place: Json) -> None:
+        urls = {
+            item["partNumber"]: item["uploadUrl"]
+            for item in place["uploadMultipartUrls"]["uploadUrlParts"]
+        }
+        kind = _headers(place).get("Content-Type", "application/octet-stream")
+        source = _Cut(self._read(file.entry))
+        etags = []
+        for number, md5 in enumerate(file.parts, start=1):
+            size = min(file.part, file.size - (number - 1) * file.part)
+            headers = {
+                "Content-MD5": base64.b64encode(bytes.fromhex(md5)).decode(),
+                "Content-Type": kind,
+            }
+            etags.append(self._uploads.put(what, urls[number], headers, source.take(size), size))
+        self._uploads.complete(what, self._fields["artifactID"], place, etags)
+
+
+class _PartHashes:
+    """The MD5 of each part of a file that passes."""
+
+    def __init__(self, part: int) -> None:
+        self._part, self._left = part, part
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._done: list[str] = []
+
+    def update(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while len(view) >= self._left:
+            self._md5.update(view[: self._left])
+            view = view[self._left :]
+            self._done.append(self._md5.hexdigest())
+            self._md5, self._left = hashlib.md5(usedforsecurity=False), self._part
+        self._md5.update(view)
+        self._left -= len(view)
+
+    def done(self) -> tuple[str, ...]:
+        """All of them; the last part may be short."""
+        last = [self._md5.hexdigest()] if self._left < self._part else []
+        return (*self._done, *last)
+
+
+class _Cut:
+    """A file's chunks, taken a number of bytes at a time."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def take(self, size: int) -> Iterator[bytes]:
+        """The next so many bytes."""
+        while size:
+            chunk = self._rest or next(self._chunks, b"")
+            if not chunk:
+                return  # whoever sends them knows how many were promised
+            piece, self._rest = chunk[:size], chunk[size:]
+            size -= len(piece)
+            yield piece
+
+
+class _Text:
+    """A manifest's JSON as a body that can be sent again when the server points elsewhere."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def __iter__(self) -> Iterator[bytes]:
+        return json_chunks(self._manifest)
+
+
+def _spec(file: _File, *, with_digest: bool) -> Json:
+    spec: Json = {
+        "name": file.entry.path,
+        "md5": file.md5,
+        "mimetype": mimetypes.guess_type(file.entry.path)[0],
+    }
+    if with_digest:
+        spec["digest"] = file.entry.digest
+    if file.parts:
+        spec["uploadPartsInput"] = [
+            {"partNumber": number, "hexMD5": md5} for number, md5 in enumerate(file.parts, start=1)
+        ]
+    return spec
+
+
+def _headers(node: Json) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in node["uploadHeaders"] or [])
