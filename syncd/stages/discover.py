@@ -1,7 +1,7 @@
 """Discover: which versions there are to move, and why the others are not.
 
 A collection is read whole before its first version is yielded, because what replaces a version
-stands behind it. Replacements are never sources.
+stands behind it. Replacements are never sources, and what was restored is one only when it is named.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import groupby
 from syncd.clients.protocols import ArtifactSource, Version
 from syncd.config.model import Select
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement, replacement_of, restored_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def discover(
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
         )
         for _, versions in by_collection:
-            for item in _collection(list(versions)):
+            for item in _collection(list(versions), named=wanted is not None):
                 version = item.version
                 if wanted and wanted not in _names(item):
                     continue
@@ -82,7 +82,7 @@ def _names(item: Discovered) -> set[str]:
     return {item.version.ref.alias, *item.version.aliases, *moved}
 
 
-def _collection(versions: list[Version]) -> Iterator[Discovered]:
+def _collection(versions: list[Version], *, named: bool) -> Iterator[Discovered]:
     links = {
         version.id: link
         for version in versions
@@ -91,16 +91,21 @@ def _collection(versions: list[Version]) -> Iterator[Discovered]:
     replaced = {
         links[version.id].source_artifact_id: version for version in versions if version.id in links
     }
+    # By digest: the mark is set before the restored version, whose id nobody knows yet, is there.
+    restored = {link.source_digest: link for link in links.values() if link.restored is not None}
     for version in versions:
         if version.id in links:
             continue
         replacement = replaced.get(version.id)
-        done = replacement is not None and links[replacement.id].complete
-        yield Discovered(
-            version=version,
-            skip=f"replaced by {replacement.ref}" if done and replacement else "",
-            replacement=replacement,
-        )
+        link = links[replacement.id] if replacement else None
+        mark = restored_of(version.metadata, version.digest)
+        if link is not None and link.complete and link.restored is None and replacement:
+            skip = f"replaced by {replacement.ref}"
+        elif named or (mark is None and version.digest not in restored):
+            skip = ""
+        else:
+            skip = "restored from Oxen; name it as collection:vN to move it again"
+        yield Discovered(version=version, skip=skip, replacement=replacement)
 
 
 def _unwanted(version: Version, select: Select, since: str, types: frozenset[str]) -> str:

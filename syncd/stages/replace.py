@@ -76,11 +76,15 @@ def replace(
 
 
 def complete(source: ArtifactSource, replacement_id: str) -> None:
-    """Note on a replacement that nothing is left to do for it; the next discovery skips it."""
+    """Note on a replacement that nothing is left to do for it; the next discovery skips it.
+
+    What was restored in between has been moved again.
+    """
     made = source.version(replacement_id)
     written = replacement_of(made.metadata, made.digest)
-    if written is not None and not written.complete:
-        source.update_metadata(made, changed(written, complete=True).into(made.metadata))
+    if written is not None and (not written.complete or written.restored is not None):
+        done = changed(written, complete=True, restored=None)
+        source.update_metadata(made, done.into(made.metadata))
 
 
 def _log(
