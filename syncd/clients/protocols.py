@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from syncd.errors import SyncdError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
+
+REGISTRY = "wandb-registry-"  # how the project of a registry is called
 
 # --- W&B
 
@@ -97,6 +99,64 @@ class Use:
     active_at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A version's place in a collection: the sequence it was logged to, or a portfolio that links it.
+
+    Args:
+        collection_id: GraphQL id of the collection.
+        kind: `sequence` or `portfolio`.
+        entity: owner of the collection's project; empty when this API key may not see the project.
+        project: the project's name, `wandb-registry-NAME` for a registry; empty as above.
+        collection: the collection's name.
+        version_index: the number in `vN` there; a portfolio numbers by itself.
+        aliases: the collection's aliases on the version, without `vN`.
+        read_only: whether this API key may change nothing there.
+        latest: id of the version that the collection's `latest` names; empty when none.
+        newest: ids of the collection's newest versions, the newest first; only a few.
+    """
+
+    collection_id: str
+    kind: Literal["sequence", "portfolio"]
+    entity: str
+    project: str
+    collection: str
+    version_index: int | None = None
+    aliases: tuple[str, ...] = ()
+    read_only: bool = False
+    latest: str = ""
+    newest: tuple[str, ...] = ()
+
+    @property
+    def is_registry(self) -> bool:
+        """Whether the collection is a registry's."""
+        return self.project.startswith(REGISTRY)
+
+    @property
+    def name(self) -> str:
+        """`entity/project/collection`, for people."""
+        return f"{self.entity or '?'}/{self.project or '?'}/{self.collection}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A version as it stands in W&B at one moment: itself, its places, the runs that used it."""
+
+    version: Version
+    memberships: tuple[Membership, ...]
+    consumers: tuple[RunRef, ...] = ()
+
+    @property
+    def links(self) -> tuple[Membership, ...]:
+        """The portfolios that link it."""
+        return tuple(place for place in self.memberships if place.kind == "portfolio")
+
+    def place(self, collection_id: str) -> Membership | None:
+        """Its membership in a collection."""
+        held = (place for place in self.memberships if place.collection_id == collection_id)
+        return next(held, None)
+
+
 class ArtifactSource(Protocol):
     """Where versions come from, and where their replacements go: W&B."""
 
@@ -143,8 +203,47 @@ class ArtifactSource(Protocol):
         """
         ...
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
-        """Give these aliases of the collection to the version, taking them from any other."""
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
+        """Give aliases to the version, all in one request, taking them from any other.
+
+        Args:
+            version: who gets them.
+            aliases: aliases of the collection it was logged to.
+            places: portfolios that link it, with the aliases it is to have there.
+        """
+        ...
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """Every collection that holds the version, the one it was logged to included."""
+        ...
+
+    def standing(self, artifact_id: str) -> Standing:
+        """A version by its GraphQL id, with its memberships and consumers, as of one moment.
+
+        Raises:
+            NotFoundError: when it is gone.
+        """
+        ...
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """Put the version into a portfolio; the place it has there is returned.
+
+        W&B makes the newest link `latest`. Unless `latest` is among the aliases, it goes back in the
+        same request to the version that `membership.latest` names, or off where it names none.
+
+        Args:
+            version: who is linked.
+            membership: any version's place in the portfolio, as read just before.
+            aliases: the portfolio's aliases that the version gets, taken from any other.
+        """
+        ...
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """Take the version out of a portfolio, with the aliases it has there."""
         ...
 
     def record_use(self, run: RunRef, version: Version) -> None:

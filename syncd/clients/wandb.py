@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.protocols import Run, Use, Version
+from syncd.clients.protocols import Membership, Run, Standing, Use, Version
 from syncd.clients.wandb_files import WandbFiles
+from syncd.clients.wandb_links import WandbLinks
 from syncd.clients.wandb_removal import WandbRemoval
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_uploads import WandbUploads
@@ -43,6 +44,7 @@ class WandbSource:
         self._files = WandbFiles(self._session)
         self._uploads = WandbUploads(self._session)
         self._removal = WandbRemoval(self._session)
+        self._links = WandbLinks(self._session)
 
     def close(self) -> None:
         """Close all connections."""
@@ -218,27 +220,29 @@ class WandbSource:
             {"input": {"artifactID": version.id, "metadata": json.dumps(metadata)}},
         )
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
-        """Give these aliases of the collection to the version, taking them from any other."""
-        ref = version.ref
-        self._session.query(
-            f"move aliases to {ref}",
-            gql.ADD_ALIASES,
-            {
-                "input": {
-                    "artifactID": version.id,
-                    "aliases": [
-                        {
-                            "entityName": ref.entity,
-                            "projectName": ref.project,
-                            "artifactCollectionName": ref.collection,
-                            "alias": alias,
-                        }
-                        for alias in aliases
-                    ],
-                }
-            },
-        )
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
+        """Give aliases to the version, all in one request, taking them from any other."""
+        self._links.move_aliases(version, aliases, places)
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """Every collection that holds the version, the one it was logged to included."""
+        return self._links.memberships(version)
+
+    def standing(self, artifact_id: str) -> Standing:
+        """A version by its GraphQL id, with its memberships and consumers, as of one moment."""
+        return self._links.standing(artifact_id)
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """Put the version into a portfolio; `latest` stays where it is unless it is among the aliases."""
+        return self._links.link(version, membership, aliases)
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """Take the version out of a portfolio, with the aliases it has there."""
+        self._links.unlink(version, membership)
 
     def record_use(self, run: RunRef, version: Version) -> None:
         """Make the run a consumer of the version; nothing happens when it is one."""

@@ -9,6 +9,8 @@ text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitA
 
 from __future__ import annotations
 
+NEWEST = 5  # versions of a collection that are named beside a membership
+
 _VERSION = """
 fragment VersionFields on Artifact {
   id
@@ -35,6 +37,30 @@ fragment VersionFields on Artifact {
   }
 }
 """
+
+# `FetchLinkedArtifacts`, with what the SDK asks of a collection and its project elsewhere: its id, who
+# is `latest` (`ArtifactMembershipFiles`), its newest versions, whether it may be written
+# (`IsProjectReadOnly`).
+_COLLECTION = f"""
+fragment PlaceFields on ArtifactCollection {{
+  __typename
+  id
+  name
+  project {{ name readOnly entity {{ name }} }}
+  latest: artifactMembership(aliasName: "latest") {{ artifact {{ id }} }}
+  newest: artifacts(first: {NEWEST}, order: "-version_index") {{ edges {{ node {{ id }} }} }}
+}}
+"""
+_MEMBERSHIPS = (
+    """
+fragment Places on Artifact {
+  artifactMemberships {
+    edges { node { versionIndex aliases { alias } artifactCollection { ...PlaceFields } } }
+  }
+}
+"""
+    + _COLLECTION
+)
 
 PROJECTS = """
 query GetProjects($entity: String, $cursor: String, $perPage: Int = 50) {
@@ -96,6 +122,29 @@ query ArtifactMembershipByName($entity: String!, $project: String!, $name: Strin
 }
 """
     + _VERSION
+)
+
+MEMBERSHIPS = (
+    """
+query FetchLinkedArtifacts($id: ID!) {
+  artifact(id: $id) { ...Places }
+}
+"""
+    + _MEMBERSHIPS
+)
+
+STANDING = (
+    """
+query ArtifactByID($id: ID!) {
+  artifact(id: $id) {
+    ...VersionFields
+    ...Places
+    usedBy { edges { node { name project { name entity { name } } } } }
+  }
+}
+"""
+    + _VERSION
+    + _MEMBERSHIPS
 )
 
 MANIFEST = """
@@ -243,6 +292,34 @@ mutation DeleteArtifact($input: DeleteArtifactInput!) {
 ADD_ALIASES = """
 mutation AddAliases($input: AddAliasesInput!) {
   result: addAliases(input: $input) { success }
+}
+"""
+
+# The newest link becomes `latest`. The second mutation of the same request undoes that: they are done
+# one after the other, and nobody sees what is between.
+_LINK = """
+  result: linkArtifact(input: $input) {
+    artifactMembership {
+      versionIndex aliases { alias } artifactCollection { ...PlaceFields }
+    }
+  }
+"""
+
+LINK = f"mutation LinkArtifact($input: LinkArtifactInput!) {{{_LINK}}}{_COLLECTION}"
+
+LINK_GIVING_BACK = f"""
+mutation LinkArtifact($input: LinkArtifactInput!, $back: AddAliasesInput!) {{{_LINK}
+  back: addAliases(input: $back) {{ success }}
+}}{_COLLECTION}"""
+
+LINK_TAKING_OFF = f"""
+mutation LinkArtifact($input: LinkArtifactInput!, $off: DeleteAliasesInput!) {{{_LINK}
+  off: deleteAliases(input: $off) {{ success }}
+}}{_COLLECTION}"""
+
+UNLINK = """
+mutation UnlinkArtifact($input: UnlinkArtifactInput!) {
+  result: unlinkArtifact(input: $input) { success }
 }
 """
 

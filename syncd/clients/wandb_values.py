@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syncd.clients.protocols import Version
+from syncd.clients.protocols import Membership, Version
 from syncd.errors import NotFoundError
 from syncd.refs import ArtifactRef, RunRef
 
@@ -62,4 +62,23 @@ def version_of(node: Json) -> Version:
         ttl_seconds=-1 if node["ttlIsInherited"] else node["ttlDurationSeconds"],
         history_step=node["historyStep"],
         digest_algorithm=node.get("digestAlgorithm") or "MANIFEST_MD5",
+    )
+
+
+def membership_of(node: Json) -> Membership:
+    """Read a membership with the fields of `wandb_graphql._COLLECTION`."""
+    collection = node["artifactCollection"]
+    project = collection["project"] or {}
+    latest = (collection["latest"] or {}).get("artifact") or {}
+    return Membership(
+        collection_id=collection["id"],
+        kind="sequence" if collection["__typename"] == "ArtifactSequence" else "portfolio",
+        entity=project["entity"]["name"] if project else "",
+        project=project.get("name", ""),
+        collection=collection["name"],
+        version_index=node["versionIndex"],
+        aliases=tuple(item["alias"] for item in node["aliases"] or []),
+        read_only=bool(project.get("readOnly", True)),
+        latest=latest.get("id", ""),
+        newest=tuple(edge["node"]["id"] for edge in collection["newest"]["edges"]),
     )

@@ -12,15 +12,12 @@ from typing import Any
 
 import xxhash
 
-from syncd.clients.protocols import (
-    Run,
-    Use,
-    Version,
-)
+from syncd.clients.protocols import Membership, Run, Standing, Use, Version
 from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.testing.faults import Calls, Fault
+from syncd.testing.places import Places, place_of
 
 FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
 TEAM, PROJECT = "team", "proj"
@@ -83,7 +80,7 @@ class MemoryArtifactSource:
         self._chunk_size = chunk_size
         self._logged: dict[str, _Logged] = {}
         self._bytes: dict[tuple[str, str], bytes] = {}  # by birth id and digest
-        self._aliases: dict[tuple[str, str, str], dict[str, str]] = {}
+        self.places = Places()
         self._runs: dict[RunRef, _RunState] = {}
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
         self.uploaded = 0  # bytes that `upload` was given
@@ -164,6 +161,22 @@ class MemoryArtifactSource:
         manifest = Manifest(entries=entries, storage_policy_config={"storageLayout": "V2"})
         return self._keep(version, manifest, aliases)
 
+    def link_to(self, version: Version, path: str, aliases: Sequence[str] = ()) -> Version:
+        """Link a version to `entity/project/portfolio`, as `artifact.link` does; as it is then."""
+        entity, project, collection = path.split("/")
+        self._lasting(
+            version.id, self.places.link(version.id, (entity, project, collection), aliases)
+        )
+        return self._now(self._found(version.id))
+
+    def rename(self, collection: str, name: str) -> None:
+        """Give a collection of the project another name."""
+        for logged in self._logged.values():
+            ref = logged.version.ref
+            if ref.collection == collection:
+                logged.version = replace(logged.version, ref=replace(ref, collection=name))
+        self.places.rename((TEAM, PROJECT, collection), (TEAM, PROJECT, name))
+
     # what syncd does
 
     def versions(self, target: Target) -> Iterator[Version]:
@@ -226,7 +239,7 @@ class MemoryArtifactSource:
     def consumers(self, version: Version) -> Sequence[RunRef]:
         """See `ArtifactSource.consumers`."""
         self._call("consumers")
-        return [ref for ref, run in self._runs.items() if version.id in run.inputs]
+        return list(self._users(version.id))
 
     def run(self, ref: RunRef) -> Run:
         """See `ArtifactSource.run`.
@@ -274,11 +287,48 @@ class MemoryArtifactSource:
         self._happened("log_replacement")
         return self._now(self._logged[made.id])
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
         """See `ArtifactSource.move_aliases`."""
         self._call("move_aliases")
-        self._point(self._found(version.id).version, aliases)
+        wanted = [(place_of(self._found(version.id).version.ref), tuple(aliases))]
+        wanted += [((item.entity, item.project, item.collection), item.aliases) for item in places]
+        self.places.give_all(version.id, wanted)
         self._happened("move_aliases")
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """See `ArtifactSource.memberships`."""
+        self._call("memberships")
+        return self.places.memberships(self._found(version.id).version.id)
+
+    def standing(self, artifact_id: str) -> Standing:
+        """See `ArtifactSource.standing`."""
+        self._call("standing")
+        found = self._now(self._found(artifact_id))
+        return Standing(
+            version=found,
+            memberships=self.places.memberships(artifact_id),
+            consumers=self._users(artifact_id),
+        )
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """See `ArtifactSource.link`."""
+        self._call("link")
+        place = (membership.entity, membership.project, membership.collection)
+        self._found(version.id)
+        made = self.places.link(version.id, place, aliases, latest=membership.latest)
+        self._lasting(version.id, made)
+        self._happened("link")
+        return made
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """See `ArtifactSource.unlink`."""
+        self._call("unlink")
+        self.places.unlink(version.id, membership.collection_id)
+        self._happened("unlink")
 
     def record_use(self, run: RunRef, version: Version) -> None:
         """See `ArtifactSource.record_use`."""
@@ -343,6 +393,7 @@ class MemoryArtifactSource:
         if self._now(found).aliases:
             raise PermanentError(f"delete {version.ref}: W&B refused: it has aliases")
         found.removed = True
+        self.places.remove(version.id)
         self._happened("remove")
 
     def upload(
@@ -416,21 +467,27 @@ class MemoryArtifactSource:
 
     def _keep(self, version: Version, manifest: Manifest, aliases: Sequence[str]) -> Version:
         self._logged[version.id] = _Logged(version=version, manifest=manifest)
+        self.places.add(version.id, place_of(version.ref), version.index)
         if version.run:
             self._found_run(version.run).outputs.append(version.id)
         self._point(version, aliases)
         return self._now(self._logged[version.id])
 
     def _point(self, version: Version, aliases: Sequence[str]) -> None:
-        ref = version.ref
-        pointers = self._aliases.setdefault((ref.entity, ref.project, ref.collection), {})
-        pointers.update(dict.fromkeys(aliases, version.id))
+        self.places.give(version.id, place_of(version.ref), aliases)
+
+    def _lasting(self, artifact_id: str, place: Membership) -> None:
+        """What a registry refers to does not expire."""
+        if place.is_registry:
+            found = self._found(artifact_id)
+            found.version = replace(found.version, ttl_seconds=-2)
+
+    def _users(self, artifact_id: str) -> tuple[RunRef, ...]:
+        return tuple(ref for ref, run in self._runs.items() if artifact_id in run.inputs)
 
     def _now(self, logged: _Logged) -> Version:
-        version, ref = logged.version, logged.version.ref
-        pointers = self._aliases.get((ref.entity, ref.project, ref.collection), {})
-        names = tuple(alias for alias, artifact_id in pointers.items() if artifact_id == version.id)
-        return replace(version, aliases=names)
+        version = logged.version
+        return replace(version, aliases=self.places.aliases(version.id, place_of(version.ref)))
 
     def _found(self, artifact_id: str) -> _Logged:
         if artifact_id not in self._logged or self._logged[artifact_id].removed:

@@ -14,7 +14,7 @@ from syncd.clients.protocols import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
 from syncd.plans import TransferPlan
-from syncd.refs import ArtifactRef, CommitRef, RunRef, Target, parse_reference_url
+from syncd.refs import CommitRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.stages.replace import complete, replace
 from syncd.stages.transfer import transfer
@@ -348,9 +348,7 @@ def test_the_sources_name_is_the_one_it_has_now(move: Move) -> None:
     """The link is by id; the name is for people."""
     source = MemoryArtifactSource()
     old = source.log("ds", {"a": b"payload"})
-    found = source._logged[old.id]
-    renamed = ArtifactRef(entity="team", project="proj", collection="renamed", alias="v0")
-    found.version = changed(found.version, ref=renamed)
+    source.rename("ds", "renamed")
     new = move(source, old)
 
     assert link_of(new).source_version == "team/proj/renamed:v0"
