@@ -92,11 +92,15 @@ def _collection(versions: list[Version], *, named: bool) -> Iterator[Discovered]
         links[version.id].source_artifact_id: version for version in versions if version.id in links
     }
     # By digest: the mark is set before the restored version, whose id nobody knows yet, is there.
-    restored = {link.source_digest: link for link in links.values() if link.restored is not None}
+    restored = {
+        links[version.id].source_digest: version
+        for version in versions
+        if version.id in links and links[version.id].restored is not None
+    }
     for version in versions:
         if version.id in links:
             continue
-        replacement = replaced.get(version.id)
+        replacement = replaced.get(version.id) or restored.get(version.digest)
         link = links[replacement.id] if replacement else None
         mark = restored_of(version.metadata, version.digest)
         if link is not None and link.complete and link.restored is None and replacement:

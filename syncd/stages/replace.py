@@ -61,6 +61,8 @@ def replace(
         etagged=etagged,
     )
     written = replacement_of(made.metadata, made.digest)
+    if written and written.restored and written.source_digest == now.digest:
+        written = _adopt(source, made, written, now)
     if written is None or written.source_artifact_id != now.id:
         raise PermanentError(
             f"{made.ref} was expected to replace {now.ref} but says it replaces "
@@ -76,15 +78,31 @@ def replace(
 
 
 def complete(source: ArtifactSource, replacement_id: str) -> None:
-    """Note on a replacement that nothing is left to do for it; the next discovery skips it.
-
-    What was restored in between has been moved again.
-    """
+    """Note on a replacement that nothing is left to do for it; the next discovery skips it."""
     made = source.version(replacement_id)
     written = replacement_of(made.metadata, made.digest)
-    if written is not None and (not written.complete or written.restored is not None):
-        done = changed(written, complete=True, restored=None)
-        source.update_metadata(made, done.into(made.metadata))
+    if written is not None and not written.complete:
+        source.update_metadata(made, changed(written, complete=True).into(made.metadata))
+
+
+def _adopt(
+    source: ArtifactSource, made: Version, written: Replacement, now: Version
+) -> Replacement:
+    """What was restored moves again: the replacement that there is takes its place.
+
+    Another one would have the same digest, and W&B gives this one back for it.
+    """
+    again = changed(
+        written,
+        source_version=str(now.ref),
+        source_artifact_id=now.id,
+        source_created_at=now.created_at,
+        complete=False,
+        reclaimed=None if now.id != written.source_artifact_id else written.reclaimed,
+        restored=None,
+    )
+    source.update_metadata(made, again.into(made.metadata))
+    return again
 
 
 def _log(

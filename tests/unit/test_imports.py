@@ -21,11 +21,31 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
     ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
-    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements", "contents"),
+    (
+        "clients",
+        "clients.protocols",
+        "clients.oxen_paths",
+        "plans",
+        "replacements",
+        "contents",
+        "originals",
+        "pointers",
+        "holdings",
+    ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    ("context", "workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
+    (
+        "context",
+        "workflow",
+        "runtime",
+        "backfill",
+        "audit",
+        "sweep",
+        "restoration",
+        "scheduler",
+        "daemon",
+    ),  # durability
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
