@@ -307,9 +307,16 @@ class _Files:
             self._common["digestAlgorithm"] = algorithm
 
     def bring(self, files: Sequence[_File], pool: ThreadPoolExecutor) -> None:
-        """Send those of the files that W&B does not hold."""
-        if files:
-            list(pool.map(self._bring, files, self._announce(files)))
+        """Send those of the files that W&B does not hold; equal ones once."""
+        seen: set[str] = set()
+        first: list[_File] = []
+        again: list[_File] = []
+        for file in files:
+            (again if file.md5 in seen else first).append(file)
+            seen.add(file.md5)
+        for some in (first, again):  # announced anew, when W&B holds their bytes
+            if some:
+                list(pool.map(self._bring, some, self._announce(some)))
 
     def _announce(self, files: Sequence[_File]) -> list[Json]:
         return self._uploads.announce(self._what, files, self._fields, self._common)
