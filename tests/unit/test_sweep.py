@@ -130,6 +130,14 @@ def test_a_replacement_that_lacks_a_file_keeps_it(moved: MovedProject) -> None:
     assert moved.there(old)
 
 
+def test_a_replacement_that_is_not_complete_keeps_it(moved: MovedProject) -> None:
+    """Somebody may still have to follow."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    moved.say(new, complete=False)
+
+    assert "not complete" in moved.stays()["team/proj/ds:v0"][0]
+
+
 def test_the_grace_period_keeps_it(moved: MovedProject) -> None:
     """It counts from the replacement."""
     _, new = moved.log_and_move("ds", {"big": b"payload"})
