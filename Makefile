@@ -38,7 +38,7 @@ test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 nightly: install
-	SYNCD_TEST_VERSIONS=200 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
+	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
 
 lint: install
 	$(BIN)/ruff check --fix

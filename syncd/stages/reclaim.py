@@ -50,9 +50,13 @@ class Facts:
 
     @property
     def replaced_at(self) -> datetime:
-        """When the replacement was made."""
-        made = self.replacement or self.source
-        return moment(made.created_at)
+        """When the replacement was made, or took over again what had been restored."""
+        made = moment((self.replacement or self.source).created_at)
+        proved = str(self.link.receipt.get("verified_at") or "")
+        try:
+            return max(made, moment(proved))
+        except ValueError:  # somebody wrote over it
+            return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

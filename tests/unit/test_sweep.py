@@ -146,6 +146,16 @@ def test_the_grace_period_keeps_it(moved: MovedProject) -> None:
     assert "grace period" in moved.stays(now=early)["team/proj/ds:v0"][0]
 
 
+def test_what_moved_again_has_its_grace_again(moved: MovedProject) -> None:
+    """Its replacement may be years old."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.restore()
+    moved.move(old, at=NOW.isoformat())
+
+    assert "grace period until 2026-03-15" in moved.stays()["team/proj/ds:v0"][0]
+    assert len(moved.reclaim(now=NOW + timedelta(days=15))["removals"]) == 1
+
+
 def test_an_alias_keeps_it(moved: MovedProject) -> None:
     """Somebody gave it one after it was replaced."""
     old, _ = moved.log_and_move("ds", {"big": b"payload"})
