@@ -224,8 +224,9 @@ def test_a_run_that_used_the_version_itself_keeps_it(moved: MovedProject) -> Non
 
 def test_a_run_of_before_that_followed_keeps_nothing(moved: MovedProject) -> None:
     """It uses the replacement now."""
+    lately = (NOW - timedelta(days=2)).isoformat()
     old = moved.source.log("ds", {"big": b"payload"})
-    moved.source.record_use(moved.source.add_run("trained", active_at=NOW.isoformat()), old)
+    moved.source.record_use(moved.source.add_run("trained", active_at=lately), old)
     moved.move(old)
 
     assert len(moved.reclaim()["removals"]) == 1
