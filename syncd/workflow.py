@@ -22,9 +22,10 @@ from syncd import errors, log
 from syncd.catalog.catalog import State
 from syncd.clients.protocols import ArtifactSource, Version
 from syncd.context import Context, Outcome
-from syncd.plans import Decision, Receipt, TransferPlan
+from syncd.originals import lineage_path
+from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, Target
-from syncd.replacements import replacement_of
+from syncd.replacements import Replacement, replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
 from syncd.stages.plan import fingerprint
 
@@ -246,7 +247,10 @@ def replace_step(
     if existing is None and again:
         existing = _logged_before(context.source, version)
     link = replacement_of(existing.metadata, existing.digest) if existing else None
-    if link is not None:
+    if link is not None and link.restored is not None:
+        proof = _still_there(context, link)
+        commit_ref = link.commit
+    elif link is not None:
         proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
         commit_ref = link.commit
     else:
@@ -306,6 +310,21 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
         else:
             context.catalog.add_run_due(run)
     replace.complete(context.source, replacement_id)
+
+
+def _still_there(context: Context, link: Replacement) -> Receipt:
+    """Prove the commit anew under a replacement that nothing needed since it was restored."""
+    path = lineage_path(link)
+    report = verify.verify(
+        context.store,
+        context.catalog,
+        link.commit,
+        prefix=path.removesuffix(LINEAGE_PATH).rstrip("/"),
+        everything=True,
+    )
+    if report.problems:
+        raise errors.VerificationError(f"{link.commit}: {'; '.join(report.problems[:3])}")
+    return report.receipt
 
 
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:

@@ -59,6 +59,16 @@ VERBS: Table = {
             "syncd.cli.verify:verify",
             "Read everything moved again from Oxen and compare it.",
         ),
+        Verb(
+            "reclaim",
+            "syncd.cli.reclaim:reclaim",
+            "Free the W&B storage of moved versions, under the configured policy and guards.",
+        ),
+        Verb(
+            "restore",
+            "syncd.cli.restore:restore",
+            "Put moved versions back into W&B as ordinary files.",
+        ),
     ),
     "Ask": (
         Verb(

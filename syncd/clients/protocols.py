@@ -6,7 +6,7 @@ Everything in the stages is written against these. An implementation raises only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -100,6 +100,21 @@ class Run:
     config: Mapping[str, Any]
     inputs: tuple[Version, ...] = ()
     outputs: tuple[Version, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A run that used a version, and when it ran: W&B does not tell the moment of the use itself.
+
+    Args:
+        run: the run.
+        began_at: when it was made; ISO 8601, UTC.
+        active_at: when it was last heard of; ISO 8601, UTC.
+    """
+
+    run: RunRef
+    began_at: str
+    active_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +398,35 @@ class ArtifactSource(Protocol):
 
     def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
         """One version as it is now and its manifest, in one request."""
+        ...
+
+    # taking out of W&B, and putting back
+
+    def uses(self, version: Version) -> Sequence[Use]:
+        """The runs that used the version, with the times they ran."""
+        ...
+
+    def set_ttl(self, version: Version, seconds: int) -> None:
+        """Set a version's time to live, counted from its creation; see `Version.ttl_seconds`."""
+        ...
+
+    def remove(self, version: Version) -> None:
+        """Delete a version that has no aliases; W&B frees what no other version needs."""
+        ...
+
+    def upload(
+        self, draft: Version, manifest: Manifest, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Version:
+        """Log a version with its files, as output of the draft's run, without aliases.
+
+        Entries that name no birth version are uploaded, as far as W&B does not hold their bytes. When
+        the collection holds a committed version with the same digest already, that one is returned.
+
+        Args:
+            draft: what is logged, with its digest; its id, number and creation do not count.
+            manifest: its entries.
+            read: gives an entry's bytes; asked again when an attempt failed.
+        """
         ...
 
 

@@ -8,15 +8,11 @@ and importing it costs more than a second and 60 MB; the operations sent are its
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncd import retry
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.http import check_status, check_url, translated
 from syncd.clients.protocols import (
     Automation,
     Collection,
@@ -24,20 +20,23 @@ from syncd.clients.protocols import (
     Run,
     Standing,
     Surroundings,
+    Use,
     Version,
 )
 from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
+from syncd.clients.wandb_removal import WandbRemoval
 from syncd.clients.wandb_session import PAGE, WandbSession
+from syncd.clients.wandb_uploads import WandbUploads
 from syncd.clients.wandb_values import collection_of, config_values, run_ref, version_of
+from syncd.clients.wandb_versions import WandbVersions
 from syncd.errors import NotFoundError
-from syncd.manifest import Entry, Manifest, json_chunks
+from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.replacements import version_digest
 
 _COMMITTED = json.dumps({"state": "COMMITTED"})
-_MANIFEST_NAME = "wandb_manifest.json"
 NEWEST = 10  # versions of each collection that tell, with their aliases, whether it has changed
 Json = dict[str, Any]
 
@@ -55,12 +54,16 @@ class WandbSource:
         self._session = WandbSession(base_url, api_key)
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
+        self._logging = WandbVersions(self._session)
+        self._uploads = WandbUploads(self._session)
+        self._removal = WandbRemoval(self._session)
         self._links = WandbLinks(self._session)
         self._automations = WandbAutomations(self._session)
 
     def close(self) -> None:
         """Close all connections."""
         self._files.close()
+        self._uploads.close()
         self._session.close()
 
     # --- what there is
@@ -254,80 +257,14 @@ class WandbSource:
         The bytes of entries that stay in W&B are not uploaded: their manifest entries name the
         version that first uploaded them, as the SDK does for a draft of an existing version.
         """
-        ref = version.ref
-        what = f"log the replacement of {ref}"
-        run_id = version.run.run_id if version.run else None
-        created = self._session.query(
-            what,
-            gql.CREATE_VERSION,
-            {
-                "input": {
-                    "entityName": ref.entity,
-                    "projectName": version.run.project if version.run else ref.project,
-                    "runName": run_id,
-                    "artifactTypeName": version.type,
-                    "artifactCollectionName": ref.collection,
-                    "digest": version_digest(manifest, version.digest_algorithm),
-                    "digestAlgorithm": version.digest_algorithm,
-                    "aliases": [],
-                    "tags": [{"tagName": tag} for tag in version.tags],
-                    "description": version.description,
-                    "metadata": json.dumps(metadata),
-                    "ttlDurationSeconds": version.ttl_seconds
-                    if version.ttl_seconds != -1
-                    else None,
-                    "historyStep": version.history_step,
-                    "enableDigestDeduplication": True,
-                }
-            },
-        )["createArtifact"]["artifact"]
-        if created["state"] != "COMMITTED":
-            self._upload_manifest(what, version, created["id"], manifest)
-            ids = {"artifactID": created["id"]}
-            done = self._session.query(what, gql.COMMIT_VERSION, ids)["commitArtifact"]["artifact"]
-            # A server that commits later than it answers would tell an unfinished version.
-            if done.get("state") == "COMMITTED" and done.get("versionIndex") is not None:
-                return version_of(done)
-        return self.version(created["id"])
-
-    def _upload_manifest(
-        self, what: str, version: Version, artifact_id: str, manifest: Manifest
-    ) -> None:
-        # The text is made twice, first for its MD5 and length: it may be too large to be kept.
-        md5 = hashlib.md5(usedforsecurity=False)
-        size = 0
-        for chunk in json_chunks(manifest):
-            md5.update(chunk)
-            size += len(chunk)
-        digest = base64.b64encode(md5.digest()).decode()
-
-        def attempt() -> None:
-            made = self._session.query(
-                what,
-                gql.CREATE_MANIFEST,
-                {
-                    "artifactID": artifact_id,
-                    "baseArtifactID": version.id,
-                    "name": _MANIFEST_NAME,
-                    "digest": digest,
-                    "entityName": version.ref.entity,
-                    "projectName": version.ref.project,
-                    "runName": version.run.run_id if version.run else "",
-                    "manifestType": "FULL",
-                    "includeUpload": True,
-                },
-            )["createArtifactManifest"]["artifactManifest"]
-            url = made["file"]["uploadUrl"]
-            if url is None:  # the server holds these bytes already
-                return
-            url = check_url(url if "://" in url else f"{self._session.base}{url}")
-            headers = dict(line.split(":", 1) for line in made["file"]["uploadHeaders"] or [])
-            headers["Content-Length"] = str(size)  # a signed URL takes no body of unknown length
-            with translated(what, url):
-                answer = self._session.http.put(url, content=_Text(manifest), headers=headers)
-            check_status(what, answer)
-
-        retry.call(attempt, what=what)
+        what = f"log the replacement of {version.ref}"
+        digest = version_digest(manifest, version.digest_algorithm)
+        made, there = self._logging.create(what, version, digest, metadata)
+        if not there:
+            done = self._logging.commit(what, version, made, manifest, base_id=version.id)
+            if done is not None:
+                return done
+        return self.version(made)
 
     def update_metadata(
         self,
@@ -416,15 +353,25 @@ class WandbSource:
         )
         return True
 
+    # --- taking out of W&B, and putting back
 
-class _Text:
-    """A manifest's JSON as a body that can be sent again when the server points elsewhere."""
+    def uses(self, version: Version) -> Sequence[Use]:
+        """The runs that used the version, with the times they ran."""
+        return self._removal.uses(version)
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def set_ttl(self, version: Version, seconds: int) -> None:
+        """Set a version's time to live, counted from its creation."""
+        self._removal.set_ttl(version, seconds)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return json_chunks(self._manifest)
+    def remove(self, version: Version) -> None:
+        """Delete a version that has no aliases."""
+        self._removal.remove(version)
+
+    def upload(
+        self, draft: Version, manifest: Manifest, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Version:
+        """Log a version with its files, as output of the draft's run, without aliases."""
+        return self.version(self._uploads.upload(draft, manifest, read))
 
 
 def _committed(node: Json | None, artifact_id: str) -> Version:

@@ -1,11 +1,12 @@
 """The GraphQL operations syncd sends to W&B, and the fields it reads.
 
 Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK serves syncd:
-`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases),
+`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases, deletion),
 `apis/public/runs.py` (runs, UpsertBucket by id), `sdk/artifacts/_gqlutils.py` (UseArtifact), and the
-text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences,
-each of fields that the SDK reads of the same types elsewhere: `createdBy` and the manifest's URL are
-read beside a version's other fields, a run's inputs and outputs in one request, a collection's newest
+text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CreateArtifactFiles,
+CompleteMultipartUploadArtifact, CommitArtifact). Differences, each of fields that the SDK reads of the
+same types elsewhere: `createdBy` and the manifest's URL are read beside a version's other fields, a
+run's inputs and outputs in one request, the times of runs beside their names, a collection's newest
 versions with the collection, and a version's fields from the answer that commits it.
 """
 
@@ -266,6 +267,14 @@ query ArtifactUsedBy($id: ID!) {
 }
 """
 
+USES = """
+query ArtifactUsedBy($id: ID!) {
+  artifact(id: $id) {
+    usedBy { edges { node { name createdAt heartbeatAt project { name entity { name } } } } }
+  }
+}
+"""
+
 RUN = (
     """
 query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage: Int,
@@ -318,12 +327,35 @@ mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: St
       name: $name, digest: $digest, entityName: $entityName, projectName: $projectName,
       runName: $runName, type: $manifestType}) {
     artifactManifest {
+      id
       file {
         uploadUrl @include(if: $includeUpload)
         uploadHeaders @include(if: $includeUpload)
       }
     }
   }
+}
+"""
+
+# As in wandb-core 0.31.0; what is answered stands in the order of what was asked.
+CREATE_FILES = """
+mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) {
+  createArtifactFiles(input: $input) {
+    files { edges { node {
+      storagePath uploadUrl uploadHeaders
+      uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } }
+    } } }
+  }
+}
+"""
+
+COMPLETE_MULTIPART = """
+mutation CompleteMultipartUploadArtifact($completeMultipartAction: CompleteMultipartAction!,
+    $completedParts: [UploadPartsInput!]!, $artifactID: ID!, $storagePath: String!,
+    $uploadID: String!) {
+  completeMultipartUploadArtifact(input: {completeMultipartAction: $completeMultipartAction,
+      completedParts: $completedParts, artifactID: $artifactID, storagePath: $storagePath,
+      uploadID: $uploadID}) { digest }
 }
 """
 
@@ -339,6 +371,12 @@ mutation CommitArtifact($artifactID: ID!) {
 UPDATE_VERSION = """
 mutation UpdateArtifact($input: UpdateArtifactInput!) {
   result: updateArtifact(input: $input) { artifact { id } }
+}
+"""
+
+DELETE_VERSION = """
+mutation DeleteArtifact($input: DeleteArtifactInput!) {
+  result: deleteArtifact(input: $input) { artifact { id } }
 }
 """
 

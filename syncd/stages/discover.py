@@ -1,8 +1,8 @@
 """Discover: which versions there are to move, and why the others are not.
 
 A collection is read whole before its first version is yielded, because what replaces a version
-stands behind it. Replacements are never sources. `changed` spares collections that have nothing new,
-for whoever looks every few minutes.
+stands behind it. Replacements are never sources, and what was restored is one only when it is named.
+`changed` spares collections that have nothing new, for whoever looks every few minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from syncd.catalog.looks import Looks, Name
 from syncd.clients.protocols import ArtifactSource, Collection, Version
 from syncd.config.model import Select
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement, replacement_of, restored_of
 
 AGAIN = 1  # collections without news that `changed` looks at all the same
 Settled = Callable[[str], str]  # by GraphQL id: why nothing of a version moves, empty when unknown
@@ -79,7 +79,7 @@ def discover(
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
         )
         for _, versions in by_collection:
-            for item in _collection(list(versions)):
+            for item in _collection(list(versions), named=wanted is not None):
                 if wanted and wanted not in _names(item):
                     continue
                 if item.version.id in done:
@@ -168,7 +168,7 @@ def judged(
         settled: what an earlier look at manifests has decided.
         clock: see `discover`.
     """
-    found = _collection(versions)
+    found = _collection(versions, named=False)
     return [_judged(item, select, settled, clock()) for item in found]
 
 
@@ -206,7 +206,7 @@ def _names(item: Discovered) -> set[str]:
     return {item.version.ref.alias, *item.version.aliases, *moved}
 
 
-def _collection(versions: list[Version]) -> Iterator[Discovered]:
+def _collection(versions: list[Version], *, named: bool) -> Iterator[Discovered]:
     links = {
         version.id: link
         for version in versions
@@ -215,17 +215,25 @@ def _collection(versions: list[Version]) -> Iterator[Discovered]:
     replaced = {
         links[version.id].source_artifact_id: version for version in versions if version.id in links
     }
+    # By digest: the mark is set before the restored version, whose id nobody knows yet, is there.
+    restored = {
+        links[version.id].source_digest: version
+        for version in versions
+        if version.id in links and links[version.id].restored is not None
+    }
     for version in versions:
         if version.id in links:
             continue
-        replacement = replaced.get(version.id)
-        done = replacement is not None and links[replacement.id].complete
-        yield Discovered(
-            version=version,
-            skip=f"replaced by {replacement.ref}" if done and replacement else "",
-            replacement=replacement,
-            final=done,
-        )
+        replacement = replaced.get(version.id) or restored.get(version.digest)
+        link = links[replacement.id] if replacement else None
+        mark = restored_of(version.metadata, version.digest)
+        if link is not None and link.complete and link.restored is None and replacement:
+            skip = f"replaced by {replacement.ref}"
+        elif named or (mark is None and version.digest not in restored):
+            skip = ""
+        else:
+            skip = "restored from Oxen; name it as collection:vN to move it again"
+        yield Discovered(version=version, skip=skip, replacement=replacement, final=bool(skip))
 
 
 def _expired(item: Discovered, now: datetime) -> str:

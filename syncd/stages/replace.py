@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from dataclasses import replace as changed
 from datetime import datetime
+from typing import Any
 
 from syncd.appearance import (
     Appearance,
@@ -85,13 +86,17 @@ def replace(
         etagged=etagged,
     )
     written = replacement_of(made.metadata, made.digest)
+    adopted = written is not None and written.restored is not None
+    if written and adopted and written.source_digest == before.version.digest:
+        written = _adopt(source, made, written, before.version, receipt=receipt)
     if written is None or written.source_artifact_id != before.version.id:
         raise PermanentError(
             f"{made.ref} was expected to replace {before.version.ref} but says it replaces "
             f"{written.source_version if written else 'nothing'}",
             hint="Two versions of the collection hold the same content; look at both in W&B.",
         )
-    fresh = existing is None and not made.aliases  # W&B may have handed back an earlier attempt's
+    # W&B may have handed back an earlier attempt's, or one that was restored.
+    fresh = existing is None and not made.aliases and not adopted
     advance(source, before.version.id, made, linking or nullcontext(), fresh=fresh)
     return made
 
@@ -177,6 +182,28 @@ def _heal(source: ArtifactSource, wanted: Appearance, made: Version) -> None:
     )
 
 
+def _adopt(
+    source: ArtifactSource, made: Version, written: Replacement, now: Version, *, receipt: Receipt
+) -> Replacement:
+    """What was restored moves again: the replacement that there is takes its place.
+
+    Another one would have the same digest, and W&B gives this one back for it. Its receipt is the
+    new proof: from there on the grace of the version counts.
+    """
+    again = changed(
+        written,
+        source_version=str(now.ref),
+        source_artifact_id=now.id,
+        source_created_at=now.created_at,
+        receipt=_kept(receipt),
+        complete=False,
+        reclaimed=None if now.id != written.source_artifact_id else written.reclaimed,
+        restored=None,
+    )
+    source.update_metadata(made, again.into(made.metadata))
+    return again
+
+
 def _log(
     source: ArtifactSource,
     plan: TransferPlan,
@@ -200,9 +227,14 @@ def _log(
         moved_files=len(plan.of(Decision.MOVE)),
         moved_bytes=plan.moved_bytes,
         digest=version_digest(manifest, now.digest_algorithm),
-        receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
+        receipt=_kept(receipt),
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))
+
+
+def _kept(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as metadata has it, beside the commit."""
+    return {key: value for key, value in asdict(receipt).items() if key != "commit"}
 
 
 def reference_manifest(

@@ -45,6 +45,12 @@ class Places:
         found = self._collections.setdefault(place, _Collection(kind="sequence"))
         found.numbers[artifact_id] = number
 
+    def remove(self, artifact_id: str) -> None:
+        """A version was deleted; it leaves all collections."""
+        for found in self._collections.values():
+            found.numbers.pop(artifact_id, None)
+            found.aliases = {k: v for k, v in found.aliases.items() if v != artifact_id}
+
     def rename(self, place: Place, name: Place) -> None:
         """A collection is called otherwise from now on."""
         self._collections[name] = self._collections.pop(place)

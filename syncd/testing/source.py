@@ -19,9 +19,10 @@ from syncd.clients.protocols import (
     Run,
     Standing,
     Surroundings,
+    Use,
     Version,
 )
-from syncd.errors import NotFoundError
+from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.testing.faults import Calls, Fault
@@ -51,11 +52,14 @@ class Damage:
 class _Logged:
     version: Version  # as it was logged; aliases stand in the collection
     manifest: Manifest
+    removed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class _RunState:
     state: str
+    began_at: str
+    active_at: str
     config: dict[str, Any]
     inputs: list[str] = field(default_factory=list)  # ids
     outputs: list[str] = field(default_factory=list)
@@ -94,6 +98,7 @@ class MemoryArtifactSource:
         self._runs: dict[RunRef, _RunState] = {}
         self.automated: dict[str, list[Automation] | None] = {}  # by entity
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
+        self.uploaded = 0  # bytes that `upload` was given
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -118,10 +123,14 @@ class MemoryArtifactSource:
         state: str = "finished",
         config: Mapping[str, Any] | None = None,
         project: str = PROJECT,
+        began_at: str = "",
+        active_at: str = "",
     ) -> RunRef:
-        """Make a run, or end and configure it anew."""
+        """Make a run, or end and configure it anew; it runs when the first version is logged."""
         ref = RunRef(entity=TEAM, project=project, run_id=run_id)
-        before = self._runs.get(ref, _RunState(state=state, config={}))
+        began = began_at or _text(FIRST_LOGGED)
+        fresh = _RunState(state=state, config={}, began_at=began, active_at=active_at or began)
+        before = self._runs.get(ref, fresh)
         self._runs[ref] = replace(before, state=state, config=dict(config or {}))
         return ref
 
@@ -165,7 +174,7 @@ class MemoryArtifactSource:
             digest=manifest_digest(entries.values()),
             size=sum(entry.size or 0 for entry in entries.values()),
             file_count=len(entries),
-            created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
+            created_at=_text(self.now),
             tags=tuple(tags),
             description=description,
             metadata=dict(copied if metadata is None else metadata),
@@ -205,7 +214,8 @@ class MemoryArtifactSource:
         found = [
             self._now(logged)
             for logged in self._logged.values()
-            if logged.version.ref.entity == target.entity
+            if not logged.removed
+            and logged.version.ref.entity == target.entity
             and target.project in (None, logged.version.ref.project)
             and target.collection in (None, logged.version.ref.collection)
         ]
@@ -224,8 +234,7 @@ class MemoryArtifactSource:
         """See `ArtifactSource.collections`."""
         self._call("collections")
         found: dict[tuple[str, str], list[Version]] = {}
-        for logged in self._logged.values():
-            version = self._now(logged)
+        for version in self._living(self._logged):
             found.setdefault((version.ref.project, version.ref.collection), []).append(version)
         for (project, name), versions in found.items():
             if target.project in (None, project) and target.collection in (None, name):
@@ -257,7 +266,7 @@ class MemoryArtifactSource:
                 uses=tuple((run, "") for run in self._users(version.id)),
             )
             for version in versions
-            if version.id in self._logged
+            if version.id in self._logged and not self._logged[version.id].removed
         ]
 
     def automations(self, entity: str) -> Sequence[Automation] | None:
@@ -316,8 +325,8 @@ class MemoryArtifactSource:
             state=found.state,
             url=f"https://wandb.example/{ref}",
             config=dict(found.config),
-            inputs=tuple(self._now(self._logged[item]) for item in found.inputs),
-            outputs=tuple(self._now(self._logged[item]) for item in found.outputs),
+            inputs=self._living(found.inputs),
+            outputs=self._living(found.outputs),
         )
 
     def log_replacement(
@@ -328,11 +337,8 @@ class MemoryArtifactSource:
         digest = manifest_digest(manifest.entries.values())
         source = self._found(version.id).version
         names = replace(source.ref, alias="")
-        for logged in self._logged.values():
-            if logged.version.digest == digest and replace(logged.version.ref, alias="") == names:
-                made = logged.version
-                break
-        else:
+        made = self._held(names, digest)
+        if made is None:
             made = self._keep(
                 replace(
                     source,
@@ -340,7 +346,7 @@ class MemoryArtifactSource:
                     ref=self._next_ref(names.entity, names.project, names.collection),
                     digest=digest,
                     metadata=dict(metadata),
-                    created_at=f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
+                    created_at=_text(self.now),
                 ),
                 manifest,
                 aliases=(),
@@ -449,6 +455,102 @@ class MemoryArtifactSource:
         version = self.version(artifact_id)
         return version, self.manifest(version)
 
+    def uses(self, version: Version) -> Sequence[Use]:
+        """See `ArtifactSource.uses`."""
+        self._call("uses")
+        self._found(version.id)
+        return [
+            Use(run=ref, began_at=run.began_at, active_at=run.active_at)
+            for ref, run in self._runs.items()
+            if version.id in run.inputs
+        ]
+
+    def set_ttl(self, version: Version, seconds: int) -> None:
+        """See `ArtifactSource.set_ttl`."""
+        self._call("set_ttl")
+        found = self._found(version.id)
+        found.version = replace(found.version, ttl_seconds=seconds)
+        self._happened("set_ttl")
+
+    def remove(self, version: Version) -> None:
+        """See `ArtifactSource.remove`.
+
+        Raises:
+            PermanentError: when it has aliases.
+        """
+        self._call("remove")
+        found = self._found(version.id)
+        if self._now(found).aliases:
+            raise PermanentError(f"delete {version.ref}: W&B refused: it has aliases")
+        found.removed = True
+        self.places.remove(version.id)
+        self._happened("remove")
+
+    def upload(
+        self, draft: Version, manifest: Manifest, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Version:
+        """See `ArtifactSource.upload`; the bytes that travelled stand in `uploaded`."""
+        self._call("upload")
+        digest = draft.digest
+        names = replace(draft.ref, alias="")
+        made = self._held(names, digest)
+        if made is None:
+            artifact_id = self._next_id()
+            entries = {
+                path: entry
+                if entry.is_reference or entry.birth_artifact_id
+                else self._sent(artifact_id, entry, read)
+                for path, entry in manifest.entries.items()
+            }
+            made = self._keep(
+                replace(
+                    draft,
+                    id=artifact_id,
+                    ref=self._next_ref(names.entity, names.project, names.collection),
+                    digest=digest,
+                    size=manifest.size,
+                    file_count=len(entries),
+                    aliases=(),
+                    created_at=_text(self.now),
+                    author="ann",
+                ),
+                Manifest(entries=entries, storage_policy_config=manifest.storage_policy_config),
+                aliases=(),
+            )
+        self._happened("upload")
+        return self._now(self._logged[made.id])
+
+    def _sent(
+        self, artifact_id: str, entry: Entry, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Entry:
+        needed = {
+            item.digest
+            for logged in self._logged.values()
+            if not logged.removed
+            for item in logged.manifest.entries.values()
+            if not item.is_reference
+        }
+        held = {digest: data for (_, digest), data in self._bytes.items() if digest in needed}
+        data = held.get(entry.digest)
+        if data is None:
+            data = b"".join(read(entry))
+            self.uploaded += len(data)
+        self._bytes[artifact_id, entry.digest] = data
+        return replace(entry, birth_artifact_id=artifact_id)
+
+    def _held(self, names: ArtifactRef, digest: str) -> Version | None:
+        """The version of a collection with this digest."""
+        for logged in self._logged.values():
+            version = logged.version
+            same = version.digest == digest and replace(version.ref, alias="") == names
+            if same and not logged.removed:
+                return version
+        return None
+
+    def _living(self, ids: Iterable[str]) -> tuple[Version, ...]:
+        found = (self._logged[item] for item in ids)
+        return tuple(self._now(logged) for logged in found if not logged.removed)
+
     def _happened(self, method: str) -> None:
         self._watch(method)
         self._call.answer(method)
@@ -482,7 +584,7 @@ class MemoryArtifactSource:
         return replace(version, aliases=self.places.aliases(version.id, place_of(version.ref)))
 
     def _found(self, artifact_id: str) -> _Logged:
-        if artifact_id not in self._logged:
+        if artifact_id not in self._logged or self._logged[artifact_id].removed:
             raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
         return self._logged[artifact_id]
 
@@ -504,3 +606,7 @@ def _digest(data: bytes, algorithm: Algorithm) -> str:
     md5 = hashlib.md5(data, usedforsecurity=False)
     raw = md5.digest() if algorithm == "MD5" else xxhash.xxh3_128_digest(data)
     return base64.b64encode(raw).decode()
+
+
+def _text(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -30,14 +30,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "contents",
         "appearance",
         "succession",
+        "lineages",
+        "originals",
+        "pointers",
+        "holdings",
+        "cautions",
     ),
-    ("lineages", "cautions"),  # what follows from these
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
     ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
-    ("quarantine", "rebuild", "notices"),  # what is built on the above
+    # what is built on the above
+    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -52,7 +57,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "entry": ("errors", "blocks"),
     "manifest": ("errors", "blocks", "entry"),
     "documents": ("errors", "blocks", "entry", "manifest"),
-    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "lineages", "catalog", "catalog."),
+    "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
     "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.answers", "web.tokens"),
     "web.answers": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.origins", "web.ranges"),
     "web.origin": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients."),
