@@ -23,8 +23,6 @@ from syncd.stages import discover
 from syncd.stages.plan import destination
 from syncd.stages.verify import verify
 
-UNREADABLE = (PermanentError, ValueError, KeyError, TypeError, AttributeError)  # a lineage file
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -97,7 +95,7 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
             compared = compare(runtime.source, runtime.store, version, link, prefix)
             problems += map(str, compared.faults)
             edits += map(str, compared.edits)
-        except UNREADABLE as error:
+        except PermanentError as error:
             if not problems:  # else the proof has told why
                 problems.append(f"cannot be compared with what it replaced ({error})")
         if not link.complete:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from heapq import merge
+from operator import attrgetter
 
 from syncd.appearance import (
     Appearance,
@@ -19,13 +20,20 @@ from syncd.appearance import (
     differences,
     file_differences,
 )
-from syncd.blocks import Builder
-from syncd.clients.protocols import TTL_INHERIT, ArtifactSource, Version, VersionStore, utc
-from syncd.documents import Document
-from syncd.entry import Entries, Entry, entry_row
-from syncd.errors import NotFoundError
+from syncd.clients.protocols import (
+    TTL_INHERIT,
+    ArtifactSource,
+    Standing,
+    Version,
+    VersionStore,
+    utc,
+)
+from syncd.entry import Entry
+from syncd.errors import NotFoundError, PermanentError
+from syncd.lineages import MALFORMED
+from syncd.originals import Original, file_entry, original
 from syncd.plans import LINEAGE_PATH
-from syncd.refs import CommitRef, RunRef
+from syncd.refs import RunRef
 from syncd.replacements import CONTENT_KEY, KEY, Replacement
 
 
@@ -42,21 +50,6 @@ class Compared:
     edits: tuple[Difference, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """A version as the lineage file in its commit describes it.
-
-    Args:
-        appearance: how it looked when it was committed.
-        entries: its files and references.
-        omitted: paths that only W&B could hold.
-    """
-
-    appearance: Appearance
-    entries: Entries
-    omitted: frozenset[str]
-
-
 def compare(
     source: ArtifactSource, store: VersionStore, version: Version, link: Replacement, folder: str
 ) -> Compared:
@@ -71,62 +64,60 @@ def compare(
 
     Raises:
         PermanentError: when the lineage file or W&B cannot be read.
-        ValueError, KeyError, TypeError, AttributeError: when the lineage file is none.
     """
-    was, after = recorded(store, link.commit, folder), appearance(source.standing(version.id))
+    held = original(store, link.commit, f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH)
+    after = appearance(source.standing(version.id))
     try:
-        before = appearance(source.standing(link.source_artifact_id))
+        before = _before(source.standing(link.source_artifact_id), link)
     except NotFoundError:  # deleted; so may its run be, which the file still names
-        before = was.appearance if after.run else replace(was.appearance, run=None)
+        was = _recorded(held)
+        before = was if after.run else replace(was, run=None)
     found = differences(before, after)
-    now = source.manifest(version).entries.values()
-    kept = (entry for entry in now if entry.path not in was.omitted)
-    found += file_differences(was.entries.values(), kept, link.commit, folder)
+    now, omitted = source.manifest(version).entries.values(), frozenset(held.omitted)
+    kept = (entry for entry in now if entry.path not in omitted)
+    found += file_differences(_entries(held), kept, link.commit, folder)
     edits = tuple(item for item in found if item.editable and link.complete)
     return Compared(faults=tuple(item for item in found if item not in edits), edits=edits)
 
 
-def recorded(store: VersionStore, commit: CommitRef, folder: str) -> Recorded:
-    """Read the lineage file of a commit; it raises as `compare` does."""
-    path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
-    document = Document(store.read(commit, path), {"files", "references"})
-    rows = Builder()
-    for name, members in document.pieces():
-        for entry in _entries(name, members):
-            rows.add(entry_row(entry))
-    return Recorded(
-        appearance=_looked(document.rest["artifact"], document.rest["run"]),
-        entries=Entries(rows.build()),
-        omitted=frozenset(document.rest["omitted"]),
+def _before(standing: Standing, link: Replacement) -> Appearance:
+    """How a replaced version looks, but for the end that reclaiming set it."""
+    note = link.reclaimed
+    if note is not None and note.how == "ttl":
+        version = replace(standing.version, ttl_seconds=note.ttl_seconds)
+        standing = replace(standing, version=version)
+    return appearance(standing)
+
+
+def _entries(held: Original) -> Iterator[Entry]:
+    """The version's files, each with Oxen's hash, and its references, sorted by path."""
+    files = (replace(file_entry(row), extra={CONTENT_KEY: row[3]}) for row in held.files)
+    references = (
+        Entry(path=path, digest=digest, ref=url, size=size)
+        for path, digest, url, size in held.references
     )
+    return merge(files, references, key=attrgetter("path"))
 
 
-def _entries(name: str, members: dict[str, Any]) -> Iterator[Entry]:
-    for path, item in members.items():
-        if name == "references":
-            yield Entry(path=path, digest=item["digest"], size=item["size"], ref=item["ref"])
-            continue
-        yield Entry(
-            path=path,
-            digest=item["digest"],
-            size=item["size"],
-            algorithm=item["algorithm"],
-            extra={CONTENT_KEY: item["hash"]},
+def _recorded(held: Original) -> Appearance:
+    """How a version looked when it was committed."""
+    artifact, run = held.artifact, held.run
+    try:
+        ttl: datetime | int | None = None
+        if artifact["ttl_seconds"] == TTL_INHERIT:
+            ttl = TTL_INHERIT
+        elif artifact["ttl_seconds"] > 0:
+            ttl = utc(artifact["created_at"]) + timedelta(seconds=artifact["ttl_seconds"])
+        return Appearance(
+            type=artifact["type"],
+            description=artifact["description"] or "",
+            metadata={key: value for key, value in artifact["metadata"].items() if key != KEY},
+            tags=frozenset(artifact["tags"]),
+            ttl=ttl,
+            history_step=artifact["history_step"],
+            run=RunRef.parse(run["ref"]) if run else None,
         )
-
-
-def _looked(artifact: dict[str, Any], run: dict[str, Any] | None) -> Appearance:
-    ttl: datetime | int | None = None
-    if artifact["ttl_seconds"] == TTL_INHERIT:
-        ttl = TTL_INHERIT
-    elif artifact["ttl_seconds"] > 0:
-        ttl = utc(artifact["created_at"]) + timedelta(seconds=artifact["ttl_seconds"])
-    return Appearance(
-        type=artifact["type"],
-        description=artifact["description"] or "",
-        metadata={key: value for key, value in artifact["metadata"].items() if key != KEY},
-        tags=frozenset(artifact["tags"]),
-        ttl=ttl,
-        history_step=artifact["history_step"],
-        run=RunRef.parse(run["ref"]) if run else None,
-    )
+    except MALFORMED as error:
+        raise PermanentError(
+            f"the lineage file of {held.commit} does not tell how the version looked ({error!r})"
+        ) from error

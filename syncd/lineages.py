@@ -1,6 +1,7 @@
 """What a commit's lineage file says about the version's files, read in pieces.
 
 `stages.commit` writes the file; it ties W&B's digests to Oxen's hashes without either side's help.
+Everybody who reads one reads it here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from syncd.documents import Document
 from syncd.plans import Digest
 
 LARGE = ("files", "omitted", "references")  # objects with a member a file
+# What is raised where a file is no lineage file: it is JSON of another shape, or none.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Lineage:
@@ -33,6 +36,14 @@ class Lineage:
             ValueError: when the bytes are not one JSON document.
         """
         return self._document.pieces()
+
+    def member(self, name: str) -> Any:
+        """Another member, or an emptied large object, when `files` has come to its end.
+
+        Raises:
+            KeyError, TypeError: when there is none.
+        """
+        return self._document.rest[name]
 
     def artifact(self, artifact_id: str) -> Mapping[str, Any]:
         """What it says of the version itself, when `files` has come to its end.

@@ -12,9 +12,9 @@ from typing import Any
 
 from syncd.blocks import Blocks, Builder, Row, paired
 from syncd.clients.protocols import VersionStore
-from syncd.documents import Document
 from syncd.entry import Entry, entry_of
 from syncd.errors import PermanentError
+from syncd.lineages import LARGE, MALFORMED, Lineage
 from syncd.manifest import Manifest
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import CommitRef, parse_reference_url
@@ -30,7 +30,8 @@ class Original:
     Args:
         commit: the commit.
         folder: where the version lies in its tree, with `/` at the end; empty for the root.
-        artifact: the version: ref, id, type, digest, description, aliases, tags, metadata.
+        artifact: the version: ref, id, type, digest, description, aliases, tags, metadata,
+            time to live, history step.
         run: the run that logged it, None when a user did.
         files: rows of path, algorithm, digest, hash, size, whether it was moved.
         references: rows of path, digest, URL, size.
@@ -67,28 +68,33 @@ def original(store: VersionStore, commit: CommitRef, path: str) -> Original:
     Raises:
         PermanentError: when it is not there, or no lineage file.
     """
-    document = Document(store.read(commit, path), {"files", "references"})
+    lineage = Lineage(store.read(commit, path))
     files, references = Builder(), Builder()
+    omitted: list[str] = []
     try:
-        for name, members in document.pieces():
+        for name, members in lineage.files():
             for member, item in members.items():
                 if name == "files":
                     identity = [str(item[key]) for key in ("algorithm", "digest", "hash")]
                     files.add((member, *identity, int(item["size"]), bool(item["moved"])))
+                elif name == "omitted":
+                    omitted.append(member)
                 else:
                     size = item["size"]
                     references.add((member, str(item["digest"]), str(item["ref"]), size))
-        rest = document.rest
+        for name in LARGE:
+            lineage.member(name).items()  # an object, and there
+        artifact = lineage.member("artifact")
         return Original(
             commit=commit,
             folder=path.removesuffix(LINEAGE_PATH),
-            artifact={**rest["artifact"], "digest": str(rest["artifact"]["digest"])},
-            run=rest["run"] or None,
+            artifact={**artifact, "digest": str(artifact["digest"])},
+            run=lineage.member("run") or None,
             files=files.build(),
             references=references.build(),
-            omitted=tuple(rest["omitted"]),
+            omitted=tuple(omitted),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise PermanentError(f"{path} of {commit} is no lineage file ({error!r})") from error
 
 

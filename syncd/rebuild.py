@@ -17,7 +17,7 @@ from typing import Any
 from syncd.catalog.catalog import State
 from syncd.clients.protocols import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
-from syncd.lineages import Lineage, contents
+from syncd.lineages import MALFORMED, Lineage, contents
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import (
     ArtifactRef,
@@ -172,7 +172,7 @@ class _Rebuild:
                     self._catalog.learn(learned)
                     self.found.contents += len(members)
             artifact = lineage.artifact(artifact_id)
-        except (PermanentError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (PermanentError, *MALFORMED) as error:
             problem = f"{commit} {path}: the lineage file cannot be used: {error}"
             self.found.problems.append({"version": name, "problem": problem})
             return 0, set(), {}

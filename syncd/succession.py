@@ -21,6 +21,7 @@ are done one after the other. From that follows the order:
 
 Each step does what is left to do and nothing else, so a repeat completes what was cut off or refused.
 Portfolios may be shared by versions that are replaced at the same time: the caller hands in a lock.
+Restoring goes the same way from the replacement to the version of files.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def advance(
         old_id: the version.
         made: its replacement.
         linking: held while portfolios change; one for all threads that may work on the same ones.
-        fresh: nothing has been moved to the replacement before.
+        fresh: nothing has been moved to the replacement before, or it may be older than versions that
+            never had `latest`: none of them is given it.
 
     Raises:
         PermanentError: when W&B refuses; every alias still names the same content.
@@ -112,7 +114,12 @@ def advance(
 
 
 def follow(
-    source: ArtifactSource, old_id: str, made_id: str, linking: AbstractContextManager[object]
+    source: ArtifactSource,
+    old_id: str,
+    made_id: str,
+    linking: AbstractContextManager[object],
+    *,
+    fresh: bool = False,
 ) -> tuple[Standing, Standing]:
     """Move what points at a version to its replacement until nothing is left to move.
 
@@ -121,6 +128,7 @@ def follow(
         old_id: the version's GraphQL id.
         made_id: its replacement's.
         linking: see `advance`.
+        fresh: see `advance`.
 
     Returns:
         Both as they stand then, the version first.
@@ -132,7 +140,7 @@ def follow(
     for _ in range(ROUNDS):
         if not _left(old, new):
             return old, new
-        advance(source, old_id, new.version, linking)
+        advance(source, old_id, new.version, linking, fresh=fresh)
         old, new = source.standing(old_id), source.standing(made_id)
     if _left(old, new):
         raise PermanentError(

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from syncd import log
-from syncd.clients.protocols import Version
+from syncd.clients.protocols import Version, utc
 from syncd.errors import PermanentError
 from syncd.holdings import Freed, Holdings
 from syncd.listings import Folder, Place, believe_catalog, believe_oxen, place_of
@@ -28,7 +28,7 @@ from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts, Removal, Stay, moment
+from syncd.stages.reclaim import Facts, Removal, Stay
 from syncd.stages.verify import verify
 
 Clock = Callable[[], datetime]
@@ -188,7 +188,7 @@ def _scan(
             counted[place_of(version)] += 1
             link = replacement_of(version.metadata, version.digest)
             note = link.reclaimed if link else None
-            lately += note is not None and moment(note.at) > now - reclaim.DAY
+            lately += note is not None and utc(note.at) > now - reclaim.DAY
             manifest = runtime.source.manifest(version)
             if version.id not in going:
                 holdings.stays(manifest)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
-from syncd.clients.protocols import ArtifactSource, Use, Version
+from syncd.clients.protocols import ArtifactSource, Use, Version, utc
 from syncd.config.model import Reclaim
 from syncd.errors import NotFoundError, VerificationError
 from syncd.replacements import Reclaimed, Replacement, replacement_of
@@ -51,10 +51,10 @@ class Facts:
     @property
     def replaced_at(self) -> datetime:
         """When the replacement was made, or took over again what had been restored."""
-        made = moment((self.replacement or self.source).created_at)
+        made = utc((self.replacement or self.source).created_at)
         proved = str(self.link.receipt.get("verified_at") or "")
         try:
-            return max(made, moment(proved))
+            return max(made, utc(proved))
         except ValueError:  # somebody wrote over it
             return made
 
@@ -147,20 +147,20 @@ def _pinned(facts: Facts, terms: Reclaim, now: datetime) -> str:
         # has not come along used the version itself, while or after it was replaced. Whoever is
         # still at work may yet ask for a file.
         if (
-            (moment(use.began_at) >= made or str(use.run) not in facts.followed)
-            and moment(use.active_at) > now - terms.pinned
+            (utc(use.began_at) >= made or str(use.run) not in facts.followed)
+            and utc(use.active_at) > now - terms.pinned
         )
-        or moment(use.active_at) > now - DAY
+        or utc(use.active_at) > now - DAY
     ]
     return f"pinned by {_listed(names)}: the version itself was used" if names else ""
 
 
 def _own_end(facts: Facts, terms: Reclaim) -> str:
     seconds, note = facts.source.ttl_seconds, facts.link.reclaimed
-    if terms.policy != TTL or seconds <= 0:
+    end = facts.source.expires_at
+    if terms.policy != TTL or end is None:
         return ""
-    end = moment(facts.source.created_at) + timedelta(seconds=seconds)
-    if note and note.how == TTL and seconds == ttl_seconds(facts, terms, moment(note.at)):
+    if note and note.how == TTL and seconds == ttl_seconds(facts, terms, utc(note.at)):
         return f"W&B removes it on {_text(end)}"
     sooner = end <= facts.replaced_at + terms.grace
     return f"its own time to live ends on {_text(end)}" if sooner else ""
@@ -217,7 +217,7 @@ def plan(facts: Iterable[Facts], terms: Reclaim, now: datetime, *, lately: int) 
 
 def is_counted(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:
     """Whether a removal was begun under the same policy in the last 24 hours."""
-    return note is not None and note.how == terms.policy and moment(note.at) > now - DAY
+    return note is not None and note.how == terms.policy and utc(note.at) > now - DAY
 
 
 # --- execution
@@ -263,7 +263,7 @@ def remove(
         note = Reclaimed(at=_text(now), how=terms.policy, bytes=expected, ttl_seconds=own)
         source.update_metadata(made, changed(link, reclaimed=note).into(made.metadata))
     if terms.policy == TTL:
-        source.set_ttl(facts.source, ttl_seconds(facts, terms, moment(note.at)))
+        source.set_ttl(facts.source, ttl_seconds(facts, terms, utc(note.at)))
     else:
         source.remove(facts.source)
     return ()
@@ -290,7 +290,7 @@ def ttl_seconds(facts: Facts, terms: Reclaim, begun: datetime) -> int:
         begun: when the removal was begun: it does not end before.
     """
     end = max(facts.replaced_at + terms.grace, begun)
-    return max(1, int((end - moment(facts.source.created_at)).total_seconds()))
+    return max(1, int((end - facts.source.created).total_seconds()))
 
 
 def look_again(source: ArtifactSource, facts: Facts) -> Facts:
@@ -316,12 +316,6 @@ def look_again(source: ArtifactSource, facts: Facts) -> Facts:
 
 
 # --- words
-
-
-def moment(text: str) -> datetime:
-    """A time of W&B's or ours; without a zone it is UTC."""
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _text(when: datetime) -> str:

@@ -2,13 +2,14 @@
 
 The replacement is marked first, so that nobody takes what appears for a new version to move. Then the
 version is logged in the same collection, as output of the original run, with files out of Oxen that
-are held against W&B's own digests on the way; or it is found, when W&B still has it. Aliases, links
-and consumers follow: at each instant an alias names the same content. Each step finds its own effect.
+are held against W&B's own digests on the way; or it is found, when W&B still has it. What points at the
+replacement follows as `syncd.succession` tells. Each step finds its own effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 import xxhash
 
 from syncd.blocks import Builder
-from syncd.clients.protocols import ArtifactSource, Version, VersionStore
+from syncd.clients.protocols import TTL_INHERIT, ArtifactSource, Version, VersionStore
 from syncd.entry import Entries, Entry, entry_row
-from syncd.errors import AuthenticationError, PermanentError, VerificationError
+from syncd.errors import PermanentError, VerificationError
 from syncd.manifest import Hasher, Manifest, md5
 from syncd.originals import Original, file_entry, lineage_path, original
 from syncd.refs import ArtifactRef, RunRef, parse_reference_url
@@ -31,6 +32,7 @@ from syncd.replacements import (
     restored_into,
     version_digest,
 )
+from syncd.succession import check_rights, follow
 
 SHORTEST_TTL = timedelta(days=1)  # what came back must not vanish at once
 _MD5 = "MANIFEST_MD5"
@@ -58,20 +60,16 @@ def restore(
         pace: told of bytes as they pass.
 
     Raises:
-        PermanentError: when it is no replacement, or its commit does not hold the version.
+        PermanentError: when it is no replacement, its commit does not hold the version, or this API
+            key may not move all that points at it; nothing has been changed then.
         VerificationError: when Oxen's bytes are not those of the version.
     """
-    made = source.version(replacement.id)
+    before = source.standing(replacement.id)
+    made = before.version
     link = replacement_of(made.metadata, made.digest)
     if link is None:
         raise PermanentError(f"{made.ref} does not say that it replaces a version")
-    places = [place for place in source.memberships(made) if place.kind == "portfolio"]
-    closed = [place.name for place in places if place.read_only]
-    if closed:
-        raise AuthenticationError(
-            f"{made.ref} is linked in {', '.join(closed)}, which this API key may not change",
-            hint="Restore with a key that may, or unlink it there first.",
-        )
+    check_rights(source, before)
     at = now.isoformat(timespec="seconds")
     if link.restored is None:
         link = changed(link, restored=Restored(at=at))
@@ -81,13 +79,7 @@ def restore(
         if link.reclaimed.how == "ttl":
             source.set_ttl(restored, link.reclaimed.ttl_seconds)
         link = changed(link, reclaimed=None)
-    if made.aliases:
-        source.move_aliases(restored, made.aliases)
-    for place in places:
-        source.link(restored, place, place.aliases)
-        source.unlink(made, place)
-    for run in source.consumers(made):
-        source.record_use(run, restored)
+    follow(source, made.id, restored.id, nullcontext(), fresh=True)
     assert link.restored is not None, "it was marked before"
     if link.restored.artifact_id != restored.id:
         mark = Restored(at=link.restored.at, artifact_id=restored.id, version=str(restored.ref))
@@ -157,7 +149,8 @@ def rebuild(
     """Log a version that W&B has lost together with its replacement, from its commit alone.
 
     Description, tags and metadata are those of the day it was moved; of the aliases it gets those
-    that nobody has since taken. W&B's time to live, links and consumers are not in the commit.
+    that nobody has since taken. Its time to live ends when it would have, in a day at the soonest. Links
+    and consumers are not in the commit.
 
     Args:
         source: W&B.
@@ -201,9 +194,12 @@ def rebuild(
         tags=tuple(artifact["tags"]),
         description=artifact["description"],
         metadata=restored_into(_plain(artifact["metadata"]), mark, held.digest),
-        run=_run_ref(held),
+        run=RunRef.parse(str(held.run["ref"])) if held.run else None,
+        ttl_seconds=int(artifact.get("ttl_seconds", TTL_INHERIT)),
+        history_step=artifact.get("history_step"),
         digest_algorithm=fitting[0],
     )
+    draft = changed(draft, ttl_seconds=_ttl(draft, now))
     restored = source.upload(draft, manifest, lambda entry: read(store, held, entry, pace))
     taken = {alias for version in collection for alias in version.aliases}
     if free := [alias for alias in artifact["aliases"] if alias not in taken]:
@@ -243,18 +239,9 @@ def _is_ours(path: str, ref: str | None, held: Original) -> bool:
 
 
 def _ttl(made: Version, now: datetime) -> int:
-    """The time to live that ends when the replacement's does."""
-    if made.ttl_seconds <= 0:
-        return made.ttl_seconds
-    end = datetime.fromisoformat(made.created_at) + timedelta(seconds=made.ttl_seconds)
-    return int(max(end - now, SHORTEST_TTL).total_seconds())
-
-
-def _run_ref(held: Original) -> RunRef | None:
-    if held.run is None:
-        return None
-    entity, project, _, run_id = str(held.run["ref"]).split("/", 3)
-    return RunRef(entity=entity, project=project, run_id=run_id)
+    """The time to live, from now on, that ends when another version's does."""
+    end = made.expires_at
+    return int(max(end - now, SHORTEST_TTL).total_seconds()) if end else made.ttl_seconds
 
 
 def _plain(metadata: dict[str, Any]) -> dict[str, Any]:

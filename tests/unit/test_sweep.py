@@ -19,7 +19,6 @@ from syncd.errors import ServiceUnavailableError, SuspiciousListingError
 from syncd.manifest import Entry
 from syncd.refs import Target
 from syncd.replacements import Reclaimed
-from syncd.stages.reclaim import moment
 from syncd.testing import Fault, MemoryArtifactSource
 
 
@@ -141,7 +140,7 @@ def test_a_replacement_that_is_not_complete_keeps_it(moved: MovedProject) -> Non
 def test_the_grace_period_keeps_it(moved: MovedProject) -> None:
     """It counts from the replacement."""
     _, new = moved.log_and_move("ds", {"big": b"payload"})
-    early = moment(new.created_at) + timedelta(days=13)
+    early = new.created + timedelta(days=13)
 
     assert "grace period" in moved.stays(now=early)["team/proj/ds:v0"][0]
 

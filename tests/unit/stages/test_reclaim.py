@@ -15,7 +15,6 @@ from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError,
 from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.refs import CommitRef, RepoRef, RunRef, Target
 from syncd.replacements import Reclaimed, Replacement, Restored, replacement_of
-from syncd.stages import reclaim
 from syncd.stages.reclaim import (
     GUARDS,
     Facts,
@@ -363,7 +362,7 @@ def test_wandb_is_told_to_remove_it_when_the_grace_is_over() -> None:
 
     assert told.ttl_seconds == 14 * 86_400 + 60  # a minute lies between the two
     assert ttl_seconds(facts, TTL, NOW) == int(
-        (NOW - reclaim.moment(told.created_at)).total_seconds()
+        (NOW - told.created).total_seconds()
     )
     assert not gone(source, facts.source)
     assert facts.replacement is not None
