@@ -238,7 +238,7 @@ def _drive(
         try:
             outcome = news.get(timeout=LOOK_AGAIN)
         except queue.Empty:
-            _check_alive(runtime, running)
+            _check_alive(runtime, running, news)
             continue
         if outcome["artifact_id"] in open_ids:
             open_ids.discard(outcome["artifact_id"])
@@ -273,10 +273,13 @@ def _under_way(record: Record) -> bool:
     return record.state is State.REPLACE  # a replacement may have been logged: look before again
 
 
-def _check_alive(runtime: Runtime, running: dict[str, str]) -> None:
+def _check_alive(
+    runtime: Runtime, running: dict[str, str], news: queue.SimpleQueue[Outcome]
+) -> None:
     """Raise when a workflow ended without telling, rather than wait for ever."""
     for artifact_id, workflow_id in running.items():
-        if not workflow.unfinished(workflow_id):
+        # What it tells is there before it ends: it may have come since the last look.
+        if not workflow.unfinished(workflow_id) and news.empty():
             record = runtime.catalog.get(artifact_id)
             raise RuntimeError(
                 f"workflow {workflow_id} of {record.ref if record else artifact_id} ended unheard"

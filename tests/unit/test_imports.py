@@ -43,6 +43,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "audit",
         "sweep",
         "restoration",
+        "rehearsal",
+        "rehearsal.",
         "scheduler",
         "daemon",
     ),  # durability
@@ -69,6 +71,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
+    "rehearsal.client": (),
     "demo.client": (),  # scripts of a user who does not know syncd
     "demo.project": (),
 }
@@ -83,7 +86,7 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("training", "demo.client", "demo.project"),
+    "wandb": ("training", "rehearsal.client", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
