@@ -260,12 +260,12 @@ class WandbScratch(WandbSource):
         asked = {
             "artifactID": artifact_id,
             "baseArtifactID": base_id,
+            "name": "wandb_manifest.patch.json",
+            "digest": b64encode(digest).decode(),
             "entityName": draft.ref.entity,
             "projectName": draft.ref.project,
             "runName": "",
-            "name": "wandb_manifest.patch.json",
             "manifestType": "PATCH",
-            "digest": b64encode(digest).decode(),
             "includeUpload": True,
         }
         made = self._session.query(what, gql.CREATE_MANIFEST, asked)
@@ -284,6 +284,19 @@ class WandbScratch(WandbSource):
         return RunRef(**self._names, run_id=run_id)
 
     # --- changes that syncd never makes
+
+    def link_once(self, version: Version, portfolio: str) -> int:
+        """Ask for a link, whatever is there already; the version's number in the portfolio."""
+        asked = {
+            "artifactID": version.id,
+            "artifactPortfolioName": portfolio,
+            "entityName": self._names["entity"],
+            "projectName": self._names["project"],
+            "aliases": [],
+        }
+        made = self._session.query(f"link {version.ref}", gql.LINK, {"input": asked})
+        number: int = made["result"]["artifactMembership"]["versionIndex"]
+        return number
 
     def take_off(self, version: Version, alias: str) -> None:
         """Take an alias off a version."""

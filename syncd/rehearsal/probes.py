@@ -102,10 +102,9 @@ def refusals(stage: Stage) -> Finding:
 
 def newest_first(stage: Stage) -> Finding:
     """What a listing begins with."""
-    for content in "abc":
-        version = logged(stage, "order", content)
-    numbers = stage.scratch.numbers(version.ref.collection, KIND)
-    return judge(numbers == [2, 1, 0], ", ".join(f"v{number}" for number in numbers))
+    *_, last = [logged(stage, "order", content) for content in "abc"]
+    found = stage.scratch.numbers(last.ref.collection, KIND)
+    return judge(found == [2, 1, 0], ", ".join(f"v{number}" for number in found))
 
 
 def numbers(stage: Stage) -> Finding:
@@ -123,8 +122,9 @@ def repeats(stage: Stage) -> Finding:
     """Which version comes back for known content."""
     first = logged(stage, "repeats", "a")
     logged(stage, "repeats", "b")
-    again = logged(stage, "repeats", "a")
-    return judge(again.id == first.id, f"v0, v1, then v0's content again: {again.ref.alias}")
+    again, state = stage.scratch.begin(draft(stage, "repeats", pointing("a")))
+    same = again == first.id and state == COMMITTED
+    return judge(same, f"v0, v1, then v0's content again: {'v0' if same else f'a new {state} one'}")
 
 
 def words(stage: Stage) -> Finding:
@@ -202,18 +202,14 @@ def reference_inputs(stage: Stage) -> Finding:
 def relink(stage: Stage) -> Finding:
     """What a second link of the same version does."""
     version = logged(stage, "linked", "a")
-    place = portfolio(stage, "relinked")
-    first = stage.scratch.link(version, place, ("latest",))
-    found = {}
+    found: list[int] = []
 
-    def again() -> None:
-        found["again"] = stage.scratch.link(version, place, ("latest",))
+    def link() -> None:
+        found.append(stage.scratch.link_once(version, stage.collection("relinked")))
 
-    said = refusal(again)
-    if said:
-        return fails(said)
-    same = found["again"].version_index == first.version_index
-    return judge(same, f"v{first.version_index}, then v{found['again'].version_index}")
+    link()
+    said = refusal(link)
+    return judge(len(set(found)) == 1 and not said, said or ", then ".join(f"v{n}" for n in found))
 
 
 def patches(stage: Stage) -> Finding:
@@ -230,7 +226,13 @@ def patches(stage: Stage) -> Finding:
 def own_aliases(stage: Stage) -> Finding:
     """Whether this key may move an alias that people protect."""
     first, second = (logged(stage, "aliases", content) for content in "ab")
-    said = refusal(lambda: [stage.scratch.move_aliases(v, ["production"]) for v in (first, second)])
+
+
+    def move() -> None:
+        for version in (first, second):
+            stage.scratch.move_aliases(version, ["production"])
+
+    said = refusal(move)
     return judge(not said, said or "given and moved")
 
 
@@ -273,9 +275,8 @@ def drafts(stage: Stage) -> Finding:
 
 def order(stage: Stage) -> Finding:
     """Whether pages of one come in the order that was asked for."""
-    for content in "abcd":
-        version = logged(stage, "pages", content)
-    found = stage.scratch.numbers(version.ref.collection, KIND, order="+version_index", page=1)
+    *_, last = [logged(stage, "pages", content) for content in "abcd"]
+    found = stage.scratch.numbers(last.ref.collection, KIND, order="+version_index", page=1)
     return judge(found == [0, 1, 2, 3], ", ".join(f"v{number}" for number in found))
 
 
