@@ -278,7 +278,7 @@ def _check_alive(
 ) -> None:
     """Raise when a workflow ended without telling, rather than wait for ever."""
     for artifact_id, workflow_id in running.items():
-        # What it tells is there before it ends: it may have come since the last look.
+        # It tells before it ends: news may have come while the engine was asked.
         if not workflow.unfinished(workflow_id) and news.empty():
             record = runtime.catalog.get(artifact_id)
             raise RuntimeError(

@@ -21,7 +21,7 @@ _POINTER = re.compile(rb"wandb-artifact://([0-9a-f]{2,128})(?![0-9a-f])")
 _LONGEST = 160  # bytes of a pointer, with what must stand behind it
 # The names that wandb 0.31.0 gives to objects: `WBValue.with_suffix`, by their `_log_type`.
 _OBJECT = re.compile(
-    r"\.([\w-]*table|[\w-]+-file|classes|bounding-boxes|mask|histogram|wb_trace_tree)\.json"
+    r"\.([\w-]*table|[\w-]+-file|classes|bounding-boxes|mask|histogram|wb_trace_tree)\.json\Z"
 )
 
 

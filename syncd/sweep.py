@@ -7,7 +7,6 @@ has far less than the catalog and Oxen know of, ends the sweep before anything i
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,23 +17,20 @@ from itertools import groupby
 from typing import Any
 
 from syncd import log
-from syncd.catalog.catalog import State
 from syncd.clients.protocols import Version
-from syncd.errors import PermanentError, SuspiciousListingError
+from syncd.errors import PermanentError
 from syncd.holdings import Freed, Holdings
+from syncd.listings import Folder, Place, believe_catalog, believe_oxen, place_of
 from syncd.originals import coverage, lineage_path, original
 from syncd.plans import LINEAGE_PATH
 from syncd.pointers import Pointers
-from syncd.refs import RepoRef, Target
+from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
 from syncd.stages.reclaim import Facts, Removal, Stay, moment
 from syncd.stages.verify import verify
 
-FEWEST = 0.5  # of what is known to be there; a listing with less is not believed
-Place = tuple[str, str, str]  # entity, project, collection
-Folder = tuple[RepoRef, str]  # where in Oxen the versions of a collection lie
 Clock = Callable[[], datetime]
 
 
@@ -130,7 +126,7 @@ def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
     for target in targets:
         counted: Counter[Place] = Counter()
         moved: Counter[Folder] = Counter()
-        for place, group in groupby(runtime.source.versions(target.whole), key=_place):
+        for place, group in groupby(runtime.source.versions(target.whole), key=place_of):
             versions = list(group)
             counted[place] = len(versions)
             for item in _replaced(versions, moved):
@@ -139,8 +135,8 @@ def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
                 names = {item.source.ref.alias, made.ref.alias}
                 if target.alias in (None, *names, *item.source.aliases, *made.aliases):
                     found.setdefault(item.source.id, item)
-        _believe_catalog(runtime, target.whole, counted)
-        _believe_oxen(runtime, moved)
+        believe_catalog(runtime, target.whole, counted)
+        believe_oxen(runtime, moved)
     return list(found.values())
 
 
@@ -189,7 +185,7 @@ def _scan(
         whole = Target(entity=entity)
         counted: Counter[Place] = Counter()
         for version in runtime.source.versions(whole):
-            counted[_place(version)] += 1
+            counted[place_of(version)] += 1
             link = replacement_of(version.metadata, version.digest)
             note = link.reclaimed if link else None
             lately += note is not None and moment(note.at) > now - reclaim.DAY
@@ -198,42 +194,8 @@ def _scan(
                 holdings.stays(manifest)
             for target in pointers.of(version, manifest) & going - {version.id}:
                 pointed.setdefault(target, []).append(str(version.ref))
-        _believe_catalog(runtime, whole, counted)
+        believe_catalog(runtime, whole, counted)
     return pointed, lately
-
-
-# --- whether a listing is to be believed
-
-
-def _believe_catalog(runtime: Runtime, target: Target, counted: Counter[Place]) -> None:
-    """Refuse a listing that has far less than the catalog knows to be there.
-
-    A version that was replaced may be gone; what replaced it may not.
-    """
-    known: Counter[Place] = Counter()
-    for record in runtime.catalog.records(target):
-        if record.state is State.REPLACED:
-            known[record.entity, record.project, record.collection] += 1
-    for place, number in known.items():
-        if counted[place] < number * FEWEST:
-            raise SuspiciousListingError(
-                f"W&B lists {counted[place]} versions of {'/'.join(place)}, and {number} were moved "
-                "there"
-            )
-
-
-_VERSION_BRANCH = re.compile(r"(?:(.+)/)?wandb/v[0-9]+")
-
-
-def _believe_oxen(runtime: Runtime, moved: Counter[Folder]) -> None:
-    """Refuse a listing that has far fewer moved versions than Oxen has branches for."""
-    for (repo, folder), number in moved.items():
-        branches = [_VERSION_BRANCH.fullmatch(name) for name in runtime.store.branches(repo)]
-        held = sum(match is not None and (match[1] or "") == folder for match in branches)
-        if number < held * FEWEST:
-            raise SuspiciousListingError(
-                f"W&B lists {number} moved versions of {repo}, which holds {held}"
-            )
 
 
 def _folder(link: Replacement) -> str:
@@ -241,10 +203,6 @@ def _folder(link: Replacement) -> str:
         return lineage_path(link).removesuffix(LINEAGE_PATH).rstrip("/")
     except PermanentError:
         return ""  # a guard says so
-
-
-def _place(version: Version) -> Place:
-    return version.ref.entity, version.ref.project, version.ref.collection
 
 
 # --- execution

@@ -228,9 +228,10 @@ def replace_step(
     if existing is None and again:
         existing = _logged_before(context.source, version)
     link = replacement_of(existing.metadata, existing.digest) if existing else None
-    if link is not None:
-        if link.restored is not None:
-            _still_there(context, link)
+    if link is not None and link.restored is not None:
+        proof = _still_there(context, link)
+        commit_ref = link.commit
+    elif link is not None:
         proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
         commit_ref = link.commit
     else:
@@ -289,7 +290,7 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     replace.complete(context.source, replacement_id)
 
 
-def _still_there(context: Context, link: Replacement) -> None:
+def _still_there(context: Context, link: Replacement) -> Receipt:
     """Prove the commit anew under a replacement that nothing needed since it was restored."""
     path = lineage_path(link)
     report = verify.verify(
@@ -301,6 +302,7 @@ def _still_there(context: Context, link: Replacement) -> None:
     )
     if report.problems:
         raise errors.VerificationError(f"{link.commit}: {'; '.join(report.problems[:3])}")
+    return report.receipt
 
 
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:

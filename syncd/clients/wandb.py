@@ -20,6 +20,7 @@ from syncd.clients.wandb_removal import WandbRemoval
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_uploads import WandbUploads
 from syncd.clients.wandb_values import config_values, run_ref, version_of
+from syncd.clients.wandb_versions import WandbVersions
 from syncd.errors import NotFoundError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, RunRef, Target
@@ -42,6 +43,7 @@ class WandbSource:
         self._session = WandbSession(base_url, api_key)
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
+        self._logging = WandbVersions(self._session)
         self._uploads = WandbUploads(self._session)
         self._removal = WandbRemoval(self._session)
         self._links = WandbLinks(self._session)
@@ -207,9 +209,9 @@ class WandbSource:
         """
         what = f"log the replacement of {version.ref}"
         digest = version_digest(manifest, version.digest_algorithm)
-        made, there = self._uploads.create(what, version, digest, metadata)
+        made, there = self._logging.create(what, version, digest, metadata)
         if not there:
-            self._uploads.commit(what, version, made, manifest, base_id=version.id)
+            self._logging.commit(what, version, made, manifest, base_id=version.id)
         return self.version(made)
 
     def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """The GraphQL operations syncd sends to W&B, and the fields it reads.
 
 Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK serves syncd:
-`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases),
+`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases, deletion),
 `apis/public/runs.py` (runs, UpsertBucket by id), `sdk/artifacts/_gqlutils.py` (UseArtifact), and the
-text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences:
-`createdBy` is read beside a version's other fields, and a run's inputs and outputs in one request.
+text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CreateArtifactFiles,
+CompleteMultipartUploadArtifact, CommitArtifact). Differences: `createdBy` is read beside a version's
+other fields, a run's inputs and outputs in one request, and the times of runs beside their names.
 """
 
 from __future__ import annotations

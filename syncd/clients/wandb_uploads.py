@@ -1,4 +1,4 @@
-"""Logging versions without the SDK: the manifest, and files as W&B takes them.
+"""Files as W&B takes them.
 
 A file goes to a signed URL in one piece, or in parts from 2 GiB on, each part with its MD5
 (wandb-core 0.31.0). W&B names no URL for what it holds already, so that a repeat sends nothing
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,21 +18,16 @@ from typing import Any
 from syncd import retry
 from syncd.blocks import Builder, batches
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.http import (
-    check_status,
-    check_url,
-    raise_for_status,
-    translated,
-)
+from syncd.clients.http import raise_for_status
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import Version
 from syncd.clients.wandb_session import WandbSession
+from syncd.clients.wandb_versions import WandbVersions, headers_of
 from syncd.entry import Entries, entry_of, entry_row
 from syncd.errors import PermanentError, ServiceUnavailableError
-from syncd.manifest import Entry, Manifest, json_chunks
+from syncd.manifest import Entry, Manifest
 from syncd.replacements import XXH128, version_digest
 
-MANIFEST_NAME = "wandb_manifest.json"
 WHOLE_UP_TO = (2 << 30) - 1  # bytes; larger files go in parts, as wandb-core sends them
 PART = 100 << 20  # bytes
 MOST_PARTS = 10_000
@@ -63,7 +57,7 @@ class _File:
 
 
 class WandbUploads:
-    """Logs versions on one server.
+    """Logs versions with their files on one server.
 
     Args:
         session: the server.
@@ -75,115 +69,21 @@ class WandbUploads:
         self, session: WandbSession, *, whole_up_to: int = WHOLE_UP_TO, part: int = PART
     ) -> None:
         self._session, self._whole_up_to, self._part = session, whole_up_to, part
+        self._versions = WandbVersions(session)
         self._payload = Payload()
 
     def close(self) -> None:
         """Close the connections that files go over."""
         self._payload.close()
 
-    # --- versions
-
-    def create(
-        self, what: str, like: Version, digest: str, metadata: Mapping[str, Any]
-    ) -> tuple[str, bool]:
-        """Begin a version; its id, and whether W&B had a committed one with this digest.
-
-        Args:
-            what: what is done, for errors.
-            like: a version with the same collection, run, tags, description and TTL.
-            digest: its digest, hex.
-            metadata: its metadata.
-        """
-        ref, run = like.ref, like.run
-        created = self._session.query(
-            what,
-            gql.CREATE_VERSION,
-            {
-                "input": {
-                    "entityName": ref.entity,
-                    "projectName": run.project if run else ref.project,
-                    "runName": run.run_id if run else None,
-                    "artifactTypeName": like.type,
-                    "artifactCollectionName": ref.collection,
-                    "digest": digest,
-                    "digestAlgorithm": like.digest_algorithm,
-                    "aliases": [],
-                    "tags": [{"tagName": tag} for tag in like.tags],
-                    "description": like.description,
-                    "metadata": json.dumps(metadata),
-                    "ttlDurationSeconds": like.ttl_seconds if like.ttl_seconds != -1 else None,
-                    "historyStep": like.history_step,
-                    "enableDigestDeduplication": True,
-                }
-            },
-        )["createArtifact"]["artifact"]
-        return created["id"], created["state"] == "COMMITTED"
-
-    def commit(
-        self, what: str, like: Version, artifact_id: str, manifest: Manifest, *, base_id: str | None
-    ) -> None:
-        """Upload the manifest of a begun version and commit it.
-
-        Args:
-            what: what is done, for errors.
-            like: see `create`.
-            artifact_id: the begun version.
-            manifest: its manifest.
-            base_id: the version whose files it keeps.
-        """
-        # The text is made twice, first for its MD5 and length: it may be too large to be kept.
-        md5 = hashlib.md5(usedforsecurity=False)
-        size = 0
-        for chunk in json_chunks(manifest):
-            md5.update(chunk)
-            size += len(chunk)
-        digest = base64.b64encode(md5.digest()).decode()
-
-        def attempt() -> None:
-            file = self._manifest(what, like, artifact_id, digest, base_id)["file"]
-            if file["uploadUrl"] is None:  # the server holds these bytes already
-                return
-            url = self._url(file["uploadUrl"])
-            # A signed URL takes no body of unknown length.
-            headers = {**_headers(file), "Content-Length": str(size)}
-            with translated(what, url):
-                answer = self._session.http.put(url, content=_Text(manifest), headers=headers)
-            check_status(what, answer)
-
-        retry.call(attempt, what=what)
-        self._session.query(what, gql.COMMIT_VERSION, {"artifactID": artifact_id})
-
-    def _manifest(
-        self, what: str, like: Version, artifact_id: str, digest: str, base_id: str | None
-    ) -> Json:
-        """Announce the manifest, without a digest while that is not known."""
-        made: Json = self._session.query(
-            what,
-            gql.CREATE_MANIFEST,
-            {
-                "artifactID": artifact_id,
-                "baseArtifactID": base_id,
-                "name": MANIFEST_NAME,
-                "digest": digest,
-                "entityName": like.ref.entity,
-                "projectName": like.ref.project,
-                "runName": like.run.run_id if like.run else "",
-                "manifestType": "FULL",
-                "includeUpload": bool(digest),
-            },
-        )["createArtifactManifest"]["artifactManifest"]
-        return made
-
-    # --- files
-
     def upload(self, draft: Version, manifest: Manifest, read: Read) -> str:
         """Log a version with its files; see `ArtifactSource.upload`. Its id is returned."""
         what = f"upload a version of {draft.ref.collection}"
         digest = version_digest(manifest, draft.digest_algorithm)
-        artifact_id, there = self.create(what, draft, digest, draft.metadata)
+        artifact_id, there = self._versions.create(what, draft, digest, draft.metadata)
         if there:
             return artifact_id
-        announced = self._manifest(what, draft, artifact_id, "", None)["id"]
+        announced = self._versions.announce(what, draft, artifact_id, "", None)["id"]
         fields = {"artifactID": artifact_id, "artifactManifestID": announced}
         algorithm = draft.digest_algorithm if draft.digest_algorithm == XXH128 else None
         layout = manifest.storage_policy_config.get("storageLayout", "V1")
@@ -206,7 +106,7 @@ class WandbUploads:
         whole = Manifest(
             entries=Entries(rows.build()), storage_policy_config=manifest.storage_policy_config
         )
-        self.commit(what, draft, artifact_id, whole, base_id=None)
+        self._versions.commit(what, draft, artifact_id, whole, base_id=None)
         return artifact_id
 
     def look(self, entry: Entry, read: Read) -> _File:
@@ -249,7 +149,7 @@ class WandbUploads:
         self, what: str, url: str, headers: Mapping[str, str], chunks: Iterator[bytes], size: int
     ) -> str:
         """Send so many bytes to a signed URL; the ETag that comes back."""
-        target = self._url(url)
+        target = self._versions.url(url)
         with self._payload.request(
             "PUT", target, what=what, headers=headers, body=(chunks, size)
         ) as answer:
@@ -274,9 +174,6 @@ class WandbUploads:
                 "uploadID": node["uploadMultipartUrls"]["uploadID"],
             },
         )
-
-    def _url(self, url: str) -> str:
-        return check_url(url if "://" in url else f"{self._session.base}{url}")
 
 
 class _Files:
@@ -331,7 +228,7 @@ class _Files:
                 self._in_parts(what, file, place)
             elif place["uploadUrl"]:
                 chunks = self._read(file.entry)
-                self._uploads.put(what, place["uploadUrl"], _headers(place), chunks, file.size)
+                self._uploads.put(what, place["uploadUrl"], headers_of(place), chunks, file.size)
 
         retry.call(attempt, what=what)
 
@@ -340,7 +237,7 @@ class _Files:
             item["partNumber"]: item["uploadUrl"]
             for item in place["uploadMultipartUrls"]["uploadUrlParts"]
         }
-        kind = _headers(place).get("Content-Type", "application/octet-stream")
+        kind = headers_of(place).get("Content-Type", "application/octet-stream")
         source = _Cut(self._read(file.entry))
         etags = []
         for number, md5 in enumerate(file.parts, start=1):
@@ -394,16 +291,6 @@ class _Cut:
             yield piece
 
 
-class _Text:
-    """A manifest's JSON as a body that can be sent again when the server points elsewhere."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
-
-    def __iter__(self) -> Iterator[bytes]:
-        return json_chunks(self._manifest)
-
-
 def _spec(file: _File, *, with_digest: bool) -> Json:
     spec: Json = {
         "name": file.entry.path,
@@ -417,7 +304,3 @@ def _spec(file: _File, *, with_digest: bool) -> Json:
             {"partNumber": number, "hexMD5": md5} for number, md5 in enumerate(file.parts, start=1)
         ]
     return spec
-
-
-def _headers(node: Json) -> dict[str, str]:
-    return dict(line.split(":", 1) for line in node["uploadHeaders"] or [])

@@ -50,9 +50,13 @@ class Facts:
 
     @property
     def replaced_at(self) -> datetime:
-        """When the replacement was made."""
-        made = self.replacement or self.source
-        return moment(made.created_at)
+        """When the replacement was made, or took over again what had been restored."""
+        made = moment((self.replacement or self.source).created_at)
+        proved = str(self.link.receipt.get("verified_at") or "")
+        try:
+            return max(made, moment(proved))
+        except ValueError:  # somebody wrote over it
+            return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +144,13 @@ def _pinned(facts: Facts, terms: Reclaim, now: datetime) -> str:
         str(use.run)
         for use in facts.uses
         # A run that began before used an alias, as far as anybody knows, and follows it. One that
-        # has not come along used the version itself, while or after it was replaced.
-        if (moment(use.began_at) >= made or str(use.run) not in facts.followed)
-        and moment(use.active_at) > now - terms.pinned
+        # has not come along used the version itself, while or after it was replaced. Whoever is
+        # still at work may yet ask for a file.
+        if (
+            (moment(use.began_at) >= made or str(use.run) not in facts.followed)
+            and moment(use.active_at) > now - terms.pinned
+        )
+        or moment(use.active_at) > now - DAY
     ]
     return f"pinned by {_listed(names)}: the version itself was used" if names else ""
 

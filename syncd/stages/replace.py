@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import replace as changed
+from typing import Any
 
 from syncd.blocks import Builder
 from syncd.clients.protocols import ArtifactSource, Version
@@ -62,7 +63,7 @@ def replace(
     )
     written = replacement_of(made.metadata, made.digest)
     if written and written.restored and written.source_digest == now.digest:
-        written = _adopt(source, made, written, now)
+        written = _adopt(source, made, written, now, receipt=receipt)
     if written is None or written.source_artifact_id != now.id:
         raise PermanentError(
             f"{made.ref} was expected to replace {now.ref} but says it replaces "
@@ -86,17 +87,19 @@ def complete(source: ArtifactSource, replacement_id: str) -> None:
 
 
 def _adopt(
-    source: ArtifactSource, made: Version, written: Replacement, now: Version
+    source: ArtifactSource, made: Version, written: Replacement, now: Version, *, receipt: Receipt
 ) -> Replacement:
     """What was restored moves again: the replacement that there is takes its place.
 
-    Another one would have the same digest, and W&B gives this one back for it.
+    Another one would have the same digest, and W&B gives this one back for it. Its receipt is the
+    new proof: from there on the grace of the version counts.
     """
     again = changed(
         written,
         source_version=str(now.ref),
         source_artifact_id=now.id,
         source_created_at=now.created_at,
+        receipt=_kept(receipt),
         complete=False,
         reclaimed=None if now.id != written.source_artifact_id else written.reclaimed,
         restored=None,
@@ -128,9 +131,14 @@ def _log(
         moved_files=len(plan.of(Decision.MOVE)),
         moved_bytes=plan.moved_bytes,
         digest=version_digest(manifest, now.digest_algorithm),
-        receipt={key: value for key, value in asdict(receipt).items() if key != "commit"},
+        receipt=_kept(receipt),
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))
+
+
+def _kept(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as metadata has it, beside the commit."""
+    return {key: value for key, value in asdict(receipt).items() if key != "commit"}
 
 
 def reference_manifest(

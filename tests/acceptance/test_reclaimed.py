@@ -78,6 +78,7 @@ def _collect(world: World) -> int:
     return int(report["freed_bytes"])
 
 
+@pytest.mark.timeout(120 + 20 * VERSIONS)
 def test_a_project_leaves_wandb_and_comes_back(empty: World) -> None:
     """Stored bytes drop by exactly what the plan predicted, and come back; bytes stay the same.
 
@@ -90,11 +91,6 @@ def test_a_project_leaves_wandb_and_comes_back(empty: World) -> None:
     assert empty.backfill()["versions"]["replaced"] == VERSIONS
     _lose_state(empty)
 
-    off = empty.syncd("reclaim", "--json").document
-    assert (off["removals"], {tuple(stay["reasons"]) for stay in off["stays"]}) == (
-        [],
-        {("[reclaim] policy is none",)},
-    )
     plan = empty.syncd("reclaim", "--dry-run", "--json", env=DELETE).document
     _lose_state(empty)
     assert (len(plan["removals"]), plan["stays"], plan["bytes"]["freed"]) == (VERSIONS, [], 0)
@@ -136,12 +132,10 @@ def test_a_project_leaves_wandb_and_comes_back(empty: World) -> None:
 
     # Named, it moves again, and nothing travels.
     [version] = [item[0] for item in after["md5 0"] if item[1] == before["md5 0"][0][1]]
-    moved = empty.backfill(f"{empty.target}/md5:{version}")
-    assert (moved["versions"]["replaced"], moved["bytes"]["downloaded"]) == (1, 0)
-    final = empty.sdk(SUMS)["md5 0"]
-    assert [item[3] for item in final] == [before["md5 0"][0][3]] * 2
-    [holder] = [item for item in final if item[2]]
-    assert (holder[1], holder[2]) == (gone["md5 0"][0][1], before["md5 0"][0][2])
+    report = empty.backfill(f"{empty.target}/md5:{version}")
+    assert (report["versions"]["replaced"], report["bytes"]["downloaded"]) == (1, 0)
+    [again_moved] = report["replacements"]
+    assert again_moved["replacement"] == f"{empty.target}/md5:{gone['md5 0'][0][0]}"
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime",
         "backfill",
         "audit",
+        "listings",
         "sweep",
         "restoration",
         "rehearsal",

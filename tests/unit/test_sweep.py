@@ -130,12 +130,30 @@ def test_a_replacement_that_lacks_a_file_keeps_it(moved: MovedProject) -> None:
     assert moved.there(old)
 
 
+def test_a_replacement_that_is_not_complete_keeps_it(moved: MovedProject) -> None:
+    """Somebody may still have to follow."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    moved.say(new, complete=False)
+
+    assert "not complete" in moved.stays()["team/proj/ds:v0"][0]
+
+
 def test_the_grace_period_keeps_it(moved: MovedProject) -> None:
     """It counts from the replacement."""
     _, new = moved.log_and_move("ds", {"big": b"payload"})
     early = moment(new.created_at) + timedelta(days=13)
 
     assert "grace period" in moved.stays(now=early)["team/proj/ds:v0"][0]
+
+
+def test_what_moved_again_has_its_grace_again(moved: MovedProject) -> None:
+    """Its replacement may be years old."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.restore()
+    moved.move(old, at=NOW.isoformat())
+
+    assert "grace period until 2026-03-15" in moved.stays()["team/proj/ds:v0"][0]
+    assert len(moved.reclaim(now=NOW + timedelta(days=15))["removals"]) == 1
 
 
 def test_an_alias_keeps_it(moved: MovedProject) -> None:
@@ -206,8 +224,9 @@ def test_a_run_that_used_the_version_itself_keeps_it(moved: MovedProject) -> Non
 
 def test_a_run_of_before_that_followed_keeps_nothing(moved: MovedProject) -> None:
     """It uses the replacement now."""
+    lately = (NOW - timedelta(days=2)).isoformat()
     old = moved.source.log("ds", {"big": b"payload"})
-    moved.source.record_use(moved.source.add_run("trained", active_at=NOW.isoformat()), old)
+    moved.source.record_use(moved.source.add_run("trained", active_at=lately), old)
     moved.move(old)
 
     assert len(moved.reclaim()["removals"]) == 1

@@ -90,12 +90,18 @@ class SandboxWorld:
         client.gql(_REGISTRY, input={"entityName": entity, "name": name})
         run = 'mutation UpsertBucket { upsertBucket(input: {entityName: "team", modelName: "proj", name: "maker"}) { inserted } }'
         client.gql(run)
+        self.base_url, self.key = client.base_url, _KEY
         self._wandb = WandbSource(client.base_url, _KEY)
         self.source: ArtifactSource = self._wandb
 
     def close_all(self) -> None:
         """Close the connections."""
         self._wandb.close()
+
+    def fault(self, match: str, action: str, times: int) -> None:
+        """Make the server misbehave."""
+        faults = [{"match": match, "action": action, "times": times}]
+        self._client.admin("faults", faults)
 
     def log(self, name: str, content: bytes, aliases: Sequence[str] = ()) -> Version:
         """See `World`."""

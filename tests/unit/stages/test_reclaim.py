@@ -117,6 +117,14 @@ KEPT: dict[str, tuple[Change, str]] = {
         lambda f: changed(f, uses=(used(29),), followed=frozenset({"team/proj/runs/late"})),
         "pinned by",
     ),
+    "used by a run that is still at work": (
+        lambda f: changed(
+            f,
+            uses=(used(0.5, began_days_ago=90),),
+            followed=frozenset({"team/proj/runs/late"}),
+        ),
+        "pinned by",
+    ),
     "pinned while it was replaced": (
         lambda f: changed(f, uses=(used(29, began_days_ago=90),)),
         "pinned by",

@@ -24,6 +24,7 @@ from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
 
 PROJECT = Target.parse("team/proj")
+FIRST = "2026-01-01T00:00:00+00:00"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)  # long after everything was logged
 
 
@@ -58,8 +59,8 @@ class MovedProject:
             etagged=lambda _url: True,
         )
 
-    def move(self, old: Version) -> Version:
-        """Take a version along the whole path; its replacement."""
+    def move(self, old: Version, *, at: str = FIRST) -> Version:
+        """Take a version along the whole path; its replacement, proved at a time."""
         planned = plan(self.source.version(old.id), self.source.manifest(old), self.runtime.config)
         assert not planned.skip
         assert transfer(self.source, self.store, self.catalog, planned, concurrency=1).failed == ()
@@ -69,7 +70,7 @@ class MovedProject:
             self.source,
             planned,
             made,
-            verify(self.store, self.catalog, made).receipt,
+            changed(verify(self.store, self.catalog, made).receipt, verified_at=at),
             contents=self.catalog.known,
             base_url=self.runtime.config.references.base_url,
             etagged=lambda _url: True,
