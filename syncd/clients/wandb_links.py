@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace as changed
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.protocols import Membership, Standing, Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import membership_of, run_ref, version_of
-from syncd.errors import NotFoundError
+from syncd.errors import NotFoundError, PermanentError
 
 LATEST = "latest"
 Json = dict[str, Any]
@@ -82,8 +83,28 @@ class WandbLinks:
                 else (version.id, "off", gql.LINK_TAKING_OFF)
             )
             variables[name] = {"artifactID": holder, "aliases": [_alias(place, LATEST)]}
-        made = self._session.query(what, query, variables)
+        try:
+            made = self._session.query(what, query, variables)
+        except PermanentError:
+            # Nobody says whether W&B takes a link twice: what is there needs none.
+            if self._held(version, place) is None:
+                raise
+            if aliases:
+                self.move_aliases(version, (), [changed(membership, aliases=tuple(aliases))])
+            held = self._held(version, place)
+            if held is None:
+                raise
+            return held
         return membership_of(made["result"]["artifactMembership"])
+
+    def _held(self, version: Version, place: tuple[str, str, str]) -> Membership | None:
+        """The version's membership in a collection, if it has one."""
+        found = (
+            held
+            for held in self.memberships(version)
+            if (held.entity, held.project, held.collection) == place
+        )
+        return next(found, None)
 
     def unlink(self, version: Version, membership: Membership) -> None:
         """See `ArtifactSource.unlink`."""

@@ -248,7 +248,7 @@ class WandbScratch(WandbSource):
     def finish(self, draft: Version, artifact_id: str, manifest: Manifest) -> None:
         """Give a begun version its manifest and commit it."""
         what = f"log to {draft.ref.collection}"
-        self._uploads.commit(what, draft, artifact_id, manifest, base_id=None)
+        self._logging.commit(what, draft, artifact_id, manifest, base_id=None)
 
     def finish_patch(
         self, draft: Version, artifact_id: str, manifest: Manifest, base_id: str

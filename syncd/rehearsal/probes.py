@@ -46,12 +46,11 @@ def draft(stage: Stage, name: str, manifest: Manifest, **fields: Any) -> Version
     return Version(
         id="",
         ref=ref,
-        type=KIND,
         digest=version_digest(manifest, algorithm),
         size=manifest.size,
         file_count=len(manifest.entries),
         created_at="",
-        **fields,
+        **{"type": KIND, **fields},
     )
 
 
@@ -226,7 +225,6 @@ def patches(stage: Stage) -> Finding:
 def own_aliases(stage: Stage) -> Finding:
     """Whether this key may move an alias that people protect."""
     first, second = (logged(stage, "aliases", content) for content in "ab")
-
 
     def move() -> None:
         for version in (first, second):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from acceptance_world import World
 
 from syncd import runtime
 from syncd.clients.wandb_scratch import WandbScratch
 from syncd.config import load
+from syncd.errors import PermanentError
 from syncd.refs import Target
 from syncd.rehearsal.assumptions import ASSUMPTIONS, PROMISES
 from syncd.rehearsal.grounds import Cleaner, new_mark
-from syncd.rehearsal.probes import PROBES
-from syncd.rehearsal.story import PlainClient, Stage
+from syncd.rehearsal.probes import PROBES, logged
+from syncd.rehearsal.story import PlainClient, Stage, portfolio
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "could not tell"
 # Each switch with its values and what a rehearsal then says.
@@ -83,13 +86,13 @@ def _ask(stage: Stage, setting: str) -> str:
 def test_each_switch_of_the_sandbox_is_seen_either_way(empty: World) -> None:
     """A question tells what the server does, and is cleaned away behind it."""
     found: dict[str, dict[Any, str]] = {}
-    for setting, values in SWITCHES.items():
-        found[setting] = {}
-        for value in values:
-            _set(empty, **{setting: value})
-            with _stage(empty, SCRATCH, empty.api_key) as stage:
-                found[setting][value] = _ask(stage, setting)
-        _set(empty, **{setting: FIRST[setting]})
+    with _stage(empty, SCRATCH, empty.api_key) as stage:
+        for setting, values in SWITCHES.items():
+            found[setting] = {}
+            for value in values:
+                _set(empty, **{setting: value})
+                found[setting][value] = _ask(changed(stage, mark=new_mark()), setting)
+            _set(empty, **{setting: FIRST[setting]})
 
     assert found == SWITCHES
 
@@ -112,6 +115,27 @@ def test_a_protected_alias_is_seen_by_who_may_not_move_it(empty: World) -> None:
             found.append(_ask(stage, "protected_aliases"))
 
     assert found == [HOLDS, FAILS]
+
+
+def test_a_link_that_is_there_is_no_failure(empty: World) -> None:
+    """A repeat after a kill, on a server that takes no link twice: the aliases move all the same."""
+    _set(empty, relink="refuse")
+    with _stage(empty, SCRATCH, empty.api_key) as stage:
+        first, second = (logged(stage, "ds", content) for content in "ab")
+        stage.scratch.link(first, portfolio(stage, "shelf"), ("latest", "gold"))
+        stage.scratch.link(second, portfolio(stage, "shelf", latest=first.id), ())
+        again = portfolio(stage, "shelf", latest=first.id)
+        found = [stage.scratch.link(second, again, aliases) for aliases in ((), ("gold",))]
+        latest = stage.scratch.named(f"{again.collection}:latest")
+
+        assert [place.version_index for place in found] == [1, 1]
+        assert [place.aliases for place in found] == [(), ("gold",)]
+        assert latest is not None
+        assert latest.id == first.id
+        with pytest.raises(PermanentError, match="type"):
+            stage.scratch.link(
+                logged(stage, "other", "a", type="model"), portfolio(stage, "shelf"), ()
+            )
 
 
 def _rehearse(world: World) -> dict[str, Any]:
