@@ -235,6 +235,7 @@ class WandbScratch(WandbSource):
             "digest": draft.digest,
             "digestAlgorithm": draft.digest_algorithm,
             "aliases": [],
+            "tags": [{"tagName": tag} for tag in draft.tags],
             "description": draft.description,
             "metadata": json.dumps(dict(draft.metadata)),
             "distributedID": distributed_id,

@@ -25,7 +25,7 @@ from syncd.refs import RepoRef, Target, repo_name
 
 MARK = "syncd-rehearsal-"
 # W&B puts collections of its own beside a run: `run-ID-history` and the like.
-_MARKED = re.compile(rf"(?:[a-z]+-)?{MARK}[0-9a-f]{{8}}-.+")
+_MARKED = re.compile(rf"(?:(?:run|job|source)-)?{MARK}[0-9a-f]{{8}}-.+")
 MOVES_FROM = "4KiB"  # the size of files from which on they move
 MAX_SHOWN = 3
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace as changed
 from datetime import timedelta
 from typing import Any
 
@@ -301,16 +302,13 @@ def give_back(stage: Stage) -> Finding:
 
 def metadata(stage: Stage) -> Finding:
     """What changes with the metadata."""
-    version = logged(stage, "metadata", "a", "named", description="said", metadata={"n": 1})
+    said: dict[str, Any] = {"description": "said", "tags": ("tagged",), "metadata": {"n": 1}}
+    version = logged(stage, "metadata", "a", "named", **said)
     stage.scratch.update_metadata(version, {"n": 2})
     now = stage.scratch.version(version.id)
-    same = (now.description, now.aliases, now.ttl_seconds) == (
-        version.description,
-        version.aliases,
-        version.ttl_seconds,
-    )
-    seen = f"metadata {dict(now.metadata)}, description {now.description!r}, {list(now.aliases)}"
-    return judge(same and now.metadata == {"n": 2}, seen)
+    same = now == changed(version, metadata={"n": 2})
+    seen = f"{dict(now.metadata)}, {now.description!r}, tags {list(now.tags)}, {list(now.aliases)}"
+    return judge(same and now.tags == ("tagged",), seen)
 
 
 def ttl(stage: Stage) -> Finding:

@@ -17,7 +17,7 @@ from syncd import runtime
 from syncd.clients.wandb_scratch import WandbScratch
 from syncd.config import load
 from syncd.errors import PermanentError
-from syncd.refs import Target
+from syncd.refs import RunRef, Target
 from syncd.rehearsal.assumptions import ASSUMPTIONS, PROMISES
 from syncd.rehearsal.grounds import Cleaner, new_mark
 from syncd.rehearsal.probes import PROBES, logged
@@ -199,3 +199,21 @@ def test_a_project_with_anything_of_anybodys_is_refused(small: World) -> None:
     assert set(asked) <= {"IsProjectReadOnly", "ProjectArtifactCollections", "Runs"}
     assert json.loads(done.out)["error"]["exit_code"] == 2
     assert not small.store.exists() or not list(Path(small.store).glob("*/*"))
+
+
+def test_nothing_outside_of_the_project_is_reached(small: World) -> None:
+    """Not by name, not by id, not through a run; what is not read cannot be changed."""
+    query = """query { project(entityName: "sandbox", name: "p") {
+        artifactCollectionMembership(name: "ds:v0") { artifact { id } } } }"""
+    version = small.gql(query)["project"]["artifactCollectionMembership"]["artifact"]["id"]
+    outside = Target.parse(small.target)
+    with _stage(small, SCRATCH, small.api_key) as stage:
+        for reach in (
+            lambda: stage.scratch.version(version),
+            lambda: list(stage.scratch.versions(outside)),
+            lambda: stage.scratch.run(RunRef(entity="sandbox", project="p", run_id="train")),
+        ):
+            with pytest.raises(PermanentError, match="outside"):
+                reach()
+        found = [list(stage.scratch.projects(entity)) for entity in ("sandbox", "other")]
+        assert found == [["scratch"], []]
