@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import xxhash
@@ -40,15 +41,18 @@ class Reclaimed:
 
     @classmethod
     def read(cls, item: object) -> Reclaimed | None:
-        """The note as metadata has it; None when there is none."""
+        """The note as metadata has it; None when there is none, or none that can be read."""
         if not isinstance(item, Mapping):
             return None
-        return cls(
-            at=str(item["at"]),
-            how=str(item["how"]),
-            bytes=int(item["bytes"]),
-            ttl_seconds=int(item["ttl_seconds"]),
-        )
+        try:
+            return cls(
+                at=datetime.fromisoformat(str(item["at"])).isoformat(),
+                how=str(item["how"]),
+                bytes=int(item["bytes"]),
+                ttl_seconds=int(item["ttl_seconds"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +71,10 @@ class Restored:
 
     @classmethod
     def read(cls, item: object) -> Restored | None:
-        """The mark as metadata has it; None when there is none."""
-        if not isinstance(item, Mapping):
-            return None
+        """The mark as metadata has it; None when there is none, or none that can be read."""
         keys = ("at", "artifact_id", "version")
+        if not isinstance(item, Mapping) or not item.keys() >= set(keys):
+            return None
         return cls(**{key: str(item[key]) for key in keys})
 
 
@@ -183,10 +187,7 @@ def restored_of(metadata: Mapping[str, Any], digest: str) -> Restored | None:
     item = metadata.get(KEY)
     if not isinstance(item, Mapping) or item.get("digest") != digest:
         return None
-    try:
-        return Restored.read(item.get("restored"))
-    except KeyError:
-        return None
+    return Restored.read(item.get("restored"))
 
 
 def linked_content(entry: Entry) -> str | None:

@@ -285,7 +285,7 @@ class ArtifactSource(Protocol):
         the collection holds a committed version with the same digest already, that one is returned.
 
         Args:
-            draft: what is logged; its id, number and creation do not count.
+            draft: what is logged, with its digest; its id, number and creation do not count.
             manifest: its entries.
             read: gives an entry's bytes; asked again when an attempt failed.
         """

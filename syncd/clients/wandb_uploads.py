@@ -26,7 +26,7 @@ from syncd.clients.wandb_versions import WandbVersions, headers_of
 from syncd.entry import Entries, entry_of, entry_row
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest
-from syncd.replacements import XXH128, version_digest
+from syncd.replacements import XXH128
 
 WHOLE_UP_TO = (2 << 30) - 1  # bytes; larger files go in parts, as wandb-core sends them
 PART = 100 << 20  # bytes
@@ -79,8 +79,7 @@ class WandbUploads:
     def upload(self, draft: Version, manifest: Manifest, read: Read) -> str:
         """Log a version with its files; see `ArtifactSource.upload`. Its id is returned."""
         what = f"upload a version of {draft.ref.collection}"
-        digest = version_digest(manifest, draft.digest_algorithm)
-        artifact_id, there = self._versions.create(what, draft, digest, draft.metadata)
+        artifact_id, there = self._versions.create(what, draft, draft.digest, draft.metadata)
         if there:
             return artifact_id
         announced = self._versions.announce(what, draft, artifact_id, "", None)["id"]

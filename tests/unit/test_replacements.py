@@ -76,6 +76,16 @@ def test_what_became_of_the_version_is_read_as_it_was_written(marks: dict[str, A
     assert replacement_of(json.loads(json.dumps(link.into({}))), DIGEST) == link
 
 
+@pytest.mark.parametrize(
+    "item", [5, {}, {"at": 1}, {"at": "x", "how": "x", "bytes": 7, "ttl_seconds": 1}]
+)
+def test_a_mark_that_cannot_be_read_makes_it_no_less_a_replacement(item: Any) -> None:
+    """It would be moved a second time else."""
+    metadata = {KEY: {**LINK.into({})[KEY], "reclaimed": item, "restored": item}}
+
+    assert replacement_of(metadata, DIGEST) == LINK
+
+
 def test_a_mark_on_the_version_itself_is_no_copys() -> None:
     """Drafts copy metadata."""
     mark = Restored(at="2026-03-01T00:00:00+00:00")

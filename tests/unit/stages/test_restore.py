@@ -93,6 +93,20 @@ def test_a_version_comes_back_as_it_was(moved: MovedProject, algorithm: Any) -> 
     assert (place.name, set(place.aliases)) == ("team/shelf/best", {"prod", "latest"})
 
 
+def test_a_version_that_wandb_merged_from_parts_comes_back(moved: MovedProject) -> None:
+    """Its digest is not that of its entries; each of them is held against the lineage file."""
+    old = moved.source.log("ds", FILES, references=[Entry(path="s3", digest="e", ref="s3://b/k")])
+    held = moved.source._logged[old.id]
+    held.version = old = changed(held.version, digest="ab" * 16)
+    moved.move(old)
+    moved.reclaim()
+    new = restored_of(moved, moved.restore())
+
+    assert new.digest == old.digest
+    assert moved.files(new) == FILES
+    assert moved.restore()["restored"] == []
+
+
 def test_only_what_wandb_lacks_travels(moved: MovedProject) -> None:
     """The small files never left it, and a version that is still there needs nothing at all."""
     old = logged(moved)
