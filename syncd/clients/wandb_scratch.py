@@ -1,7 +1,7 @@
 """One W&B project and nothing beside it, for a rehearsal: asked what syncd itself never asks.
 
-What is read through it lies in that project, and what has not been read cannot be changed: so a
-rehearsal cannot reach anybody's data. The operations are the SDK's own (wandb 0.31.0:
+What is read through it lies in that project and bears the rehearsal's mark, and what has not been
+read cannot be changed: so a rehearsal cannot reach anybody's data. The operations are the SDK's own (wandb 0.31.0:
 `sdk/artifacts/_generated/operations.py`, `apis/public/runs.py`, `apis/public/api.py` and the text in
 wandb-core).
 """
@@ -118,12 +118,13 @@ class WandbScratch(WandbSource):
         base_url: see `WandbSource`.
         api_key: see `WandbSource`.
         within: the project.
+        mark: what the names of its collections and runs begin with; others do not exist.
     """
 
-    def __init__(self, base_url: str, api_key: str, *, within: Target) -> None:
+    def __init__(self, base_url: str, api_key: str, *, within: Target, mark: str) -> None:
         super().__init__(base_url, api_key)
         assert within.project is not None, "a project is named"
-        self._within = within
+        self._within, self._mark = within, mark
         self._names = {"entity": within.entity, "project": within.project}
 
     @property
@@ -141,23 +142,28 @@ class WandbScratch(WandbSource):
     def versions(self, target: Target) -> Iterator[Version]:
         """Committed versions of a target, see `WandbSource.versions`."""
         for version in super().versions(target):
-            self._check(version.ref)
-            yield version
+            if self._is_inside(version.ref.entity, version.ref.project, version.ref.collection):
+                yield version
 
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
         found = super().version(artifact_id)
-        self._check(found.ref)
+        if not self._is_inside(found.ref.entity, found.ref.project, found.ref.collection):
+            raise self._outside(found.ref)
         return found
 
     def run(self, ref: RunRef) -> Run:
         """A run with its config, inputs and outputs."""
-        self._check(ref)
+        if not self._is_inside(ref.entity, ref.project, ref.run_id):
+            raise self._outside(ref)
         return super().run(ref)
 
-    def _check(self, ref: ArtifactRef | RunRef) -> None:
-        if (ref.entity, ref.project) != (self._within.entity, self._within.project):
-            raise PermanentError(f"{ref} is outside of {self._within}, and is left alone")
+    def _is_inside(self, entity: str, project: str, name: str) -> bool:
+        here = (self._within.entity, self._within.project)
+        return (entity, project) == here and name.startswith(self._mark)
+
+    def _outside(self, ref: ArtifactRef | RunRef) -> PermanentError:
+        return PermanentError(f"{ref} is outside of this rehearsal, and is left alone")
 
     # --- what there is
 

@@ -102,7 +102,8 @@ def rehearse(
     ):
         folder = Path(temporary)
         own = rehearsed(config, project, folder, access.base_url)
-        scratched = partial(WandbScratch, within=project)
+        mark = new_mark()
+        scratched = partial(WandbScratch, within=project, mark=mark)
         with runtime.opened(own, environ, source=scratched) as parts:
             assert isinstance(parts.source, WandbScratch), "it was made so"
             there = check(parts.source, project)
@@ -113,7 +114,7 @@ def rehearse(
                 parts=parts,
                 scratch=parts.source,
                 project=project,
-                mark=new_mark(),
+                mark=mark,
                 plain=PlainClient(
                     folder=folder,
                     base_url=config.wandb.base_url,
