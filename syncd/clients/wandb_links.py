@@ -87,15 +87,24 @@ class WandbLinks:
             made = self._session.query(what, query, variables)
         except PermanentError:
             # Nobody says whether W&B takes a link twice: what is there needs none.
-            if self._held(version, place) is None:
+            if self._held(version, place) is not None:
+                return self._again(version, membership, aliases)
+            if query != gql.LINK_TAKING_OFF:
                 raise
-            if aliases:
-                self.move_aliases(version, (), [changed(membership, aliases=tuple(aliases))])
-            held = self._held(version, place)
-            if held is None:
-                raise
-            return held
+            # Nor whether `latest` can be taken off: if not, the one who is linked has it.
+            made = self._session.query(what, gql.LINK, {"input": wanted})
         return membership_of(made["result"]["artifactMembership"])
+
+    def _again(
+        self, version: Version, membership: Membership, aliases: Sequence[str]
+    ) -> Membership:
+        """Give the aliases to a version that is in the portfolio."""
+        if aliases:
+            self.move_aliases(version, (), [changed(membership, aliases=tuple(aliases))])
+        held = self._held(version, (membership.entity, membership.project, membership.collection))
+        if held is None:
+            raise NotFoundError(f"{version.ref} has just been taken out of {membership.name}")
+        return held
 
     def _held(self, version: Version, place: tuple[str, str, str]) -> Membership | None:
         """The version's membership in a collection, if it has one."""

@@ -139,7 +139,7 @@ PROMISES = (
         id="finished-runs-stay-finished",
         statement="Logging a version as output of a finished run changes nothing else of that run.",
         source=f"{_SDK}, wandb-core sends `CreateArtifact` with a run's name",
-        consequence="Only the run's state is affected; W&B ends it again after its heartbeat.",
+        consequence="Look at the runs that are named; of a run syncd itself writes the config alone.",
     ),
     Assumption(
         id="again-is-nothing",
@@ -198,7 +198,8 @@ UNKNOWNS = (
         id="latest-can-be-taken-off",
         statement="`latest` can be taken off a version, and then names none.",
         source="nobody says; the SDK asks for it",
-        consequence="syncd only ever moves `latest` to the version that is to have it.",
+        consequence="syncd moves `latest` to the version that is to have it; only in a portfolio where "
+        "nobody had it, the one who is linked then becomes it.",
         settings=("latest_removal",),
     ),
     Assumption(
@@ -248,7 +249,8 @@ UNKNOWNS = (
         id="aliases-may-be-moved",
         statement="This API key may give and move the alias `production`.",
         source=f"{_DOCS}, protected aliases",
-        consequence="A version whose alias may not be moved is set aside, unchanged, and reported.",
+        consequence="A version whose alias may not be moved is set aside and reported; its aliases "
+        "stay where they are.",
         settings=("protected_aliases",),
     ),
     Assumption(
@@ -313,7 +315,9 @@ RELIED_ON = (
         statement="A link and the alias given in the same request are done one after the other, so that "
         "`latest` of a portfolio stays where it was.",
         source="the GraphQL specification: mutations run in order",
-        consequence="A portfolio's `latest` names the newest link until syncd has set it again.",
+        consequence="Do not migrate what is linked: a portfolio's `latest` would name what was linked "
+        "last, not what is newest.",
+        vital=True,
     ),
     Assumption(
         id="metadata-alone-changes",

@@ -127,9 +127,12 @@ def rehearse(
                 story = play(stage, tell)
                 tell("questions ...")
                 findings = {item.id: _find(item, stage, story, access) for item in ASSUMPTIONS}
-            finally:
-                tell("cleaning up ...")
-                left = cleaner.clean()
+            except BaseException:
+                for item in cleaner.clean():
+                    tell(f"left behind: {log.clean(item)}")
+                raise
+            tell("cleaning up ...")
+            left = cleaner.clean()
     if not there:
         left.append(f"the project {project}, empty: W&B's API cannot delete projects for us")
     return {

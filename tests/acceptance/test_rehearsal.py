@@ -140,6 +140,18 @@ def test_a_link_that_is_there_is_no_failure(empty: World) -> None:
             )
 
 
+def test_a_latest_that_cannot_be_taken_off_is_no_failure(empty: World) -> None:
+    """Where nobody is `latest`, the one who is linked becomes it if the server insists."""
+    _set(empty, latest_removal="refuse")
+    with _stage(empty, SCRATCH, empty.api_key) as stage:
+        first, second = (logged(stage, "ds", content) for content in "ab")
+        shelf = stage.scratch.link(first, portfolio(stage, "shelf"), ("latest",))
+        stage.scratch.unlink(first, shelf)
+        made = stage.scratch.link(second, portfolio(stage, "shelf"), ("gold",))
+
+        assert set(made.aliases) == {"latest", "gold"}
+
+
 def _rehearse(world: World) -> dict[str, Any]:
     """A whole rehearsal that loses nothing and leaves nothing behind; its document."""
     done = world.syncd("rehearse", "--project", SCRATCH, "--json")
