@@ -32,6 +32,11 @@ VERBS: Table = {
             "The whole job with nothing configured: log, move, download, compare.",
         ),
         Verb(
+            "rehearse",
+            "syncd.cli.rehearse:rehearse",
+            "A tiny migration in a scratch project: what is true of the real servers.",
+        ),
+        Verb(
             "config check",
             "syncd.cli.config:check",
             "Report all mistakes of the configuration at once.",

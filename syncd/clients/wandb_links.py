@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace as changed
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
@@ -93,12 +94,21 @@ class WandbLinks:
         try:
             made = self._session.query(what, query, variables)
         except PermanentError:
-            # A repeat after a lost answer may be refused, because it has been done.
+            # Nobody says whether W&B takes a link twice, and a repeat after a lost answer is one: what is
+            # there needs none.
             held = self._place(version, membership)
-            after = version.id if LATEST in aliases else membership.latest
-            if held is None or held.latest != after or not {*aliases} <= {*held.aliases}:
+            if held is not None and not {*aliases} <= {*held.aliases}:
+                self.move_aliases(version, (), [changed(membership, aliases=tuple(aliases))])
+                held = self._place(version, membership)
+            if held is not None:
+                mine = LATEST in aliases or membership.latest in {"", version.id}
+                if not mine and held.latest == version.id:
+                    raise
+                return held
+            if query != gql.LINK_TAKING_OFF:
                 raise
-            return held
+            # Nor whether `latest` can be taken off: if not, the one who is linked has it.
+            made = self._session.query(what, gql.LINK, {"input": wanted})
         return membership_of(made["result"]["artifactMembership"])
 
     def unlink(self, version: Version, membership: Membership) -> None:

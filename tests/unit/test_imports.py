@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
+    ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -68,6 +69,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
+    "rehearsal.client": (),
     "demo.client": (),  # scripts of a user who does not know syncd
     "demo.project": (),
 }
@@ -82,7 +84,7 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("training", "demo.client", "demo.project"),
+    "wandb": ("training", "rehearsal.client", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),

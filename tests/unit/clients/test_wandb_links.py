@@ -74,7 +74,6 @@ def test_a_link_and_what_puts_latest_back_are_one_request(api: Server, source: W
         (("gold",), held(place("gold")), True),
         (("latest",), held(place("latest", latest="id0")), True),
         ((), held(), False),  # it is not there
-        (("gold",), held(place()), False),
         ((), held(place("latest", latest="id0")), False),  # `latest` was not put back
     ],
 )
@@ -94,6 +93,22 @@ def test_a_link_whose_answer_was_lost_is_not_refused_on_the_repeat(
         return
     with pytest.raises(PermanentError, match="already"):
         source.link(ours, SHELF, aliases)
+
+
+def test_a_version_that_is_linked_already_gets_the_aliases_all_the_same(
+    api: Server, source: WandbSource
+) -> None:
+    """Where a server takes no link twice."""
+    ours = version(source, api)
+    api.on("LinkArtifact", REFUSED)
+    api.on("FetchLinkedArtifacts", held(place()), held(place("gold")))
+    api.on("AddAliases", {"addAliases": {"success": True}})
+    made = source.link(ours, SHELF, ["gold"])
+    [asked] = api.asked["AddAliases"]
+
+    assert made.aliases == ("gold",)
+    [alias] = asked.variables["input"]["aliases"]
+    assert (alias["artifactCollectionName"], alias["alias"]) == ("shelf", "gold")
 
 
 @pytest.mark.parametrize("gone", [True, False])

@@ -361,9 +361,7 @@ def test_wandb_is_told_to_remove_it_when_the_grace_is_over() -> None:
     told = source.version(facts.source.id)
 
     assert told.ttl_seconds == 14 * 86_400 + 60  # a minute lies between the two
-    assert ttl_seconds(facts, TTL, NOW) == int(
-        (NOW - told.created).total_seconds()
-    )
+    assert ttl_seconds(facts, TTL, NOW) == int((NOW - told.created).total_seconds())
     assert not gone(source, facts.source)
     assert facts.replacement is not None
     made = source.version(facts.replacement.id)
