@@ -200,7 +200,13 @@ def _adopt(
         reclaimed=None if now.id != written.source_artifact_id else written.reclaimed,
         restored=None,
     )
-    source.update_metadata(made, again.into(made.metadata))
+    # What people wrote on the version since it was restored counts.
+    source.update_metadata(
+        made,
+        again.into(now.metadata),
+        description=now.description or "",
+        tags=sorted(set(now.tags) - set(made.tags)),
+    )
     return again
 
 

@@ -342,6 +342,19 @@ def test_moved_again_the_replacement_that_there_was_takes_its_place(moved: Moved
     assert new.digest == old.digest
 
 
+def test_what_was_written_on_a_restored_version_is_there_when_it_has_moved_again(
+    moved: MovedProject,
+) -> None:
+    """Not what its replacement said before."""
+    logged(moved)
+    new = restored_of(moved, moved.restore())
+    metadata = {**new.metadata, "rows": 7}
+    moved.source.update_metadata(new, metadata, description="better", tags=["seen"])
+    again = moved.move(new)
+
+    assert (again.description, again.metadata["rows"], "seen" in again.tags) == ("better", 7, True)
+
+
 def test_the_mark_is_there_before_the_version(moved: MovedProject) -> None:
     """Somebody who looks in between must not take it for new."""
     logged(moved)
