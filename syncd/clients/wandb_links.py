@@ -122,8 +122,12 @@ class WandbLinks:
                 raise  # else it was done, and only the answer was lost
 
     def _place(self, version: Version, membership: Membership) -> Membership | None:
-        held = self.memberships(version)
-        return next((p for p in held if p.collection_id == membership.collection_id), None)
+        """The version's membership in a collection, which is named where its id is not known."""
+        name, held = membership.name, self.memberships(version)
+        by_id = membership.collection_id
+        return next(
+            (p for p in held if (p.collection_id == by_id if by_id else p.name == name)), None
+        )
 
     def _artifact(self, what: str, query: str, artifact_id: str) -> Json:
         node: Json | None = self._session.query(what, query, {"id": artifact_id})["artifact"]

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +75,26 @@ def _lose_state(world: World) -> None:
     shutil.rmtree(world.state)
 
 
+def _age_runs(data: Path) -> None:
+    """The server last heard of its runs two days ago: none of them is at work."""
+    before = datetime.now(UTC) - timedelta(days=2)
+    with closing(sqlite3.connect(data / "sandbox.sqlite3", timeout=30)) as server, server:
+        server.execute("UPDATE runs SET heartbeat_at = ?", (f"{before:%Y-%m-%dT%H:%M:%SZ}",))
+
+
 def _collect(world: World) -> int:
     report = world.http.post("/sandbox/gc", json={}).raise_for_status().json()
     return int(report["freed_bytes"])
 
 
 @pytest.mark.timeout(120 + 20 * VERSIONS)
-def test_a_project_leaves_wandb_and_comes_back(empty: World) -> None:
+def test_a_project_leaves_wandb_and_comes_back(empty: World, tmp_path: Path) -> None:
     """Stored bytes drop by exactly what the plan predicted, and come back; bytes stay the same.
 
     A plain client sees equal files at each point. The state is lost between any two commands.
     """
     empty.sdk(LOG, str(VERSIONS))
+    _age_runs(tmp_path / "data")
     before = empty.sdk(SUMS)
     stored = empty.stats()["stored_bytes"]
     empty.configure(references=empty.gateway())
