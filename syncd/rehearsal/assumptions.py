@@ -7,27 +7,10 @@ syncd builds on, what it expects of the place that references point at.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 _DOCS = "docs.wandb.ai"
 _TESTS = "wandb/wandb, tests/system_tests"
 _SDK = "wandb SDK 0.31.0"
-
-
-class Outcome(StrEnum):
-    """What a rehearsal found out about an assumption."""
-
-    HOLDS = "holds"
-    FAILS = "does not hold"
-    UNKNOWN = "could not tell"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """An outcome, and what was seen."""
-
-    outcome: Outcome
-    seen: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +32,6 @@ class Assumption:
     consequence: str
     vital: bool = False
     settings: tuple[str, ...] = ()
-
-
-def holds(seen: str) -> Finding:
-    """It is so."""
-    return Finding(outcome=Outcome.HOLDS, seen=seen)
-
-
-def fails(seen: str) -> Finding:
-    """It is not so."""
-    return Finding(outcome=Outcome.FAILS, seen=seen)
-
-
-def unknown(why: str) -> Finding:
-    """Nobody could tell."""
-    return Finding(outcome=Outcome.UNKNOWN, seen=why)
-
-
-def judge(truth: bool, seen: str) -> Finding:
-    """It is so, or not."""
-    return holds(seen) if truth else fails(seen)
 
 
 PROMISES = (

@@ -1,8 +1,4 @@
-"""One question to W&B each: small versions in collections of their own, logged without the SDK.
-
-They hold one reference that leads nowhere, so that not a byte is uploaded; `uploads` alone sends a
-file.
-"""
+"""One question to W&B each, asked with versions in a collection of its own; `uploads` alone sends a file."""
 
 from __future__ import annotations
 
@@ -16,74 +12,17 @@ from typing import Any
 from syncd.clients.protocols import Version
 from syncd.clients.wandb_scratch import COMMITTED
 from syncd.entry import Entry
-from syncd.errors import PermanentError
 from syncd.manifest import Manifest
-from syncd.refs import ArtifactRef, RunRef, Target
-from syncd.rehearsal.assumptions import Finding, fails, holds, judge, unknown
+from syncd.refs import RunRef, Target
+from syncd.rehearsal.findings import Finding, fails, holds, judge, unknown
 from syncd.rehearsal.story import Stage, portfolio
-from syncd.replacements import XXH128, version_digest
+from syncd.rehearsal.versions import KIND, draft, logged, pointing, refusal
+from syncd.replacements import XXH128
 
-KIND = "dataset"
-NOWHERE = "https://syncd.invalid"
 FILE_SIZE = 100_000  # bytes
 TTL = timedelta(days=30)
 _GRAPHQL_OK = 200
 Probe = Callable[[Stage], Finding]
-
-
-# --- versions for questions
-
-
-def draft(stage: Stage, name: str, manifest: Manifest, **fields: Any) -> Version:
-    """What is to be logged to a collection of this name."""
-    assert stage.project.project is not None, "a project is named"
-    ref = ArtifactRef(
-        entity=stage.project.entity,
-        project=stage.project.project,
-        collection=stage.collection(name),
-        alias="v0",
-    )
-    algorithm = fields.get("digest_algorithm", "MANIFEST_MD5")
-    return Version(
-        id="",
-        ref=ref,
-        digest=version_digest(manifest, algorithm),
-        size=manifest.size,
-        file_count=len(manifest.entries),
-        created_at="",
-        **{"type": KIND, **fields},
-    )
-
-
-def pointing(content: str, *, ref: str = "") -> Manifest:
-    """A manifest with one reference, which stands for a content."""
-    entry = Entry(path=content, digest=content, ref=ref or f"{NOWHERE}/{content}", size=1)
-    return Manifest(entries={content: entry}, storage_policy_config={"storageLayout": "V2"})
-
-
-def logged(
-    stage: Stage, name: str, content: str, *aliases: str, ref: str = "", **fields: Any
-) -> Version:
-    """A new version with this content and these aliases."""
-    manifest = pointing(content, ref=ref)
-    asked = draft(stage, name, manifest, **fields)
-    artifact_id, state = stage.scratch.begin(asked)
-    if state != COMMITTED:
-        stage.scratch.finish(asked, artifact_id, manifest)
-    made = stage.scratch.version(artifact_id)
-    if not aliases:
-        return made
-    stage.scratch.move_aliases(made, aliases)
-    return stage.scratch.version(artifact_id)
-
-
-def refusal(action: Callable[[], object]) -> str:
-    """What W&B says when it refuses; empty when it does not."""
-    try:
-        action()
-    except PermanentError as error:
-        return str(error)
-    return ""
 
 
 def _latest(stage: Stage, name: str) -> Version | None:

@@ -20,19 +20,13 @@ from syncd.clients.wandb_scratch import WandbScratch
 from syncd.config import Config, gateway_tokens, wandb_api_key
 from syncd.errors import SyncdError, UsageError
 from syncd.refs import Target
-from syncd.rehearsal.assumptions import (
-    ASSUMPTIONS,
-    Assumption,
-    Finding,
-    Outcome,
-    fails,
-    holds,
-    unknown,
-)
+from syncd.rehearsal.assumptions import ASSUMPTIONS, Assumption
 from syncd.rehearsal.checks import CHECKS
+from syncd.rehearsal.findings import Finding, Outcome, fails, holds, unknown
 from syncd.rehearsal.grounds import Cleaner, check, new_mark, rehearsed
+from syncd.rehearsal.plain import PlainClient
 from syncd.rehearsal.probes import PROBES
-from syncd.rehearsal.story import PlainClient, Stage, Story, play
+from syncd.rehearsal.story import Stage, Story, play
 
 SERVED = "references-are-served"
 Json = dict[str, Any]

@@ -20,8 +20,10 @@ from syncd.errors import PermanentError
 from syncd.refs import RunRef, Target
 from syncd.rehearsal.assumptions import ASSUMPTIONS, PROMISES
 from syncd.rehearsal.grounds import Cleaner, is_marked, new_mark
-from syncd.rehearsal.probes import PROBES, logged
-from syncd.rehearsal.story import PlainClient, Stage, portfolio
+from syncd.rehearsal.plain import PlainClient
+from syncd.rehearsal.probes import PROBES
+from syncd.rehearsal.story import Stage, portfolio
+from syncd.rehearsal.versions import logged
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "could not tell"
 # Each switch with its values and what a rehearsal then says.

@@ -8,8 +8,9 @@ import pytest
 
 from syncd.errors import PermanentError
 from syncd.rehearsal import rehearse
-from syncd.rehearsal.assumptions import ASSUMPTIONS, UNKNOWNS, Outcome
+from syncd.rehearsal.assumptions import ASSUMPTIONS, UNKNOWNS
 from syncd.rehearsal.checks import CHECKS
+from syncd.rehearsal.findings import Outcome
 from syncd.rehearsal.probes import PROBES
 from syncd.sandbox.settings import Settings
 

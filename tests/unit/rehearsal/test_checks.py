@@ -9,8 +9,8 @@ import pytest
 from syncd.clients.protocols import Run, Version
 from syncd.errors import PermanentError
 from syncd.refs import ArtifactRef, RunRef
-from syncd.rehearsal.assumptions import Outcome
 from syncd.rehearsal.checks import CHECKS
+from syncd.rehearsal.findings import Outcome
 from syncd.rehearsal.story import LOG, MOVE, SMALL, Sight, Stage, Story
 
 FILES = {"train.bin": "1", SMALL: "2"}
