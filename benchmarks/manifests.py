@@ -28,7 +28,8 @@ from benchmarks.stores import peak
 from syncd import workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import StoredContent, TreeEntry, Version, VersionStore
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
 from syncd.config import Config
 from syncd.documents import read_manifest
 from syncd.manifest import Manifest, compare, json_chunks

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from syncd.blocks import paired
-from syncd.clients.protocols import TTL_INHERIT, Standing, Version
+from syncd.clients.artifacts import TTL_INHERIT, Standing, Version
 from syncd.entry import Entry
 from syncd.refs import CommitRef, RunRef, parse_reference_url
 from syncd.replacements import CONTENT_KEY, KEY, linked_content

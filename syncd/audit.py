@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncd import log
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.comparison import compare
 from syncd.errors import PermanentError, UsageError
 from syncd.refs import Target

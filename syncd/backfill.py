@@ -16,7 +16,7 @@ from typing import Any
 from syncd import log, workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Record, State
-from syncd.clients.protocols import Run, Version
+from syncd.clients.artifacts import Run, Version
 from syncd.context import Context, Outcome
 from syncd.errors import NotFoundError
 from syncd.plans import BATCH, Digest, TransferPlan

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from syncd.clients.protocols import Automation, Membership, Surroundings, Version
+from syncd.clients.artifacts import Automation, Membership, Surroundings, Version
 
 SOON = timedelta(days=14)  # a time to live that ends within is worth a word
 LATEST = "latest"

@@ -20,14 +20,8 @@ from syncd.appearance import (
     differences,
     file_differences,
 )
-from syncd.clients.protocols import (
-    TTL_INHERIT,
-    ArtifactSource,
-    Standing,
-    Version,
-    VersionStore,
-    utc,
-)
+from syncd.clients.artifacts import TTL_INHERIT, Standing, Version, utc
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.entry import Entry
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED

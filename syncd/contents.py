@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import xxhash
 
-from syncd.clients.protocols import ArtifactSource, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.errors import IntegrityError, TransientError
 from syncd.manifest import Entry, Hasher, md5
 

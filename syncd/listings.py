@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from syncd.catalog.catalog import State
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import SuspiciousListingError
 from syncd.refs import RepoRef, Target
 from syncd.runtime import Runtime

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from syncd.cautions import Caution, Facts, cautions
-from syncd.clients.protocols import ArtifactSource, Automation, Version
+from syncd.clients.artifacts import Automation, Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.refs import Target
 
 

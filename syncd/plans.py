@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import overload
 
 from syncd.blocks import Row, batches
-from syncd.clients.protocols import StoredContent, TreeEntry, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.entry import Entries, Entry, entry_of
 from syncd.errors import TransientError
 from syncd.manifest import Manifest

@@ -11,7 +11,8 @@ import base64
 import re
 from collections.abc import Iterable, Iterator
 
-from syncd.clients.protocols import ArtifactSource, Version, VersionStore
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.entry import Entry
 from syncd.manifest import Manifest
 from syncd.refs import parse_reference_url

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.catalog.catalog import State
-from syncd.clients.protocols import Collection, Version
+from syncd.clients.artifacts import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED, Lineage, contents
 from syncd.plans import LINEAGE_PATH

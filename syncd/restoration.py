@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from syncd import log
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.limiter import Limiter
 from syncd.originals import original

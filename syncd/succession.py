@@ -31,7 +31,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace as changed
 from itertools import takewhile
 
-from syncd.clients.protocols import ArtifactSource, Membership, Standing, Version
+from syncd.clients.artifacts import Membership, Standing, Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.errors import PermanentError
 from syncd.replacements import replacement_of
 

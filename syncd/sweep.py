@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from syncd import log
-from syncd.clients.protocols import Version, utc
+from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
 from syncd.holdings import Freed, Holdings
 from syncd.listings import Folder, Place, believe_catalog, believe_oxen, place_of

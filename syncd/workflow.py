@@ -20,7 +20,8 @@ from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
 from syncd import errors, log
 from syncd.catalog.catalog import State
-from syncd.clients.protocols import ArtifactSource, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.context import Context, Outcome
 from syncd.originals import lineage_path
 from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan

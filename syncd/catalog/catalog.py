@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
 from syncd.catalog.looks import Looks
-from syncd.clients.protocols import StoredContent, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import StoredContent
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncd.backfill import Scope
-    from syncd.clients.protocols import Version
+    from syncd.clients.artifacts import Version
     from syncd.runtime import Runtime
 
 

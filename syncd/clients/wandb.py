@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.protocols import (
+from syncd.clients.artifacts import (
     Automation,
     Collection,
     Membership,

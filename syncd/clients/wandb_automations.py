@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.protocols import Automation, Surroundings, Version
+from syncd.clients.artifacts import Automation, Surroundings, Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import membership_of, run_ref
 from syncd.errors import NotFoundError, PermanentError

@@ -7,7 +7,7 @@ from dataclasses import replace as changed
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.protocols import Membership, Standing, Version
+from syncd.clients.artifacts import Membership, Standing, Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import membership_of, run_ref, version_of
 from syncd.errors import NotFoundError, PermanentError

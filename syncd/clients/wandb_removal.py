@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.protocols import Use, Version
+from syncd.clients.artifacts import Use, Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import run_ref
 from syncd.errors import NotFoundError

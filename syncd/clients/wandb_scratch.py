@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
+from syncd.clients.artifacts import Run, Version
 from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Run, Version
 from syncd.clients.wandb import WandbSource
 from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Manifest, json_chunks

@@ -18,9 +18,9 @@ from typing import Any
 from syncd import retry
 from syncd.blocks import Builder, batches
 from syncd.clients import wandb_graphql as gql
+from syncd.clients.artifacts import Version
 from syncd.clients.http import raise_for_status
 from syncd.clients.payload import Payload
-from syncd.clients.protocols import Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_versions import WandbVersions, headers_of
 from syncd.entry import Entries, entry_of, entry_row

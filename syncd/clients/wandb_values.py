@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syncd.clients.protocols import TTL_INHERIT, TTL_OFF, Collection, Membership, Version
+from syncd.clients.artifacts import TTL_INHERIT, TTL_OFF, Collection, Membership, Version
 from syncd.errors import NotFoundError
 from syncd.refs import ArtifactRef, RunRef
 

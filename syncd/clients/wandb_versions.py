@@ -10,8 +10,8 @@ from typing import Any
 
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
+from syncd.clients.artifacts import Version
 from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_values import version_of
 from syncd.manifest import Manifest, json_chunks

@@ -9,7 +9,7 @@ from dataclasses import replace as changed
 from datetime import timedelta
 from typing import Any
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb_scratch import COMMITTED
 from syncd.entry import Entry
 from syncd.manifest import Manifest

@@ -17,7 +17,7 @@ from typing import Any
 
 from syncd import restoration, sweep
 from syncd.backfill import Follower, Scope, backfill
-from syncd.clients.protocols import Membership, Run, Version
+from syncd.clients.artifacts import Membership, Run, Version
 from syncd.clients.wandb_scratch import WandbScratch
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError
 from syncd.refs import Target

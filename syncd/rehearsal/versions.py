@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb_scratch import COMMITTED
 from syncd.entry import Entry
 from syncd.errors import PermanentError

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from syncd.clients.protocols import ArtifactSource, Run, Version
+from syncd.clients.artifacts import Run, Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.refs import CommitRef, RunRef
 from syncd.replacements import KEY, replacement_of
 

@@ -13,15 +13,8 @@ from itertools import chain
 from typing import Any, overload
 
 from syncd.blocks import Blocks, Builder, batches
-from syncd.clients.protocols import (
-    Author,
-    Commit,
-    Run,
-    StoredContent,
-    TreeEntry,
-    Version,
-    VersionStore,
-)
+from syncd.clients.artifacts import Run, Version
+from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
 from syncd.errors import RepositoryConflictError
 from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
-from syncd.clients.protocols import ArtifactSource, Collection, Version
+from syncd.clients.artifacts import Collection, Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of, restored_of

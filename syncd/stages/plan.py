@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import translate
 
+from syncd.clients.artifacts import Version
 from syncd.clients.oxen_paths import files_and_folders, plain, unsupported_path
-from syncd.clients.protocols import Version
 from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest

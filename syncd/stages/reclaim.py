@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
-from syncd.clients.protocols import ArtifactSource, Use, Version, utc
+from syncd.clients.artifacts import Use, Version, utc
+from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Reclaim
 from syncd.errors import NotFoundError, VerificationError
 from syncd.replacements import Reclaimed, Replacement, replacement_of

@@ -24,7 +24,8 @@ from syncd.appearance import (
     file_differences,
 )
 from syncd.blocks import Builder
-from syncd.clients.protocols import TTL_INHERIT, TTL_OFF, ArtifactSource, Standing, Version
+from syncd.clients.artifacts import TTL_INHERIT, TTL_OFF, Standing, Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError
 from syncd.manifest import Manifest

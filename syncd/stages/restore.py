@@ -17,7 +17,8 @@ from typing import Any
 import xxhash
 
 from syncd.blocks import Builder
-from syncd.clients.protocols import TTL_INHERIT, ArtifactSource, Version, VersionStore
+from syncd.clients.artifacts import TTL_INHERIT, Version
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError, VerificationError
 from syncd.manifest import Hasher, Manifest, md5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from syncd.clients.protocols import Membership
+from syncd.clients.artifacts import Membership
 from syncd.errors import AuthenticationError, NotFoundError
 from syncd.refs import ArtifactRef
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import xxhash
 
-from syncd.clients.protocols import (
+from syncd.clients.artifacts import (
     Automation,
     Collection,
     Membership,

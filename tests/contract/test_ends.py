@@ -11,7 +11,7 @@ import pytest
 import xxhash
 from contract_sources import SandboxWorld, World
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb_session import WandbSession
 from syncd.clients.wandb_uploads import WandbUploads
 from syncd.errors import NotFoundError, PermanentError, SyncdError, VerificationError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contract_sources import REGISTRY, World
 
-from syncd.clients.protocols import Collection
+from syncd.clients.artifacts import Collection
 from syncd.refs import Target
 
 PROJECT = Target.parse("team/proj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from contract_sources import REGISTRY, World
 
-from syncd.clients.protocols import Membership, Version
+from syncd.clients.artifacts import Membership, Version
 from syncd.errors import PermanentError
 from syncd.refs import RunRef
 

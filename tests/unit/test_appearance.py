@@ -15,7 +15,7 @@ from syncd.appearance import (
     expected,
     file_differences,
 )
-from syncd.clients.protocols import TTL_INHERIT, Membership, Standing, Version
+from syncd.clients.artifacts import TTL_INHERIT, Membership, Standing, Version
 from syncd.entry import Entry
 from syncd.refs import ArtifactRef, CommitRef, RunRef
 from syncd.replacements import CONTENT_KEY

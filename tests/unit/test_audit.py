@@ -11,7 +11,7 @@ import pytest
 
 from syncd.audit import Part, replacements, verify_all
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.errors import UsageError

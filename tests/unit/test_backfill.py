@@ -14,7 +14,7 @@ from unit_world import PROJECT, World
 
 from syncd.backfill import Scope, new_bytes, preview
 from syncd.catalog.catalog import State
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError
 from syncd.refs import CommitRef, Target
 from syncd.stages.commit import trailers

@@ -11,7 +11,8 @@ import pytest
 
 from syncd.catalog.catalog import Catalog, Record, State
 from syncd.catalog.database import BATCH
-from syncd.clients.protocols import StoredContent, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import StoredContent
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.testing import MemoryArtifactSource

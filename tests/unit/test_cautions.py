@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from syncd.cautions import Facts, cautions, fires
-from syncd.clients.protocols import Automation, Membership, Surroundings, Version
+from syncd.clients.artifacts import Automation, Membership, Surroundings, Version
 from syncd.refs import RunRef
 from syncd.testing import MemoryArtifactSource
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import pytest
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.contents import (
     BUFFER,
     GROUP_BYTES,

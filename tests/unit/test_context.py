@@ -8,7 +8,7 @@ import pytest
 
 from syncd import context as module
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.context import Context
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore

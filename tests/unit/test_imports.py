@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # what stages hand to each other, and what Oxen can hold
     (
         "clients",
+        "clients.artifacts",
         "clients.protocols",
         "clients.oxen_paths",
         "plans",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from syncd.clients.protocols import Automation
+from syncd.clients.artifacts import Automation
 from syncd.notices import notices
 from syncd.testing import MemoryArtifactSource
 

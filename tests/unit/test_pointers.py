@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError
 from syncd.manifest import Entry, Manifest
 from syncd.pointers import Pointers

@@ -12,7 +12,7 @@ from unit_world import PROJECT, World
 
 from syncd.catalog import schema
 from syncd.catalog.catalog import Catalog, State
-from syncd.clients.protocols import Collection
+from syncd.clients.artifacts import Collection
 from syncd.errors import ServiceUnavailableError
 from syncd.plans import LINEAGE_PATH
 from syncd.rebuild import Rebuilt, rebuild

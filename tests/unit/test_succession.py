@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.entry import Entry
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Manifest

@@ -14,7 +14,7 @@ from moved_project import NOW, PROJECT, MovedProject
 
 from syncd import sweep
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import ServiceUnavailableError, SuspiciousListingError
 from syncd.manifest import Entry
 from syncd.refs import Target

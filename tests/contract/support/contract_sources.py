@@ -10,7 +10,8 @@ from typing import Protocol
 import sandbox_graph as graph
 from sandbox_client import Client
 
-from syncd.clients.protocols import ArtifactSource, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import ArtifactSource
 from syncd.clients.wandb import WandbSource
 from syncd.sandbox import Sandbox
 from syncd.testing import MemoryArtifactSource

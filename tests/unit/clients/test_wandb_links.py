@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from wandb_server import Answer, Server, node, version
 
-from syncd.clients.protocols import Membership
+from syncd.clients.artifacts import Membership
 from syncd.clients.wandb import WandbSource
 from syncd.errors import NotFoundError, PermanentError
 

@@ -6,7 +6,7 @@ from dataclasses import replace as changed
 
 import pytest
 
-from syncd.clients.protocols import Run, Version
+from syncd.clients.artifacts import Run, Version
 from syncd.errors import PermanentError
 from syncd.refs import ArtifactRef, RunRef
 from syncd.rehearsal.checks import CHECKS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.plans import TransferPlan
 from syncd.refs import CommitRef

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Run, Version
+from syncd.clients.artifacts import Run, Version
 from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.refs import CommitRef, RepoRef, RunRef
 from syncd.replacements import Replacement

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncd.catalog.catalog import Catalog, State
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.config.model import Select
 from syncd.manifest import Entry, Manifest, manifest_digest

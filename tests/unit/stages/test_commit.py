@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Author, TreeEntry, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import Author, TreeEntry
 from syncd.config import Config
 from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest, manifest_digest

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
 from syncd.manifest import Entry, Manifest, manifest_digest

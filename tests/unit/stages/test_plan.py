@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import StoredContent, TreeEntry, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest

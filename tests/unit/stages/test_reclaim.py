@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Use, Version
+from syncd.clients.artifacts import Use, Version
 from syncd.config.model import Reclaim
 from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError, VerificationError
 from syncd.manifest import Entry, Manifest, manifest_digest

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
 from syncd.plans import TransferPlan

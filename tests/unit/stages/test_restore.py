@@ -13,7 +13,7 @@ from moved_project import NOW, PROJECT, MovedProject
 
 from syncd.audit import Part, verify_all
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.config.model import Select
 from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.manifest import Entry

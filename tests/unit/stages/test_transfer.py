@@ -11,7 +11,8 @@ import xxhash
 
 from syncd import retry
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Content, StoredContent, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import Content, StoredContent
 from syncd.config import Config
 from syncd.contents import GROUP_FILES, SMALL
 from syncd.errors import (

@@ -11,7 +11,8 @@ from datetime import datetime
 import pytest
 
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import TreeEntry, Version
+from syncd.clients.artifacts import Version
+from syncd.clients.protocols import TreeEntry
 from syncd.config import Config
 from syncd.manifest import Algorithm
 from syncd.plans import LINEAGE_PATH, TransferPlan, VerifyReport

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from syncd import restoration, sweep
 from syncd.catalog.catalog import Catalog, State
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.errors import NotFoundError

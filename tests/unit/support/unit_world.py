@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from syncd.backfill import Follower, Report, Scope, backfill
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import Version
+from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.plans import LINEAGE_PATH
