@@ -1,6 +1,7 @@
 # install  a virtual environment with the locked versions      demo   the whole job on this machine
 # test     everything that must pass before a commit           check  lint, format and types only
 # lint     correct what can be corrected                       lock   choose the versions anew
+# nightly  what takes too long for each commit
 # bench    all measurements, into docs/benchmarks.md           bench-quick   in a minute, prints ratios
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ STAMP := $(VENV)/installed
 JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test check lint lock bench bench-quick
+.PHONY: install demo test nightly check lint lock bench bench-quick
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -35,6 +36,9 @@ check: install
 
 test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+nightly: install
+	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
 
 lint: install
 	$(BIN)/ruff check --fix

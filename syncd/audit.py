@@ -1,4 +1,4 @@
-"""Audit: what W&B's replacements claim, proved again from Oxen.
+"""Audit: what W&B's replacements claim, proved again from Oxen; and whether they look as they should.
 
 The list of what there is to prove comes from W&B, not from the catalog: a lost state directory
 hides nothing.
@@ -14,7 +14,8 @@ from typing import Any
 
 from syncd import log
 from syncd.clients.protocols import Version
-from syncd.errors import UsageError
+from syncd.comparison import compare
+from syncd.errors import PermanentError, UsageError
 from syncd.refs import Target
 from syncd.replacements import Replacement
 from syncd.runtime import Runtime
@@ -76,9 +77,12 @@ def replacements(
 
 
 def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
-    """Prove each replacement of the targets again; one answer per version."""
+    """Prove each replacement of the targets again; one answer per version.
+
+    What was restored is ordinary files again, and needs no proof.
+    """
     for version, link in replacements(runtime, targets):
-        if not part.holds(version):
+        if not part.holds(version) or link.restored is not None:
             continue
         _, prefix = destination(version, runtime.config)
         report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
@@ -86,6 +90,16 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
         claimed = link.receipt.get("tree")
         if not problems and claimed and claimed != report.receipt.tree:
             problems.append("the commit's tree is not the one that the receipt in W&B names")
+        edits: list[str] = []
+        try:
+            compared = compare(runtime.source, runtime.store, version, link, prefix)
+            problems += map(str, compared.faults)
+            edits += map(str, compared.edits)
+        except PermanentError as error:
+            if not problems:  # else the proof has told why
+                problems.append(f"cannot be compared with what it replaced ({error})")
+        if not link.complete:
+            problems.append("the replacement is not complete; syncd backfill goes on with it")
         event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
         log.get().info(event, artifact=link.source_version, commit=str(link.commit))
         yield {
@@ -95,4 +109,5 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
             "files": report.receipt.files,
             "bytes": report.receipt.bytes,
             "problems": problems,
+            "edited": edits,
         }

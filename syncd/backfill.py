@@ -24,8 +24,8 @@ from syncd.refs import RepoRef, RunRef, Target, alias_branch
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
-from syncd.stages.discover import Discovered, discover
-from syncd.stages.plan import destination, plan
+from syncd.stages.discover import Discovered, changed, discover
+from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 
 LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
@@ -101,12 +101,15 @@ class Scope:
         since: ISO 8601 date or time; older versions are left alone.
         types: artifact types; empty for all.
         limit: versions to move at most, None for all.
+        changed: whether collections that are known to have nothing left to do are passed over; then
+            the report is silent about them, and neither `since` nor `types` may be given.
     """
 
     targets: Sequence[Target]
     since: str = ""
     types: frozenset[str] = frozenset()
     limit: int | None = None
+    changed: bool = False
 
 
 def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, TransferPlan | None]]:
@@ -147,6 +150,25 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         scope: what to look at.
         follower: told how it goes.
     """
+    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    return move(runtime, _discover(runtime, scope), follower, limit=scope.limit)
+
+
+def move(
+    runtime: Runtime,
+    found: Iterable[Discovered],
+    follower: Follower,
+    *,
+    limit: int | None = None,
+) -> Report:
+    """Move what was found; the report says what happened to each version.
+
+    Args:
+        runtime: open clients; the caller holds the state directory's lock.
+        found: the versions, those that are to be left alone included.
+        follower: told how it goes.
+        limit: versions to move at most, None for all.
+    """
     report = Report()
     news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     context = Context(
@@ -159,15 +181,15 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         finished=news.put,
     )
     pending: list[Discovered] = []
+    heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
-    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
-    for item in _discover(runtime, scope):
+    for item in found:
         report.discovered += 1
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
-            _follow_aliases(runtime, item)
-        elif scope.limit is not None and counted >= scope.limit:
-            reason = f"beyond --limit {scope.limit}"
+            _follow_aliases(runtime, item, heads)
+        elif limit is not None and counted >= limit:
+            reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
         else:
             pending.append(item)
@@ -190,12 +212,16 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
 
 
 def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
+    decided, looks = fingerprint(runtime.config), runtime.catalog.looks
+    if scope.changed:
+        return changed(runtime.source, looks, scope.targets, runtime.config.select, decided)
     return discover(
         runtime.source,
         scope.targets,
         runtime.config.select,
         since=scope.since,
         types=scope.types,
+        settled=lambda artifact_id: looks.settled(artifact_id, decided),
     )
 
 
@@ -238,7 +264,7 @@ def _drive(
         try:
             outcome = news.get(timeout=LOOK_AGAIN)
         except queue.Empty:
-            _check_alive(runtime, running)
+            _check_alive(runtime, running, news)
             continue
         if outcome["artifact_id"] in open_ids:
             open_ids.discard(outcome["artifact_id"])
@@ -251,7 +277,8 @@ def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
     record = runtime.catalog.get(item.version.id)
     if record is not None and workflow.unfinished(record.workflow_id):
         return record.workflow_id  # begun by a process that was killed; the engine goes on with it
-    attempt = (record.attempts if record else 0) + 1
+    # The engine may know of attempts that a lost or rebuilt catalog does not.
+    attempt = workflow.next_attempt(item.version.id, after=record.attempts if record else 0)
     workflow_id = workflow.enqueue(
         item.version,
         attempt=attempt,
@@ -273,10 +300,13 @@ def _under_way(record: Record) -> bool:
     return record.state is State.REPLACE  # a replacement may have been logged: look before again
 
 
-def _check_alive(runtime: Runtime, running: dict[str, str]) -> None:
+def _check_alive(
+    runtime: Runtime, running: dict[str, str], news: queue.SimpleQueue[Outcome]
+) -> None:
     """Raise when a workflow ended without telling, rather than wait for ever."""
     for artifact_id, workflow_id in running.items():
-        if not workflow.unfinished(workflow_id):
+        # It tells before it ends: news may have come while the engine was asked.
+        if not workflow.unfinished(workflow_id) and news.empty():
             record = runtime.catalog.get(artifact_id)
             raise RuntimeError(
                 f"workflow {workflow_id} of {record.ref if record else artifact_id} ended unheard"
@@ -304,15 +334,26 @@ def _inputs(runtime: Runtime, versions: Sequence[Version]) -> dict[str, set[str]
     return waits
 
 
-def _follow_aliases(runtime: Runtime, item: Discovered) -> None:
-    """Point the Oxen branches of a moved version's aliases where W&B has them now."""
+def _follow_aliases(
+    runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
+) -> None:
+    """Point the Oxen branches of a moved version's aliases where W&B has them now.
+
+    Args:
+        runtime: open clients.
+        item: the version.
+        heads: the branches of repositories, asked for once each.
+    """
     replacement = item.replacement
     link = replacement_of(replacement.metadata, replacement.digest) if replacement else None
     if replacement is None or link is None or not replacement.aliases:
         return
     _, prefix = destination(item.version, runtime.config)
-    branches = runtime.store.branches(link.commit.repo)
+    repo = link.commit.repo
+    if repo not in heads:
+        heads[repo] = dict(runtime.store.branches(repo))
     for alias in replacement.aliases:
         name = alias_branch(alias, prefix, main=runtime.config.oxen.branch)
-        if branches.get(name) != link.commit.commit:
+        if heads[repo].get(name) != link.commit.commit:
             runtime.store.set_branch(link.commit, name)
+            heads[repo][name] = link.commit.commit

@@ -47,6 +47,8 @@ class Context:
     progress: Callable[[str, log.Stage, int], None] = _ignore
     finished: Callable[[Outcome], None] = _ignore
     limiter: Limiter = field(init=False)  # one for all transfers of the process
+    # Portfolios link versions of many collections: one version at a time moves its links.
+    linking: threading.Lock = field(init=False, default_factory=threading.Lock)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
@@ -63,8 +65,8 @@ class Context:
             if found is not None:
                 self._plans.move_to_end(artifact_id)
                 return found
-        version = self.source.version(artifact_id)
-        made = plan.plan(version, self.source.manifest(version), self.config)
+        version, manifest = self.source.with_manifest(artifact_id)
+        made = plan.plan(version, manifest, self.config)
         with self._lock:
             self._plans[artifact_id] = made
             self._plans.move_to_end(artifact_id)

@@ -107,6 +107,15 @@ class RepositoryConflictError(PermanentError):
     )
 
 
+class SuspiciousListingError(PermanentError):
+    """W&B lists far less than is known to be there; nobody may remove anything on that ground."""
+
+    default_hint = (
+        "Nothing was removed. Look in W&B whether the versions are there. If they were deleted on "
+        "purpose, `syncd catalog rebuild` makes the local state forget them."
+    )
+
+
 class ConfigurationError(SyncdError):
     """The configuration is wrong; `problems` lists every mistake with its key path.
 

@@ -66,6 +66,18 @@ class RunRef:
     project: str
     run_id: str
 
+    @classmethod
+    def parse(cls, text: str) -> RunRef:
+        """Parse what `str` makes of one.
+
+        Raises:
+            UsageError: when the text is none.
+        """
+        parts = text.split("/")
+        if len(parts) != 4 or parts[2] != "runs" or not all(parts):  # noqa: PLR2004
+            raise UsageError(f"{text!r} is not a run", hint="Write entity/project/runs/RUNID.")
+        return cls(entity=parts[0], project=parts[1], run_id=parts[3])
+
     def __str__(self) -> str:
         return f"{self.entity}/{self.project}/runs/{self.run_id}"
 

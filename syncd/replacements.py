@@ -7,7 +7,8 @@ drafts (`artifact.new_draft()`), and a draft with new files must be moved, not t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import xxhash
@@ -20,6 +21,61 @@ from syncd.refs import HASH, CommitRef
 KEY = "oxen"
 CONTENT_KEY = "oxen_hash"  # of a reference entry's `extra`, where its digest is no hash
 XXH128 = "MANIFEST_XXH128"  # W&B's name for digests of the XXH128 kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaimed:
+    """That the replaced version was taken out of W&B, noted before it was.
+
+    Args:
+        at: ISO 8601, UTC.
+        how: `delete`, or `ttl` where W&B itself removes it when its time is over.
+        bytes: what W&B was expected to free.
+        ttl_seconds: the version's own time to live, which `ttl` wrote over.
+    """
+
+    at: str
+    how: str
+    bytes: int
+    ttl_seconds: int = -1
+
+    @classmethod
+    def read(cls, item: object) -> Reclaimed | None:
+        """The note as metadata has it; None when there is none, or none that can be read."""
+        if not isinstance(item, Mapping):
+            return None
+        try:
+            return cls(
+                at=datetime.fromisoformat(str(item["at"])).isoformat(),
+                how=str(item["how"]),
+                bytes=int(item["bytes"]),
+                ttl_seconds=int(item["ttl_seconds"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """That the version's files went back into W&B; such a version is moved again only when named.
+
+    Args:
+        at: ISO 8601, UTC.
+        artifact_id: GraphQL id of the version that has them; empty while it is being made.
+        version: its name.
+    """
+
+    at: str
+    artifact_id: str = ""
+    version: str = ""
+
+    @classmethod
+    def read(cls, item: object) -> Restored | None:
+        """The mark as metadata has it; None when there is none, or none that can be read."""
+        keys = ("at", "artifact_id", "version")
+        if not isinstance(item, Mapping) or not item.keys() >= set(keys):
+            return None
+        return cls(**{key: str(item[key]) for key in keys})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +94,8 @@ class Replacement:
         digest: the digest of the replacement itself, hex.
         receipt: what verification proved, see `stages.verify`.
         complete: whether aliases, consumers and run configs have followed.
+        reclaimed: that the source was taken out of W&B.
+        restored: that its files came back.
     """
 
     commit: CommitRef
@@ -51,9 +109,12 @@ class Replacement:
     digest: str
     receipt: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = False
+    reclaimed: Reclaimed | None = None
+    restored: Restored | None = None
 
     def into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata with the key `oxen` set."""
+        marks = {"reclaimed": self.reclaimed, "restored": self.restored}
         return {
             **metadata,
             KEY: {
@@ -69,6 +130,7 @@ class Replacement:
                 "digest": self.digest,
                 "receipt": dict(self.receipt),
                 "complete": self.complete,
+                **{name: asdict(mark) for name, mark in marks.items() if mark is not None},
             },
         }
 
@@ -105,9 +167,27 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
             digest=digest,
             receipt=receipt,
             complete=item.get("complete") is True,
+            reclaimed=Reclaimed.read(item.get("reclaimed")),
+            restored=Restored.read(item.get("restored")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, SyncdError):
         return None  # somebody else's key of the same name
+
+
+def restored_into(metadata: Mapping[str, Any], mark: Restored, digest: str) -> dict[str, Any]:
+    """The metadata of a version whose files came back and whose replacement is gone.
+
+    The mark stands on the version itself then, with its digest: metadata is copied with drafts.
+    """
+    return {**metadata, KEY: {"digest": digest, "restored": asdict(mark)}}
+
+
+def restored_of(metadata: Mapping[str, Any], digest: str) -> Restored | None:
+    """What `restored_into` wrote about a version with this digest; None when it did not."""
+    item = metadata.get(KEY)
+    if not isinstance(item, Mapping) or item.get("digest") != digest:
+        return None
+    return Restored.read(item.get("restored"))
 
 
 def linked_content(entry: Entry) -> str | None:

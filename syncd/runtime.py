@@ -33,8 +33,18 @@ class Runtime:
 
 
 @contextmanager
-def opened(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[Runtime]:
+def opened(
+    config: Config,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    source: Callable[[str, str], WandbSource] = WandbSource,
+) -> Iterator[Runtime]:
     """Open what the configuration names; closed at the end of the block.
+
+    Args:
+        config: the configuration.
+        environ: the environment variables.
+        source: makes W&B's end from its URL and API key.
 
     Raises:
         ConfigurationError: when no API key is to be had or the server's URL cannot be used.
@@ -44,20 +54,20 @@ def opened(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[
     store = build_store(config, environ)
     config.engine.state_dir.mkdir(parents=True, exist_ok=True)
     catalog = Catalog(str(config.engine.database))
-    source = WandbSource(config.wandb.base_url, key)
+    wandb = source(config.wandb.base_url, key)
     http = Payload()
     server = "" if config.oxen.directory else config.oxen.url
     try:
         yield Runtime(
             config=config,
-            source=source,
+            source=wandb,
             store=store,
             catalog=catalog,
             etagged=References(http, config.references.base_url, server).etagged,
         )
     finally:
         http.close()
-        source.close()
+        wandb.close()
         catalog.close()
 
 

@@ -13,6 +13,7 @@ with an outcome, never with an exception: one bad version must not stop the othe
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
@@ -21,10 +22,12 @@ from syncd import errors, log
 from syncd.catalog.catalog import State
 from syncd.clients.protocols import ArtifactSource, Version
 from syncd.context import Context, Outcome
-from syncd.plans import Decision, Receipt, TransferPlan
+from syncd.originals import lineage_path
+from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, Target
-from syncd.replacements import replacement_of
+from syncd.replacements import Replacement, replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
+from syncd.stages.plan import fingerprint
 
 QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
@@ -88,6 +91,21 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
     return workflow_id
 
 
+def next_attempt(artifact_id: str, *, after: int) -> int:
+    """The number of an attempt at a version that has not ended: a new one, or one still to end.
+
+    Args:
+        artifact_id: the version.
+        after: attempts that are known to have ended.
+    """
+    attempt = after + 1
+    while (found := DBOS.get_workflow_status(f"{artifact_id}.{attempt}")) is not None:
+        if found.status in UNFINISHED:
+            break
+        attempt += 1
+    return attempt
+
+
 def unfinished(workflow_id: str) -> bool:
     """Whether a workflow of this id is still to end."""
     status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
@@ -117,6 +135,8 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         if planned.skip:
             context.catalog.note(version, State.SKIPPED, reason=planned.skip)
+            decided = fingerprint(context.config)
+            context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
         if not replacement_id:
             stage = log.Stage.TRANSFER
@@ -227,7 +247,10 @@ def replace_step(
     if existing is None and again:
         existing = _logged_before(context.source, version)
     link = replacement_of(existing.metadata, existing.digest) if existing else None
-    if link is not None:
+    if link is not None and link.restored is not None:
+        proof = _still_there(context, link)
+        commit_ref = link.commit
+    elif link is not None:
         proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
         commit_ref = link.commit
     else:
@@ -241,7 +264,9 @@ def replace_step(
         contents=context.catalog.known,
         base_url=context.config.references.base_url,
         etagged=context.etagged,
+        now=datetime.now(UTC),
         existing=existing,
+        linking=context.linking,
     )
     context.catalog.note(
         version,
@@ -276,14 +301,30 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     Only then is the replacement complete: a kill before that must not hide what is left to do.
     """
     context = _here()
-    version = context.plans(artifact_id).version
-    runs = {*context.source.consumers(version), *([version.run] if version.run else [])}
+    planned = context.plans(artifact_id)
+    old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
+    runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
         if annotate.annotate(context.source, run):
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)
     replace.complete(context.source, replacement_id)
+
+
+def _still_there(context: Context, link: Replacement) -> Receipt:
+    """Prove the commit anew under a replacement that nothing needed since it was restored."""
+    path = lineage_path(link)
+    report = verify.verify(
+        context.store,
+        context.catalog,
+        link.commit,
+        prefix=path.removesuffix(LINEAGE_PATH).rstrip("/"),
+        everything=True,
+    )
+    if report.problems:
+        raise errors.VerificationError(f"{link.commit}: {'; '.join(report.problems[:3])}")
+    return report.receipt
 
 
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
@@ -312,13 +353,7 @@ def _quarantine(
     name = str(version.ref) if version else artifact_id
     log.get().error(stage.failed, artifact=name, error=str(error))
     if version is not None:
-        context.catalog.note(
-            version,
-            State.QUARANTINED,
-            failed_stage=str(stage),
-            reason=str(error),
-            hint=error.hint,
-        )
+        context.catalog.fail(version, stage=str(stage), reason=str(error), hint=error.hint)
     return _outcome(artifact_id, version, State.QUARANTINED, **failed)
 
 

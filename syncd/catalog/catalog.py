@@ -6,22 +6,19 @@ safe from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.catalog import schema
+from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.looks import Looks
 from syncd.clients.protocols import StoredContent, Version
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
-
-BUSY_TIMEOUT = 30.0  # seconds a writer waits for SQLite's lock
-BATCH = 500  # values in one IN list; SQLite takes 32,766 variables, PostgreSQL more
 
 
 class State(StrEnum):
@@ -88,29 +85,32 @@ class Record:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A version that failed for good, and when; times ISO 8601 in UTC."""
+
+    record: Record
+    first_at: str
+    last_at: str
+
+
 class Catalog:
     """The state of one syncd installation.
 
     Args:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
+
+    Attributes:
+        looks: what discovery decided for good, and how far it came.
     """
 
     def __init__(self, url: str) -> None:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._engine = sa.create_engine(
-            parsed, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {}
-        )
-        self._insert = sqlite.insert if is_sqlite else postgresql.insert
-        if is_sqlite:
-            sa.event.listen(self._engine, "connect", _use_wal)
-        schema.metadata.create_all(self._engine)
+        self._database = Database(url)
+        self.looks = Looks(self._database)
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     # --- versions
 
@@ -126,16 +126,16 @@ class Catalog:
             "type": version.type,
             "size": version.size,
             "created_at": version.created_at,
-            "updated_at": _now(),
+            "updated_at": now(),
             "state": state,
             **values,
         }
-        self._upsert(schema.versions, [named], ("artifact_id",))
+        self._database.upsert(schema.versions, [named], ("artifact_id",))
 
     def get(self, artifact_id: str) -> Record | None:
         """What is known of a version, or None."""
         table = schema.versions
-        rows = self._rows(sa.select(table).where(table.c.artifact_id == artifact_id))
+        rows = self._database.rows(sa.select(table).where(table.c.artifact_id == artifact_id))
         return next((_record(row) for row in rows), None)
 
     def records(self, target: Target | None = None) -> Iterator[Record]:
@@ -145,13 +145,56 @@ class Catalog:
             table.c.entity, table.c.project, table.c.collection, table.c.version_index
         )
         if target is not None:
-            query = query.where(table.c.entity == target.entity)
-            if target.project:
-                query = query.where(table.c.project == target.project)
-            if target.collection:
-                query = query.where(table.c.collection == target.collection)
-        for row in self._rows(query):
+            query = query.where(*within(table, target))
+        for row in self._database.rows(query):
             yield _record(row)
+
+    # --- versions that failed for good
+
+    def fail(self, version: Version, *, stage: str, reason: str, hint: str) -> None:
+        """Set a version aside: what failed, why, what to do next, and when."""
+        self.note(version, State.QUARANTINED, failed_stage=stage, reason=reason, hint=hint)
+        moment = now()
+        row = {"artifact_id": version.id, "first_at": moment, "last_at": moment}
+        self._database.upsert(schema.failures, [row], ("artifact_id",), once=("first_at",))
+
+    def quarantined(self, target: Target | None = None) -> Iterator[Quarantined]:
+        """The versions of a target (all when None) that failed for good, by collection and version."""
+        table, times = schema.versions, schema.failures
+        query = (
+            sa.select(table, times.c.first_at, times.c.last_at)
+            .join_from(table, times, table.c.artifact_id == times.c.artifact_id, isouter=True)
+            .where(table.c.state == State.QUARANTINED)
+            .order_by(table.c.entity, table.c.project, table.c.collection, table.c.version_index)
+        )
+        if target is not None:
+            query = query.where(*within(table, target))
+        for row in self._database.rows(query):
+            first, last = (row.pop(key) or row["updated_at"] for key in ("first_at", "last_at"))
+            yield Quarantined(record=_record(row), first_at=first, last_at=last)
+
+    def forget(self, artifact_id: str) -> None:
+        """Forget a version."""
+        tables = (schema.versions, schema.settled, schema.failures)
+        self._database.change(
+            *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
+        )
+
+    def clear(self, target: Target | None) -> None:
+        """Forget the versions of a target, and how far discovery came; all that is known when None."""
+        if target is None:
+            self._database.change(*(sa.delete(table) for table in schema.metadata.sorted_tables))
+            return
+        table = schema.versions
+        ids = sa.select(table.c.artifact_id).where(*within(table, target))
+        self._database.change(
+            *(
+                sa.delete(other).where(other.c.artifact_id.in_(ids))
+                for other in (schema.settled, schema.failures)
+            ),
+            sa.delete(schema.cursors).where(*within(schema.cursors, target)),
+            sa.delete(table).where(*within(table, target)),
+        )
 
     # --- contents
 
@@ -161,11 +204,11 @@ class Catalog:
         found: dict[Digest, StoredContent] = {}
         for algorithm in {digest[0] for digest in digests}:
             names = [digest[1] for digest in digests if digest[0] == algorithm]
-            for batch in _batches(names):
+            for batch in batches(names):
                 query = sa.select(table).where(
                     table.c.algorithm == algorithm, table.c.digest.in_(batch)
                 )
-                for row in self._rows(query):
+                for row in self._database.rows(query):
                     found[algorithm, row["digest"]] = StoredContent(
                         hash=row["hash"], size=row["size"]
                     )
@@ -177,7 +220,7 @@ class Catalog:
             {"algorithm": algorithm, "digest": digest, "hash": stored.hash, "size": stored.size}
             for (algorithm, digest), stored in contents.items()
         ]
-        self._upsert(schema.contents, rows, ("algorithm", "digest"))
+        self._database.upsert(schema.contents, rows, ("algorithm", "digest"))
 
     def verified(self, repo: RepoRef, hashes: Collection[str]) -> set[str]:
         """Which of these contents were read back from this repository and found right."""
@@ -190,104 +233,70 @@ class Catalog:
     def _read_back(self, repo: RepoRef, hashes: Collection[str], *, good: bool) -> set[str]:
         table = schema.verified
         found: set[str] = set()
-        for batch in _batches(sorted(hashes)):
+        for batch in batches(sorted(hashes)):
             query = sa.select(table.c.hash).where(
                 table.c.namespace == repo.namespace,
                 table.c.repo == repo.repo,
                 table.c.hash.in_(batch),
                 table.c.good.is_(good),
             )
-            found.update(row["hash"] for row in self._rows(query))
+            found.update(row["hash"] for row in self._database.rows(query))
         return found
 
     def mark_read_back(self, repo: RepoRef, hashes: Collection[str], *, good: bool) -> None:
         """Remember that these contents were read back from this repository, and how they were."""
-        now = _now()
+        moment = now()
         rows = [
             {
                 "namespace": repo.namespace,
                 "repo": repo.repo,
                 "hash": item,
                 "good": good,
-                "verified_at": now,
+                "verified_at": moment,
             }
             for item in hashes
         ]
-        self._upsert(schema.verified, rows, ("namespace", "repo", "hash"))
+        self._database.upsert(schema.verified, rows, ("namespace", "repo", "hash"))
 
     def forget_read_back(self, repo: RepoRef, hashes: Collection[str]) -> None:
         """Take these contents for unproved again, because they were stored anew."""
         table = schema.verified
-        with self._engine.begin() as connection:
-            for batch in _batches(sorted(hashes)):
-                connection.execute(
-                    sa.delete(table).where(
-                        table.c.namespace == repo.namespace,
-                        table.c.repo == repo.repo,
-                        table.c.hash.in_(batch),
-                    )
+        self._database.change(
+            *(
+                sa.delete(table).where(
+                    table.c.namespace == repo.namespace,
+                    table.c.repo == repo.repo,
+                    table.c.hash.in_(batch),
                 )
+                for batch in batches(sorted(hashes))
+            )
+        )
 
     # --- runs that wait for their end
 
     def add_run_due(self, run: RunRef) -> None:
         """Remember that a run's config is still to be written."""
         row = {"entity": run.entity, "project": run.project, "run_id": run.run_id}
-        self._upsert(schema.runs_due, [row], ("entity", "project", "run_id"))
+        self._database.upsert(schema.runs_due, [row], ("entity", "project", "run_id"))
 
     def remove_run_due(self, run: RunRef) -> None:
         """Forget a run whose config has been written."""
         table = schema.runs_due
-        with self._engine.begin() as connection:
-            connection.execute(
-                sa.delete(table).where(
-                    table.c.entity == run.entity,
-                    table.c.project == run.project,
-                    table.c.run_id == run.run_id,
-                )
+        self._database.change(
+            sa.delete(table).where(
+                table.c.entity == run.entity,
+                table.c.project == run.project,
+                table.c.run_id == run.run_id,
             )
+        )
 
     def runs_due(self) -> list[RunRef]:
         """Runs whose config is still to be written."""
         return [
             RunRef(entity=row["entity"], project=row["project"], run_id=row["run_id"])
-            for row in self._rows(sa.select(schema.runs_due))
+            for row in self._database.rows(sa.select(schema.runs_due))
         ]
-
-    # --- SQL
-
-    def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
-        with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
-
-    def _upsert(
-        self, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]
-    ) -> None:
-        if not rows:
-            return
-        statement = self._insert(table)
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-        if changed:
-            upsert = statement.on_conflict_do_update(index_elements=key, set_=changed)
-        else:
-            upsert = statement.on_conflict_do_nothing(index_elements=key)
-        with self._engine.begin() as connection:
-            connection.execute(upsert, list(rows))
-
-
-def _use_wal(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _record(row: Mapping[str, Any]) -> Record:
     return Record(**{**row, "state": State(row["state"])})
-
-
-def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

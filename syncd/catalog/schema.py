@@ -69,3 +69,33 @@ runs_due = Table(
     Column("project", String(255), primary_key=True),
     Column("run_id", String(255), primary_key=True),
 )
+
+# Versions in which there was nothing to move, and under which configuration that was decided.
+settled = Table(
+    "syncd_settled",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+# Collections in which nothing was left to do: what they looked like then.
+cursors = Table(
+    "syncd_cursors",
+    metadata,
+    Column("entity", String(255), primary_key=True),
+    Column("project", String(255), primary_key=True),
+    Column("collection", String(255), primary_key=True),
+    Column("seen", String(64), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("looked_at", String(40), nullable=False),
+)
+
+# When a version failed for good, the first time and the last.
+failures = Table(
+    "syncd_failures",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("first_at", String(40), nullable=False),
+    Column("last_at", String(40), nullable=False),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,8 @@ from syncd.cli.scope import targets as read_targets
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.backfill import Follower
+    from syncd.backfill import Follower, Report
+    from syncd.runtime import Runtime
 
 
 def backfill(
@@ -37,7 +39,6 @@ def backfill(
     those.
     """
     from syncd import backfill as work  # noqa: PLC0415
-    from syncd import runtime  # noqa: PLC0415
 
     scope = work.Scope(
         targets=read_targets(targets, context.config),
@@ -46,25 +47,38 @@ def backfill(
         limit=limit,
     )
     if dry_run:
+        from syncd import runtime  # noqa: PLC0415
         from syncd.cli.plan import preview_document, print_preview  # noqa: PLC0415
 
         with runtime.opened(context.config, context.environ) as opened:
             plan = preview_document(opened, scope)
         context.output.result(plan, lambda console: print_preview(console, plan))
         return ExitCode.DONE
+    report = moving(context, lambda opened, follower: work.backfill(opened, scope, follower))
+    document = report.document()
+    context.output.result(document, lambda console: print_report(console, document))
+    return ExitCode.PARTIAL if report.failures else ExitCode.DONE
+
+
+def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Report:
+    """Let versions move, with progress; an interruption ends the process at once.
+
+    Args:
+        context: what the shell hands over.
+        work: moves them; the state directory is locked and all is open.
+    """
+    from syncd import runtime  # noqa: PLC0415
+
     with runtime.only_one(context.config):
         try:
             with runtime.opened(context.config, context.environ) as opened, _progress() as follower:
-                report = work.backfill(opened, scope, follower)
+                return work(opened, follower)
         except KeyboardInterrupt:
             if threading.active_count() > 1:  # the engine's threads would finish their version
                 stderr_console().print("interrupted: progress is kept, run it again to go on")
                 sys.stderr.flush()
                 os._exit(ExitCode.INTERRUPTED)
             raise
-    document = report.document()
-    context.output.result(document, lambda console: _print_report(console, document))
-    return ExitCode.PARTIAL if report.failures else ExitCode.DONE
 
 
 def _date(text: str) -> str:
@@ -143,7 +157,8 @@ class _Bars:
         self._progress.stop()
 
 
-def _print_report(console: Console, document: dict[str, Any]) -> None:
+def print_report(console: Console, document: dict[str, Any]) -> None:
+    """Print the document of `Report.document` for people."""
     for item in document["replacements"]:
         console.print(f"moved {item['source']} -> {item['replacement']}  {item['oxen']}")
     for item in document["failures"]:

@@ -79,6 +79,7 @@ def _print(out: Any, document: dict[str, Any]) -> None:
     )
     for line in document["different"]:
         out.print(f"  different: {line}", markup=False)
+    out.print(f"Among them {document['registry_link']}, through the registry's link.")
     out.print(f"Which data trained {lineage['model']}?")
     out.print(f"  model    {lineage['model_commit']}")
     out.print(f"  run      {lineage['run']}  {lineage['config']}", markup=False)

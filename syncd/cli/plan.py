@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncd.backfill import Scope
+    from syncd.clients.protocols import Version
     from syncd.runtime import Runtime
 
 
@@ -30,9 +32,11 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
     """The plan of a scope as JSON, all sizes in bytes."""
     from syncd import backfill  # noqa: PLC0415
     from syncd.blocks import Builder  # noqa: PLC0415
+    from syncd.notices import notices  # noqa: PLC0415
     from syncd.plans import Decision  # noqa: PLC0415
 
     versions: list[dict[str, Any]] = []
+    moving: list[Version] = []
     skipped: list[dict[str, str]] = []
     totals = dict.fromkeys(("moved", "kept", "new"), 0)
     saved = Builder()
@@ -44,6 +48,7 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
         for entry in planned.of(Decision.MOVE):  # W&B keeps equal files of a collection once
             key = "\0".join((item.version.ref.collection, *entry.digest))
             saved.add((key, entry.entry.size or 0))
+        moving.append(item.version)
         fresh = backfill.new_bytes(opened, planned)
         totals["moved"] += planned.moved_bytes
         totals["kept"] += planned.kept_bytes
@@ -65,7 +70,11 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
             }
         )
     totals["saving"] = sum(size for _, size in saved.build())
-    return {"versions": versions, "skipped": skipped, "bytes": totals}
+    warnings = [
+        {"version": item.version, "kind": item.kind.value, "text": item.text}
+        for item in notices(opened.source, moving, datetime.now(UTC))
+    ]
+    return {"versions": versions, "skipped": skipped, "bytes": totals, "warnings": warnings}
 
 
 def print_preview(console: Console, document: dict[str, Any]) -> None:
@@ -94,6 +103,12 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
             console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
     for item in document["skipped"]:
         console.print(f"left alone: {item['version']}: {item['reason']}")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for item in document["warnings"]:
+        alike.setdefault((item["kind"], item["text"]), []).append(item["version"])
+    for (kind, text), names in alike.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        console.print(f"warning ({kind}): {names[0]}{more}: {text}")
     totals = document["bytes"]
     console.print(
         f"{len(document['versions'])} versions would move: {size(totals['moved'])} become "

@@ -49,7 +49,8 @@ def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
     if link is not None:
         return _document(str(version.ref), link)
     for replacement, found in audit.replacements(opened, [Target.of(version.ref)]):
-        if found.source_artifact_id == version.id:
+        restored = found.restored.artifact_id if found.restored else ""
+        if version.id in {found.source_artifact_id, restored}:
             return _document(str(replacement.ref), found)
     raise errors.NotFoundError(
         f"{version.ref} has not been moved to Oxen", hint="Run `syncd plan` to see why."

@@ -26,7 +26,7 @@ def status(context: Context, targets: Targets = None) -> None:
     finally:
         catalog.close()
     collections: dict[str, dict[str, Any]] = {}
-    quarantined: list[dict[str, str]] = []
+    quarantined: list[dict[str, Any]] = []
     names = ("seen", "moved", "waiting", "skipped", "quarantined")
     sizes = ("moved_bytes", "kept_bytes", "downloaded", "deduplicated")
     for record in records:
@@ -47,6 +47,7 @@ def status(context: Context, targets: Targets = None) -> None:
                     "stage": record.failed_stage,
                     "error": record.reason,
                     "hint": record.hint,
+                    "attempts": record.attempts,
                 }
             )
     document = {
@@ -72,7 +73,10 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         table.add_row(row["collection"], *counts, size(row["moved_bytes"]), size(row["downloaded"]))
     console.print(table)
     for item in document["quarantined"]:
-        console.print(f"quarantined {item['version']} ({item['stage']}): {item['error']}")
+        console.print(
+            f"quarantined {item['version']} ({item['stage']}, {item['attempts']} attempts): "
+            f"{item['error']}"
+        )
         console.print(f"  next: {item['hint']}")
     for run in document["runs_waiting_for_their_end"]:
         console.print(f"{run} still runs; its config is written when it has ended")

@@ -32,6 +32,11 @@ VERBS: Table = {
             "The whole job with nothing configured: log, move, download, compare.",
         ),
         Verb(
+            "rehearse",
+            "syncd.cli.rehearse:rehearse",
+            "A tiny migration in a scratch project: what is true of the real servers.",
+        ),
+        Verb(
             "config check",
             "syncd.cli.config:check",
             "Report all mistakes of the configuration at once.",
@@ -59,6 +64,16 @@ VERBS: Table = {
             "syncd.cli.verify:verify",
             "Read everything moved again from Oxen and compare it.",
         ),
+        Verb(
+            "reclaim",
+            "syncd.cli.reclaim:reclaim",
+            "Free the W&B storage of moved versions, under the configured policy and guards.",
+        ),
+        Verb(
+            "restore",
+            "syncd.cli.restore:restore",
+            "Put moved versions back into W&B as ordinary files.",
+        ),
     ),
     "Ask": (
         Verb(
@@ -70,6 +85,28 @@ VERBS: Table = {
             "resolve",
             "syncd.cli.resolve:resolve",
             "Give the other side's name of a version or a commit.",
+        ),
+    ),
+    "Mend": (
+        Verb(
+            "quarantine list",
+            "syncd.cli.quarantine:list_",
+            "List the versions that failed for good, with cause and next step.",
+        ),
+        Verb(
+            "quarantine show",
+            "syncd.cli.quarantine:show",
+            "Show all that is known of one version that failed for good.",
+        ),
+        Verb(
+            "quarantine retry",
+            "syncd.cli.quarantine:retry",
+            "Take versions that failed along the whole path again.",
+        ),
+        Verb(
+            "catalog rebuild",
+            "syncd.cli.catalog:rebuild",
+            "Make the local state again, from W&B and Oxen alone.",
         ),
     ),
     "Serve": (
@@ -84,6 +121,8 @@ VERBS: Table = {
     ),
 }
 GROUPS = {
+    "catalog": "The local state, which is a cache.",
     "config": "Check, show or write the configuration.",
+    "quarantine": "Versions that failed for good.",
     "sandbox": "A W&B-compatible server for trials.",
 }

@@ -29,7 +29,8 @@ def verify(
 ) -> ExitCode:
     """Read everything moved again from Oxen and compare it with what W&B had promised.
 
-    Ends with 1 when anything is not as it should be.
+    Each replacement is also held against the version it replaced, in all that W&B shows of them.
+    What people have edited since is told and is no fault. Ends with 1 when anything is not as it should be.
     """
     from syncd import audit, runtime  # noqa: PLC0415
 
@@ -51,6 +52,8 @@ def _print(console: Console, document: dict[str, Any]) -> None:
     for item in document["versions"]:
         for problem in item["problems"][:MAX_SHOWN]:
             console.print(f"wrong {item['version']}: {problem}")
+        for edit in item["edited"][:MAX_SHOWN]:
+            console.print(f"edited in W&B since: {item['replacement']}: {edit}")
     console.print(
         f"{document['verified']} versions verified, {document['failed']} wrong, "
         f"{size(document['bytes'])} read back from Oxen"

@@ -95,6 +95,10 @@ class OxenApi:
         body = {"namespace": repo.namespace, "name": repo.repo, "files": [seed]}
         self._wire.json("POST", "/api/repos", f"create {repo}", body)
 
+    def remove_repository(self, repo: RepoRef) -> None:
+        """Delete a repository with all it holds (oxen-server 0.65, `repositories::delete`)."""
+        self._json("DELETE", repo, "", f"remove {repo}")
+
     def branches(self, repo: RepoRef) -> dict[str, str]:
         """All branches with the commit each points at."""
         found = self._json("GET", repo, "/branches", f"list the branches of {repo}")

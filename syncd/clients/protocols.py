@@ -6,15 +6,25 @@ Everything in the stages is written against these. An implementation raises only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
 
 from syncd.errors import SyncdError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 
+REGISTRY = "wandb-registry-"  # how the project of a registry is called
+TTL_INHERIT, TTL_OFF = -1, -2  # what W&B writes for a time to live that is no number of seconds
+
 # --- W&B
+
+
+def utc(text: str) -> datetime:
+    """A time as W&B writes it: ISO 8601 and UTC, which it does not always say."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +71,16 @@ class Version:
         assert index is not None, f"{self.ref} is not a version"
         return index
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """When W&B deletes it, by its own time to live; None when it has none."""
+        return self.created + timedelta(seconds=self.ttl_seconds) if self.ttl_seconds > 0 else None
+
+    @property
+    def created(self) -> datetime:
+        """When it was logged."""
+        return utc(self.created_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -82,11 +102,184 @@ class Run:
     outputs: tuple[Version, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A run that used a version, and when it ran: W&B does not tell the moment of the use itself.
+
+    Args:
+        run: the run.
+        began_at: when it was made; ISO 8601, UTC.
+        active_at: when it was last heard of; ISO 8601, UTC.
+    """
+
+    run: RunRef
+    began_at: str
+    active_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A W&B collection that owns its versions, with what tells whether it has changed.
+
+    Args:
+        id: GraphQL id.
+        type: the artifact type of its versions.
+        newest: its newest committed versions, the newest first: GraphQL id and aliases of each.
+    """
+
+    id: str
+    entity: str
+    project: str
+    name: str
+    type: str
+    newest: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A version's place in a collection: the sequence it was logged to, or a portfolio that links it.
+
+    Args:
+        collection_id: GraphQL id of the collection.
+        kind: `sequence` or `portfolio`.
+        entity: owner of the collection's project; empty when this API key may not see the project.
+        project: the project's name, `wandb-registry-NAME` for a registry; empty as above.
+        collection: the collection's name.
+        version_index: the number in `vN` there; a portfolio numbers by itself.
+        aliases: the collection's aliases on the version, without `vN`.
+        read_only: whether this API key may change nothing there.
+        latest: id of the version that the collection's `latest` names; empty when none.
+        newest: ids of the collection's newest versions, the newest first; only a few.
+    """
+
+    collection_id: str
+    kind: Literal["sequence", "portfolio"]
+    entity: str
+    project: str
+    collection: str
+    version_index: int | None = None
+    aliases: tuple[str, ...] = ()
+    read_only: bool = False
+    latest: str = ""
+    newest: tuple[str, ...] = ()
+
+    @property
+    def is_registry(self) -> bool:
+        """Whether the collection is a registry's."""
+        return self.project.startswith(REGISTRY)
+
+    @property
+    def name(self) -> str:
+        """`entity/project/collection`, for people."""
+        return f"{self.entity or '?'}/{self.project or '?'}/{self.collection}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A version as it stands in W&B at one moment.
+
+    Args:
+        version: itself.
+        memberships: the collections that hold it.
+        consumers: the runs that used it.
+        closed: names of further consumers, which this API key may not write to, or not even see.
+    """
+
+    version: Version
+    memberships: tuple[Membership, ...]
+    consumers: tuple[RunRef, ...] = ()
+    closed: tuple[str, ...] = ()
+
+    @property
+    def links(self) -> tuple[Membership, ...]:
+        """The portfolios that link it."""
+        return tuple(place for place in self.memberships if place.kind == "portfolio")
+
+    def place(self, collection_id: str) -> Membership | None:
+        """Its membership in a collection."""
+        held = (place for place in self.memberships if place.collection_id == collection_id)
+        return next(held, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automation:
+    """An automation that watches artifacts.
+
+    Args:
+        entity: the entity whose automations were asked for.
+        name: what people call it.
+        enabled: whether it is on.
+        event: W&B's name of what it waits for, e.g. `ADD_ARTIFACT_ALIAS`.
+        scope: what it watches: `collection`, `project` or `entity`.
+        scope_id: GraphQL id of that.
+        scope_name: its name.
+        condition: of the event, JSON in W&B's filter language; empty for none.
+    """
+
+    entity: str
+    name: str
+    enabled: bool
+    event: str
+    scope: Literal["collection", "project", "entity"]
+    scope_id: str
+    scope_name: str
+    condition: str = ""
+
+    @property
+    def place(self) -> str:
+        """What it watches, for people."""
+        return (
+            self.entity
+            if self.scope == "entity"
+            else f"{self.entity} {self.scope} {self.scope_name}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What refers to a version.
+
+    Args:
+        version_id: its GraphQL id.
+        memberships: every collection that holds it, its own included.
+        uses: the runs that used it, each with when it began, ISO 8601 in UTC; W&B does not tell under
+            which name they used it.
+    """
+
+    version_id: str
+    memberships: tuple[Membership, ...] = ()
+    uses: tuple[tuple[RunRef, str], ...] = ()
+
+    @property
+    def links(self) -> tuple[Membership, ...]:
+        """The portfolios that link it."""
+        return tuple(place for place in self.memberships if place.kind == "portfolio")
+
+
 class ArtifactSource(Protocol):
     """Where versions come from, and where their replacements go: W&B."""
 
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """The collections of a target, a hundred a request."""
+        ...
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """A collection's committed versions in version order, a hundred a request."""
+        ...
+
     def versions(self, target: Target) -> Iterator[Version]:
         """Committed versions of a target, in version order within each collection."""
+        ...
+
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """What refers to these versions of one collection, for a hundred a request.
+
+        Those that are gone are left out.
+        """
+        ...
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """The automations of an entity that watch it or something in it; None when W&B does not tell."""
         ...
 
     def manifest(self, version: Version) -> Manifest:
@@ -128,8 +321,47 @@ class ArtifactSource(Protocol):
         """
         ...
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
-        """Give these aliases of the collection to the version, taking them from any other."""
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
+        """Give aliases to the version, all in one request, taking them from any other.
+
+        Args:
+            version: who gets them.
+            aliases: aliases of the collection it was logged to.
+            places: portfolios that link it, with the aliases it is to have there.
+        """
+        ...
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """Every collection that holds the version, the one it was logged to included."""
+        ...
+
+    def standing(self, artifact_id: str) -> Standing:
+        """A version by its GraphQL id, with its memberships and consumers, as of one moment.
+
+        Raises:
+            NotFoundError: when it is gone.
+        """
+        ...
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """Put the version into a portfolio; the place it has there is returned.
+
+        W&B makes the newest link `latest`. Unless `latest` is among the aliases, it goes back in the
+        same request to the version that `membership.latest` names, or off where it names none.
+
+        Args:
+            version: who is linked.
+            membership: any version's place in the portfolio, as read just before.
+            aliases: the portfolio's aliases that the version gets, taken from any other.
+        """
+        ...
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """Take the version out of a portfolio, with the aliases it has there."""
         ...
 
     def record_use(self, run: RunRef, version: Version) -> None:
@@ -140,12 +372,61 @@ class ArtifactSource(Protocol):
         """Set and unset keys of a run's config, nothing else of the run; whether it changed."""
         ...
 
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
-        """Replace a version's metadata; everything else of it stays."""
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
+    ) -> None:
+        """Replace a version's metadata, and what else is given; everything else of it stays.
+
+        Args:
+            version: the version.
+            metadata: all of it.
+            description: the new one; None leaves it.
+            tags: added to those it has.
+            ttl_seconds: counted from its creation, -1 inherit, -2 off; None leaves it.
+        """
         ...
 
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
+        ...
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """One version as it is now and its manifest, in one request."""
+        ...
+
+    # taking out of W&B, and putting back
+
+    def uses(self, version: Version) -> Sequence[Use]:
+        """The runs that used the version, with the times they ran."""
+        ...
+
+    def set_ttl(self, version: Version, seconds: int) -> None:
+        """Set a version's time to live, counted from its creation; see `Version.ttl_seconds`."""
+        ...
+
+    def remove(self, version: Version) -> None:
+        """Delete a version that has no aliases; W&B frees what no other version needs."""
+        ...
+
+    def upload(
+        self, draft: Version, manifest: Manifest, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Version:
+        """Log a version with its files, as output of the draft's run, without aliases.
+
+        Entries that name no birth version are uploaded, as far as W&B does not hold their bytes. When
+        the collection holds a committed version with the same digest already, that one is returned.
+
+        Args:
+            draft: what is logged, with its digest; its id, number and creation do not count.
+            manifest: its entries.
+            read: gives an entry's bytes; asked again when an attempt failed.
+        """
         ...
 
 

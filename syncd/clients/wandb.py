@@ -8,26 +8,36 @@ and importing it costs more than a second and 60 MB; the operations sent are its
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncd import retry
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.http import check_status, check_url, translated
-from syncd.clients.protocols import Run, Version
+from syncd.clients.protocols import (
+    Automation,
+    Collection,
+    Membership,
+    Run,
+    Standing,
+    Surroundings,
+    Use,
+    Version,
+)
+from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
+from syncd.clients.wandb_links import WandbLinks
+from syncd.clients.wandb_removal import WandbRemoval
 from syncd.clients.wandb_session import PAGE, WandbSession
-from syncd.clients.wandb_values import config_values, run_ref, version_of
+from syncd.clients.wandb_uploads import WandbUploads
+from syncd.clients.wandb_values import collection_of, config_values, run_ref, version_of
+from syncd.clients.wandb_versions import WandbVersions
 from syncd.errors import NotFoundError
-from syncd.manifest import Entry, Manifest, json_chunks
+from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.replacements import version_digest
 
 _COMMITTED = json.dumps({"state": "COMMITTED"})
-_MANIFEST_NAME = "wandb_manifest.json"
+NEWEST = 10  # versions of each collection that tell, with their aliases, whether it has changed
 Json = dict[str, Any]
 
 
@@ -44,10 +54,16 @@ class WandbSource:
         self._session = WandbSession(base_url, api_key)
         self._app = (app_url or base_url.replace("://api.", "://", 1)).rstrip("/")
         self._files = WandbFiles(self._session)
+        self._logging = WandbVersions(self._session)
+        self._uploads = WandbUploads(self._session)
+        self._removal = WandbRemoval(self._session)
+        self._links = WandbLinks(self._session)
+        self._automations = WandbAutomations(self._session)
 
     def close(self) -> None:
         """Close all connections."""
         self._files.close()
+        self._uploads.close()
         self._session.close()
 
     # --- what there is
@@ -81,19 +97,44 @@ class WandbSource:
                     continue
                 found = True
                 if collection["__typename"] == "ArtifactSequence":
-                    yield from self._versions(names, collection)
+                    kind = collection["type"]["name"]
+                    yield from self._versions(names, collection["name"], kind)
             if target.collection and not found:
                 raise NotFoundError(f"{target}: there is no such collection")
 
-    def _versions(self, names: Mapping[str, str], collection: Json) -> Iterator[Version]:
-        name = collection["name"]
+    def collections(self, target: Target) -> Iterator[Collection]:
+        """The collections of a target, each with its newest versions; 100 a request."""
+        projects = [target.project] if target.project else self.projects(target.entity)
+        for project in projects:
+            for node in self._session.pages(
+                f"look at the collections of {target.entity}/{project}",
+                gql.COLLECTIONS_WITH_NEWEST,
+                {
+                    "entity": target.entity,
+                    "project": project,
+                    "newest": NEWEST,
+                    "order": "-version_index",
+                    "filters": _COMMITTED,
+                },
+                lambda data: _there(data, "project", target)["artifactCollections"],
+            ):
+                wanted = target.collection in (None, node["name"])
+                if wanted and node["__typename"] == "ArtifactSequence":
+                    yield collection_of(target.entity, project, node)
+
+    def versions_of(self, collection: Collection) -> Iterator[Version]:
+        """A collection's committed versions, in version order."""
+        names = {"entity": collection.entity, "project": collection.project}
+        return self._versions(names, collection.name, collection.type)
+
+    def _versions(self, names: Mapping[str, str], name: str, kind: str) -> Iterator[Version]:
         for node in self._session.pages(
             f"list versions of {name}",
             gql.VERSIONS,
             {
                 **names,
                 "collection": name,
-                "type": collection["type"]["name"],
+                "type": kind,
                 "order": "+version_index",
                 "filters": _COMMITTED,
             },
@@ -104,9 +145,7 @@ class WandbSource:
     def version(self, artifact_id: str) -> Version:
         """One version by its GraphQL id, as it is now."""
         data = self._session.query("read a version", gql.VERSION_BY_ID, {"id": artifact_id})
-        if data["artifact"] is None or data["artifact"]["state"] != "COMMITTED":
-            raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
-        return version_of(data["artifact"])
+        return _committed(data["artifact"], artifact_id)
 
     def find(self, ref: ArtifactRef) -> Version:
         """One version by name and alias, as it is now."""
@@ -123,11 +162,26 @@ class WandbSource:
             raise NotFoundError(f"{entity}/{project}/{name}: there is no such version")
         return version_of(membership["artifact"])
 
+    def surroundings(self, versions: Sequence[Version]) -> Sequence[Surroundings]:
+        """What refers to these versions of one collection; 100 a request."""
+        return self._automations.surroundings(versions)
+
+    def automations(self, entity: str) -> Sequence[Automation] | None:
+        """The automations of an entity; None when W&B does not tell."""
+        return self._automations.automations(entity)
+
     # --- bytes
 
     def manifest(self, version: Version) -> Manifest:
         """The version's manifest."""
         return self._files.manifest(version)
+
+    def with_manifest(self, artifact_id: str) -> tuple[Version, Manifest]:
+        """One version as it is now and its manifest."""
+        what = "read a version and its manifest"
+        node = self._session.query(what, gql.VERSION_AND_MANIFEST, {"id": artifact_id})["artifact"]
+        version = _committed(node, artifact_id)
+        return version, self._files.manifest(version, found=node["currentManifest"])
 
     def sign(self, version: Version, paths: Sequence[str]) -> None:
         """Fetch the signed URLs of these entries."""
@@ -203,106 +257,61 @@ class WandbSource:
         The bytes of entries that stay in W&B are not uploaded: their manifest entries name the
         version that first uploaded them, as the SDK does for a draft of an existing version.
         """
-        ref = version.ref
-        what = f"log the replacement of {ref}"
-        run_id = version.run.run_id if version.run else None
-        created = self._session.query(
-            what,
-            gql.CREATE_VERSION,
-            {
-                "input": {
-                    "entityName": ref.entity,
-                    "projectName": version.run.project if version.run else ref.project,
-                    "runName": run_id,
-                    "artifactTypeName": version.type,
-                    "artifactCollectionName": ref.collection,
-                    "digest": version_digest(manifest, version.digest_algorithm),
-                    "digestAlgorithm": version.digest_algorithm,
-                    "aliases": [],
-                    "tags": [{"tagName": tag} for tag in version.tags],
-                    "description": version.description,
-                    "metadata": json.dumps(metadata),
-                    "ttlDurationSeconds": version.ttl_seconds
-                    if version.ttl_seconds != -1
-                    else None,
-                    "historyStep": version.history_step,
-                    "enableDigestDeduplication": True,
-                }
-            },
-        )["createArtifact"]["artifact"]
-        if created["state"] != "COMMITTED":
-            self._upload_manifest(what, version, created["id"], manifest)
-            self._session.query(what, gql.COMMIT_VERSION, {"artifactID": created["id"]})
-        return self.version(created["id"])
+        what = f"log the replacement of {version.ref}"
+        digest = version_digest(manifest, version.digest_algorithm)
+        made, there = self._logging.create(what, version, digest, metadata)
+        if not there:
+            done = self._logging.commit(what, version, made, manifest, base_id=version.id)
+            if done is not None:
+                return done
+        return self.version(made)
 
-    def _upload_manifest(
-        self, what: str, version: Version, artifact_id: str, manifest: Manifest
+    def update_metadata(
+        self,
+        version: Version,
+        metadata: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        ttl_seconds: int | None = None,
     ) -> None:
-        # The text is made twice, first for its MD5 and length: it may be too large to be kept.
-        md5 = hashlib.md5(usedforsecurity=False)
-        size = 0
-        for chunk in json_chunks(manifest):
-            md5.update(chunk)
-            size += len(chunk)
-        digest = base64.b64encode(md5.digest()).decode()
-
-        def attempt() -> None:
-            made = self._session.query(
-                what,
-                gql.CREATE_MANIFEST,
-                {
-                    "artifactID": artifact_id,
-                    "baseArtifactID": version.id,
-                    "name": _MANIFEST_NAME,
-                    "digest": digest,
-                    "entityName": version.ref.entity,
-                    "projectName": version.ref.project,
-                    "runName": version.run.run_id if version.run else "",
-                    "manifestType": "FULL",
-                    "includeUpload": True,
-                },
-            )["createArtifactManifest"]["artifactManifest"]
-            url = made["file"]["uploadUrl"]
-            if url is None:  # the server holds these bytes already
-                return
-            url = check_url(url if "://" in url else f"{self._session.base}{url}")
-            headers = dict(line.split(":", 1) for line in made["file"]["uploadHeaders"] or [])
-            headers["Content-Length"] = str(size)  # a signed URL takes no body of unknown length
-            with translated(what, url):
-                answer = self._session.http.put(url, content=_Text(manifest), headers=headers)
-            check_status(what, answer)
-
-        retry.call(attempt, what=what)
-
-    def update_metadata(self, version: Version, metadata: Mapping[str, Any]) -> None:
-        """Replace a version's metadata; everything else of it stays."""
+        """Replace a version's metadata, and what else is given; everything else of it stays."""
+        given = {
+            "artifactID": version.id,
+            "metadata": json.dumps(metadata),
+            "description": description,
+            "tagsToAdd": [{"tagName": tag} for tag in tags] or None,
+            "ttlDurationSeconds": ttl_seconds,
+        }
         self._session.query(
             f"update the metadata of {version.ref}",
             gql.UPDATE_VERSION,
-            {"input": {"artifactID": version.id, "metadata": json.dumps(metadata)}},
+            {"input": {key: value for key, value in given.items() if value is not None}},
         )
 
-    def move_aliases(self, version: Version, aliases: Sequence[str]) -> None:
-        """Give these aliases of the collection to the version, taking them from any other."""
-        ref = version.ref
-        self._session.query(
-            f"move aliases to {ref}",
-            gql.ADD_ALIASES,
-            {
-                "input": {
-                    "artifactID": version.id,
-                    "aliases": [
-                        {
-                            "entityName": ref.entity,
-                            "projectName": ref.project,
-                            "artifactCollectionName": ref.collection,
-                            "alias": alias,
-                        }
-                        for alias in aliases
-                    ],
-                }
-            },
-        )
+    def move_aliases(
+        self, version: Version, aliases: Sequence[str], *, places: Sequence[Membership] = ()
+    ) -> None:
+        """Give aliases to the version, all in one request, taking them from any other."""
+        self._links.move_aliases(version, aliases, places)
+
+    def memberships(self, version: Version) -> Sequence[Membership]:
+        """Every collection that holds the version, the one it was logged to included."""
+        return self._links.memberships(version)
+
+    def standing(self, artifact_id: str) -> Standing:
+        """A version by its GraphQL id, with its memberships and consumers, as of one moment."""
+        return self._links.standing(artifact_id)
+
+    def link(
+        self, version: Version, membership: Membership, aliases: Sequence[str] = ()
+    ) -> Membership:
+        """Put the version into a portfolio; `latest` stays where it is unless it is among the aliases."""
+        return self._links.link(version, membership, aliases)
+
+    def unlink(self, version: Version, membership: Membership) -> None:
+        """Take the version out of a portfolio, with the aliases it has there."""
+        self._links.unlink(version, membership)
 
     def record_use(self, run: RunRef, version: Version) -> None:
         """Make the run a consumer of the version; nothing happens when it is one."""
@@ -344,15 +353,31 @@ class WandbSource:
         )
         return True
 
+    # --- taking out of W&B, and putting back
 
-class _Text:
-    """A manifest's JSON as a body that can be sent again when the server points elsewhere."""
+    def uses(self, version: Version) -> Sequence[Use]:
+        """The runs that used the version, with the times they ran."""
+        return self._removal.uses(version)
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def set_ttl(self, version: Version, seconds: int) -> None:
+        """Set a version's time to live, counted from its creation."""
+        self._removal.set_ttl(version, seconds)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return json_chunks(self._manifest)
+    def remove(self, version: Version) -> None:
+        """Delete a version that has no aliases."""
+        self._removal.remove(version)
+
+    def upload(
+        self, draft: Version, manifest: Manifest, read: Callable[[Entry], Iterator[bytes]]
+    ) -> Version:
+        """Log a version with its files, as output of the draft's run, without aliases."""
+        return self.version(self._uploads.upload(draft, manifest, read))
+
+
+def _committed(node: Json | None, artifact_id: str) -> Version:
+    if node is None or node["state"] != "COMMITTED":
+        raise NotFoundError(f"artifact {artifact_id} is gone from W&B")
+    return version_of(node)
 
 
 def _there(data: Json, key: str, target: Target) -> Json:

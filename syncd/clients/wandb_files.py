@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
@@ -77,21 +78,27 @@ class WandbFiles:
         """Close the connections that files come over."""
         self._payload.close()
 
-    def manifest(self, version: Version) -> Manifest:
+    def manifest(self, version: Version, *, found: Mapping[str, Any] | None = None) -> Manifest:
         """The version's manifest.
 
         One whose digest is not the version's is read a second time: W&B itself may have merged
         it from parts, but then it comes twice the same, and a damaged one does not.
+
+        Args:
+            version: the version.
+            found: its `currentManifest` with a URL signed just now; asked for when None.
 
         Raises:
             ManifestError: when there is none, or it is no version 1 manifest.
             IntegrityError: when it stays damaged.
         """
         what = f"read the manifest of {version.ref}"
+        signed = [found] if found else []  # tried once; whoever tries again wants a new URL
 
         def attempt() -> Manifest:
             seen = hashlib.sha256()
-            manifest = _decoded(self._manifest_bytes(version, what, seen), what)
+            current = signed.pop() if signed else None
+            manifest = _decoded(self._manifest_bytes(version, what, seen, current), what)
             if version_digest(manifest, version.digest_algorithm) != version.digest:
                 again = hashlib.sha256()
                 for _ in self._manifest_bytes(version, what, again):
@@ -102,9 +109,16 @@ class WandbFiles:
 
         return retry.call(attempt, what=what)
 
-    def _manifest_bytes(self, version: Version, what: str, seen: hashlib._Hash) -> Iterator[bytes]:
-        data = self._session.query(what, gql.MANIFEST, {"id": version.id})
-        current = (data["artifact"] or {}).get("currentManifest")
+    def _manifest_bytes(
+        self,
+        version: Version,
+        what: str,
+        seen: hashlib._Hash,
+        current: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        if current is None:
+            data = self._session.query(what, gql.MANIFEST, {"id": version.id})
+            current = (data["artifact"] or {}).get("currentManifest")
         if not current:
             raise ManifestError(f"{version.ref} has no manifest")
         url = check_url(current["file"]["directUrl"])

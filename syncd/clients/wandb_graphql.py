@@ -1,13 +1,18 @@
 """The GraphQL operations syncd sends to W&B, and the fields it reads.
 
 Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK serves syncd:
-`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases),
+`sdk/artifacts/_generated/operations.py` (listing, manifest, file URLs, lineage, aliases, deletion),
 `apis/public/runs.py` (runs, UpsertBucket by id), `sdk/artifacts/_gqlutils.py` (UseArtifact), and the
-text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CommitArtifact). Differences:
-`createdBy` is read beside a version's other fields, and a run's inputs and outputs in one request.
+text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CreateArtifactFiles,
+CompleteMultipartUploadArtifact, CommitArtifact). Differences, each of fields that the SDK reads of the
+same types elsewhere: `createdBy` and the manifest's URL are read beside a version's other fields, a
+run's inputs and outputs in one request, the times of runs beside their names, a collection's newest
+versions with the collection, and a version's fields from the answer that commits it.
 """
 
 from __future__ import annotations
+
+NEWEST = 5  # versions of a collection that are named beside a membership
 
 _VERSION = """
 fragment VersionFields on Artifact {
@@ -36,6 +41,30 @@ fragment VersionFields on Artifact {
 }
 """
 
+# `FetchLinkedArtifacts`, with what the SDK asks of a collection and its project elsewhere: its id, who
+# is `latest` (`ArtifactMembershipFiles`), its newest versions, whether it may be written
+# (`IsProjectReadOnly`).
+_COLLECTION = f"""
+fragment PlaceFields on ArtifactCollection {{
+  __typename
+  id
+  name
+  project {{ name readOnly entity {{ name }} }}
+  latest: artifactMembership(aliasName: "latest") {{ artifact {{ id }} }}
+  newest: artifacts(first: {NEWEST}, order: "-version_index") {{ edges {{ node {{ id }} }} }}
+}}
+"""
+_MEMBERSHIPS = (
+    """
+fragment Places on Artifact {
+  artifactMemberships {
+    edges { node { versionIndex aliases { alias } artifactCollection { ...PlaceFields } } }
+  }
+}
+"""
+    + _COLLECTION
+)
+
 PROJECTS = """
 query GetProjects($entity: String, $cursor: String, $perPage: Int = 50) {
   models(entityName: $entity, after: $cursor, first: $perPage) {
@@ -51,6 +80,28 @@ query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: S
     artifactCollections(after: $cursor, first: $perPage) {
       pageInfo { endCursor hasNextPage }
       edges { node { __typename name type: defaultArtifactType { name } } }
+    }
+  }
+}
+"""
+
+COLLECTIONS_WITH_NEWEST = """
+query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int,
+    $newest: Int, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactCollections(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges {
+        node {
+          __typename
+          id
+          name
+          type: defaultArtifactType { name }
+          artifacts(first: $newest, order: $order, filters: $filters) {
+            edges { node { id aliases { alias } } }
+          }
+        }
+      }
     }
   }
 }
@@ -76,10 +127,73 @@ query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $col
     + _VERSION
 )
 
+# As `ProjectArtifacts` lists versions, with who holds and who used each.
+SURROUNDINGS = (
+    """
+query ProjectArtifacts($entity: String!, $project: String!, $type: String!, $collection: String!,
+    $cursor: String, $perPage: Int = 50, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) {
+    artifactType(name: $type) {
+      artifactCollection(name: $collection) {
+        __typename
+        artifacts(after: $cursor, first: $perPage, order: $order, filters: $filters) {
+          pageInfo { endCursor hasNextPage }
+          edges {
+            node {
+              id
+              usedBy { edges { node { name createdAt project { name entity { name } } } } }
+              ...Places
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+    + _MEMBERSHIPS
+)
+
+# `automations/_generated/operations.py`
+AUTOMATIONS = """
+query GetEntityAutomations($entity: String!, $cursor: String, $perPage: Int) {
+  scope: entity(name: $entity) {
+    triggers(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges {
+        node {
+          name
+          enabled
+          scope {
+            __typename
+            ... on Project { id name }
+            ... on ArtifactPortfolio { id name }
+            ... on ArtifactSequence { id name }
+            ... on Entity { id name }
+          }
+          event: triggeringCondition {
+            ... on FilterEventTriggeringCondition { eventType filter }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
 VERSION_BY_ID = (
     """
 query ArtifactByID($id: ID!) {
   artifact(id: $id) { ...VersionFields }
+}
+"""
+    + _VERSION
+)
+
+VERSION_AND_MANIFEST = (
+    """
+query ArtifactByID($id: ID!) {
+  artifact(id: $id) { ...VersionFields currentManifest { file { directUrl } } }
 }
 """
     + _VERSION
@@ -96,6 +210,29 @@ query ArtifactMembershipByName($entity: String!, $project: String!, $name: Strin
 }
 """
     + _VERSION
+)
+
+MEMBERSHIPS = (
+    """
+query FetchLinkedArtifacts($id: ID!) {
+  artifact(id: $id) { ...Places }
+}
+"""
+    + _MEMBERSHIPS
+)
+
+STANDING = (
+    """
+query ArtifactByID($id: ID!) {
+  artifact(id: $id) {
+    ...VersionFields
+    ...Places
+    usedBy { edges { node { name project { name readOnly entity { name } } } } }
+  }
+}
+"""
+    + _VERSION
+    + _MEMBERSHIPS
 )
 
 MANIFEST = """
@@ -126,6 +263,14 @@ CONSUMERS = """
 query ArtifactUsedBy($id: ID!) {
   artifact(id: $id) {
     usedBy { edges { node { name project { name entity { name } } } } }
+  }
+}
+"""
+
+USES = """
+query ArtifactUsedBy($id: ID!) {
+  artifact(id: $id) {
+    usedBy { edges { node { name createdAt heartbeatAt project { name entity { name } } } } }
   }
 }
 """
@@ -182,6 +327,7 @@ mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: St
       name: $name, digest: $digest, entityName: $entityName, projectName: $projectName,
       runName: $runName, type: $manifestType}) {
     artifactManifest {
+      id
       file {
         uploadUrl @include(if: $includeUpload)
         uploadHeaders @include(if: $includeUpload)
@@ -191,11 +337,36 @@ mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: St
 }
 """
 
-COMMIT_VERSION = """
-mutation CommitArtifact($artifactID: ID!) {
-  commitArtifact(input: {artifactID: $artifactID}) { artifact { id digest } }
+# As in wandb-core 0.31.0; what is answered stands in the order of what was asked.
+CREATE_FILES = """
+mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) {
+  createArtifactFiles(input: $input) {
+    files { edges { node {
+      storagePath uploadUrl uploadHeaders
+      uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } }
+    } } }
+  }
 }
 """
+
+COMPLETE_MULTIPART = """
+mutation CompleteMultipartUploadArtifact($completeMultipartAction: CompleteMultipartAction!,
+    $completedParts: [UploadPartsInput!]!, $artifactID: ID!, $storagePath: String!,
+    $uploadID: String!) {
+  completeMultipartUploadArtifact(input: {completeMultipartAction: $completeMultipartAction,
+      completedParts: $completedParts, artifactID: $artifactID, storagePath: $storagePath,
+      uploadID: $uploadID}) { digest }
+}
+"""
+
+COMMIT_VERSION = (
+    """
+mutation CommitArtifact($artifactID: ID!) {
+  commitArtifact(input: {artifactID: $artifactID}) { artifact { ...VersionFields } }
+}
+"""
+    + _VERSION
+)
 
 UPDATE_VERSION = """
 mutation UpdateArtifact($input: UpdateArtifactInput!) {
@@ -203,9 +374,43 @@ mutation UpdateArtifact($input: UpdateArtifactInput!) {
 }
 """
 
+DELETE_VERSION = """
+mutation DeleteArtifact($input: DeleteArtifactInput!) {
+  result: deleteArtifact(input: $input) { artifact { id } }
+}
+"""
+
 ADD_ALIASES = """
 mutation AddAliases($input: AddAliasesInput!) {
   result: addAliases(input: $input) { success }
+}
+"""
+
+# The newest link becomes `latest`. The second mutation of the same request undoes that: they are done
+# one after the other, and nobody sees what is between.
+_LINK = """
+  result: linkArtifact(input: $input) {
+    artifactMembership {
+      versionIndex aliases { alias } artifactCollection { ...PlaceFields }
+    }
+  }
+"""
+
+LINK = f"mutation LinkArtifact($input: LinkArtifactInput!) {{{_LINK}}}{_COLLECTION}"
+
+LINK_GIVING_BACK = f"""
+mutation LinkArtifact($input: LinkArtifactInput!, $back: AddAliasesInput!) {{{_LINK}
+  back: addAliases(input: $back) {{ success }}
+}}{_COLLECTION}"""
+
+LINK_TAKING_OFF = f"""
+mutation LinkArtifact($input: LinkArtifactInput!, $off: DeleteAliasesInput!) {{{_LINK}
+  off: deleteAliases(input: $off) {{ success }}
+}}{_COLLECTION}"""
+
+UNLINK = """
+mutation UnlinkArtifact($input: UnlinkArtifactInput!) {
+  result: unlinkArtifact(input: $input) { success }
 }
 """
 

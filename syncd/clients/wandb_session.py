@@ -85,12 +85,9 @@ class WandbSession:
             ServiceUnavailableError: when it stays unavailable.
         """
         url = f"{self.base}/graphql"
-        operation = query.split("(", 1)[0].split()[1]
-        body = {"query": query, "variables": variables, "operationName": operation}
 
         def attempt() -> Json:
-            with translated(what, url):
-                answer = self.http.post(url, json=body, auth=self._auth)
+            answer = self.send(what, query, variables)
             try:
                 document = msgspec.json.decode(answer.content)
             except msgspec.DecodeError:
@@ -112,6 +109,18 @@ class WandbSession:
             return data
 
         return retry.call(attempt, what=what)
+
+    def send(self, what: str, query: str, variables: Mapping[str, Any]) -> httpx.Response:
+        """Send one operation once; the answer as it comes.
+
+        Raises:
+            ServiceUnavailableError: when nobody answers.
+        """
+        url = f"{self.base}/graphql"
+        operation = query.split("(", 1)[0].split()[1]
+        body = {"query": query, "variables": variables, "operationName": operation}
+        with translated(what, url):
+            return self.http.post(url, json=body, auth=self._auth)
 
 
 def _messages(document: object) -> str:

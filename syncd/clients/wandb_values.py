@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syncd.clients.protocols import Version
+from syncd.clients.protocols import TTL_INHERIT, TTL_OFF, Collection, Membership, Version
 from syncd.errors import NotFoundError
 from syncd.refs import ArtifactRef, RunRef
 
@@ -25,6 +25,22 @@ def run_ref(node: Json) -> RunRef:
     """A run's name, from its node with project and entity."""
     project = node["project"]
     return RunRef(entity=project["entity"]["name"], project=project["name"], run_id=node["name"])
+
+
+def collection_of(entity: str, project: str, node: Json) -> Collection:
+    """Read a node of `wandb_graphql.COLLECTIONS_WITH_NEWEST`."""
+    versions = (edge["node"] for edge in node["artifacts"]["edges"])
+    return Collection(
+        id=node["id"],
+        entity=entity,
+        project=project,
+        name=node["name"],
+        type=node["type"]["name"],
+        newest=tuple(
+            (version["id"], tuple(sorted(item["alias"] for item in version["aliases"] or [])))
+            for version in versions
+        ),
+    )
 
 
 def version_of(node: Json) -> Version:
@@ -59,7 +75,34 @@ def version_of(node: Json) -> Version:
         metadata=metadata if isinstance(metadata, dict) else {},
         run=run_ref(creator) if is_run and creator.get("project") else None,
         author=author or "",
-        ttl_seconds=-1 if node["ttlIsInherited"] else node["ttlDurationSeconds"],
+        ttl_seconds=_ttl(node),
         history_step=node["historyStep"],
         digest_algorithm=node.get("digestAlgorithm") or "MANIFEST_MD5",
+    )
+
+
+def _ttl(node: Json) -> int:
+    """What is no number of seconds is off, as the SDK reads it (`sdk/artifacts/_validators.py`)."""
+    if node["ttlIsInherited"]:
+        return TTL_INHERIT
+    seconds = int(node["ttlDurationSeconds"])
+    return seconds if seconds > 0 else TTL_OFF
+
+
+def membership_of(node: Json) -> Membership:
+    """Read a membership with the fields of `wandb_graphql._COLLECTION`."""
+    collection = node["artifactCollection"]
+    project = collection["project"] or {}
+    latest = (collection["latest"] or {}).get("artifact") or {}
+    return Membership(
+        collection_id=collection["id"],
+        kind="sequence" if collection["__typename"] == "ArtifactSequence" else "portfolio",
+        entity=project["entity"]["name"] if project else "",
+        project=project.get("name", ""),
+        collection=collection["name"],
+        version_index=node["versionIndex"],
+        aliases=tuple(item["alias"] for item in node["aliases"] or []),
+        read_only=bool(project.get("readOnly", True)),
+        latest=latest.get("id", ""),
+        newest=tuple(edge["node"]["id"] for edge in collection["newest"]["edges"]),
     )

@@ -23,6 +23,7 @@ DEFAULT_BIND = "127.0.0.1:8337"
 DEFAULT_MIN_FILE_SIZE = 1 * units.MIB  # bytes
 DEFAULT_SPOOL_LIMIT = 10 * units.GIB  # bytes
 DEFAULT_GRACE = timedelta(days=14)
+DEFAULT_PINNED = timedelta(days=30)
 DEFAULT_POLL = timedelta(minutes=5)
 DEFAULT_VERIFY = timedelta(days=7)
 DEFAULT_MAX_PER_DAY = 1000  # versions
@@ -205,6 +206,11 @@ class Reclaim(Section):
         example="ttl",
     )
     grace: units.Duration = _key("How long a replaced version stays.", DEFAULT_GRACE, example="30d")
+    pinned: units.Duration = _key(
+        "How long a run that used the replaced version itself, by its number, protects it.",
+        DEFAULT_PINNED,
+        example="90d",
+    )
     max_per_day: int = _key(
         "The most versions removed in a day.", DEFAULT_MAX_PER_DAY, example=100, ge=0
     )

@@ -1,7 +1,7 @@
 """A plain client that knows nothing of syncd: downloads versions and hashes what it got.
 
-`python -m syncd.demo.client < names` reads `entity/project/collection:alias` names, one a line, and
-prints `{name: {path: sha256}}` as JSON. Run in a fresh process with an empty cache it shows what any
+`python -m syncd.demo.client entity/project [entity/project/collection:alias ...]` downloads a whole
+project and what else is named, and prints `{name: {path: sha256}}` as JSON. Run in a fresh process with an empty cache it shows what any
 training script would get.
 """
 
@@ -46,5 +46,4 @@ def everything(project: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    wanted = everything(sys.argv[1]) if len(sys.argv) > 1 else sys.stdin.read().split()
-    json.dump(download(wanted), sys.stdout)
+    json.dump(download([*everything(sys.argv[1]), *sys.argv[2:]]), sys.stdout)

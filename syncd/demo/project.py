@@ -1,15 +1,17 @@
-"""Logs the demo's project as a team would, with the plain wandb SDK: `python -m syncd.demo.project`.
+"""Logs the demo's project as a team would, with the plain wandb SDK.
+
+`python -m syncd.demo.project FOLDER ORGANIZATION`, the latter one that the team is in.
 
 The handwritten digits that scikit-learn ships become a dataset in three versions (raw, cleaned,
 relabelled); two training runs use two of them and log real weights; an evaluation picks the better
-model for `production`. A fourth collection holds nothing but references.
+model for `production` and links it to the organization's registry. A fourth collection holds nothing
+but references.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,16 @@ from sklearn.neighbors import KNeighborsClassifier  # type: ignore[import-untype
 from sklearn.neural_network import MLPClassifier  # type: ignore[import-untyped]
 
 PROJECT = "digits"
+REGISTRY, SHELF = "models", "digit-readers"
 SEED = 7
 TEST_SHARE = 4  # every fourth image is kept for testing
 EPOCHS = 12
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, organization: str) -> None:
     """Log everything; files are written below `folder` first."""
+    wandb.Api().create_registry(REGISTRY, visibility="organization", organization=organization)
     images, labels = load_digits(return_X_y=True)
     raw: Arrays = (images.astype(np.float32), labels.astype(np.int64))
     cleaned = _cleaned(raw)
@@ -147,6 +151,7 @@ def _evaluate(folder: Path) -> None:
         best = max(models, key=lambda model: float(model.metadata["test_accuracy"]))
         best.aliases.append("production")
         best.save()
+        run.link_artifact(best, f"wandb-registry-{REGISTRY}/{SHELF}", aliases=["production"])
         run.summary["production"] = best.version
         (folder / "scores.json").write_text(json.dumps(scores))
         artifact = wandb.Artifact("comparison", type="evaluation", metadata=scores)
@@ -158,8 +163,4 @@ def _evaluate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            main(Path(scratch))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -22,6 +22,8 @@ import httpx
 from syncd.errors import PermanentError
 
 PROJECT = "digits"
+TEAM, ORGANIZATION = "vision", "museum"
+REGISTERED = "wandb-registry-models/digit-readers:production"
 MODEL = "digits-classifier"
 READY_TIMEOUT = 60  # seconds for a server to say that it listens
 MIN_FILE_SIZE = "16KiB"  # the demo's files are small; in earnest the default is 1 MiB
@@ -128,15 +130,17 @@ def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None])
             "WANDB_API_KEY": wandb["api_key"],
             "SYNCD_WANDB__BASE_URL": wandb["base_url"],
         }
-        project = f"{wandb['entity']}/{PROJECT}"
+        registered = f"{_organize(wandb)}/{REGISTERED}"
+        stage.environ["WANDB_ENTITY"] = TEAM
+        project = f"{TEAM}/{PROJECT}"
         with stage.serving("gateway") as gateway:
             stage.environ["SYNCD_REFERENCES__BASE_URL"] = gateway["url"]
             tell(
                 f"1. a W&B-compatible server runs at {wandb['base_url']}, the gateway at "
                 f"{gateway['url']}"
             )
-            stage.run(str(folder / "files"), module="syncd.demo.project")
-            before = _download(stage, project, "before")
+            stage.run(str(folder / "files"), ORGANIZATION, module="syncd.demo.project")
+            before = _download(stage, "before", project, registered)
             versions = {name for name in before if _is_version(name)}
             tell(
                 f"2. a project was logged with the plain wandb SDK: {len(versions)} versions in "
@@ -159,7 +163,7 @@ def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None])
                 f"5. a second backfill moved {again['versions']['replaced']} versions and "
                 f"{again['bytes']['downloaded']} bytes"
             )
-            after = _download(stage, project, "after")
+            after = _download(stage, "after", project, registered)
             compared = compare(before, after, moved["replacements"])
             lineage = _lineage(stage, f"{project}/{MODEL}:production")
             document = {
@@ -177,6 +181,7 @@ def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None])
                 "entries_compared": compared["entries"],
                 "all_equal": not compared["different"],
                 "different": compared["different"],
+                "registry_link": registered,
                 "lineage": lineage,
                 "seconds": round(time.monotonic() - began, 1),
             }
@@ -210,10 +215,23 @@ def compare(
     return {"entries": entries, "different": different}
 
 
-def _download(stage: Stage, project: str, when: str) -> dict[str, dict[str, str]]:
-    """What a fresh process with an empty cache of its own downloads."""
+def _organize(wandb: Json) -> str:
+    """Make the organization, whose registry links models, and its team; the organization's entity."""
+
+    def post(path: str, **body: str) -> Json:
+        answer = httpx.post(f"{wandb['base_url']}/sandbox/{path}", json=body, timeout=READY_TIMEOUT)
+        found: Json = answer.raise_for_status().json()
+        return found
+
+    made = post("organizations", name=ORGANIZATION, username=wandb["entity"])
+    post("teams", name=TEAM, organization=ORGANIZATION, username=wandb["entity"])
+    return str(made["entity"])
+
+
+def _download(stage: Stage, when: str, *names: str) -> dict[str, dict[str, str]]:
+    """What a fresh process with an empty cache of its own downloads of a project, and what else."""
     found: dict[str, dict[str, str]] = json.loads(
-        stage.run(project, module="syncd.demo.client", cache=f"cache-{when}")
+        stage.run(*names, module="syncd.demo.client", cache=f"cache-{when}")
     )
     return found
 

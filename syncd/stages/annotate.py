@@ -14,6 +14,7 @@ from syncd.clients.protocols import ArtifactSource, Run, Version
 from syncd.refs import CommitRef, RunRef
 from syncd.replacements import KEY, replacement_of
 
+UNFINISHED = frozenset({"running", "pending"})
 SHORT_KEYS = ("dataset", "base_model", "output_model")
 
 
@@ -25,12 +26,18 @@ def annotate(source: ArtifactSource, ref: RunRef) -> bool:
         ref: the run.
     """
     run = source.run(ref)
-    if run.state in {"running", "pending"}:
+    if run.state in UNFINISHED:
         return False
     values, unset = run_config(run)
     if values or unset:
         source.update_config(ref, values, unset)
     return True
+
+
+def is_due(run: Run) -> bool:
+    """Whether `annotate` has something to do for a run, now or when it has ended."""
+    values, unset = run_config(run)
+    return run.state in UNFINISHED or bool(values or unset)
 
 
 def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:

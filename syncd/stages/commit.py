@@ -25,7 +25,7 @@ from syncd.clients.protocols import (
 from syncd.errors import RepositoryConflictError
 from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch
-from syncd.replacements import replacement_of
+from syncd.replacements import Replacement, replacement_of
 
 SCHEMA = 1
 
@@ -181,6 +181,8 @@ def lineage(
         "aliases": sorted(version.aliases),
         "tags": sorted(version.tags),
         "metadata": dict(version.metadata),
+        "ttl_seconds": version.ttl_seconds,
+        "history_step": version.history_step,
     }
     logged_by = run and {
         "ref": str(run.ref),
@@ -239,25 +241,42 @@ class _Tree(Sequence[TreeEntry]):
 def inputs(run: Run | None) -> list[dict[str, Any]]:
     """The versions a run used, each with its Oxen commit where it has one.
 
-    A run that used a version also uses its replacement; the two are one input.
+    A run that used a version also uses its replacement, and what was restored from that; they are
+    one input. Where W&B has the replacement alone, because the version was taken out, it is the
+    version under its old name.
     """
     if run is None:
         return []
-    links = {
-        link.source_artifact_id: link.commit
-        for version in run.inputs
-        if (link := replacement_of(version.metadata, version.digest)) is not None
-    }
-    return [
+    commits: dict[str, str] = {}  # by the id of the version that lies there
+    gone: list[tuple[Version, Replacement]] = []
+    held = {version.id for version in run.inputs}
+    for version in run.inputs:
+        link = replacement_of(version.metadata, version.digest)
+        if link is not None:
+            names = {link.source_artifact_id, link.restored.artifact_id if link.restored else ""}
+            commits |= dict.fromkeys(names, str(link.commit))
+            if not names & held:
+                gone.append((version, link))
+    found = [
         {
             "artifact": str(version.ref),
             "id": version.id,
             "type": version.type,
             "digest": version.digest,
-            "oxen": str(links[version.id]) if version.id in links else None,
+            "oxen": commits.get(version.id),
         }
         for version in run.inputs
         if replacement_of(version.metadata, version.digest) is None
+    ]
+    return found + [
+        {
+            "artifact": link.source_version,
+            "id": link.source_artifact_id,
+            "type": version.type,
+            "digest": link.source_digest,
+            "oxen": str(link.commit),
+        }
+        for version, link in gone
     ]
 
 

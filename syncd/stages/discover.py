@@ -1,20 +1,36 @@
 """Discover: which versions there are to move, and why the others are not.
 
 A collection is read whole before its first version is yielded, because what replaces a version
-stands behind it. Replacements are never sources.
+stands behind it. Replacements are never sources, and what was restored is one only when it is named.
+`changed` spares collections that have nothing new, for whoever looks every few minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import groupby
 
-from syncd.clients.protocols import ArtifactSource, Version
+from syncd.catalog.looks import Looks, Name
+from syncd.clients.protocols import ArtifactSource, Collection, Version
 from syncd.config.model import Select
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement, replacement_of, restored_of
+
+AGAIN = 1  # collections without news that `changed` looks at all the same
+Settled = Callable[[str], str]  # by GraphQL id: why nothing of a version moves, empty when unknown
+Clock = Callable[[], datetime]
+
+
+def _unsettled(_artifact_id: str) -> str:
+    return ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +41,13 @@ class Discovered:
         version: the version.
         skip: why it is not to be moved, empty when it is.
         replacement: the version that replaces it, when there is one already.
+        final: whether `skip` holds as long as the configuration is the same.
     """
 
     version: Version
     skip: str = ""
     replacement: Version | None = None
+    final: bool = False
 
 
 def discover(
@@ -39,6 +57,8 @@ def discover(
     *,
     since: str = "",
     types: frozenset[str] = frozenset(),
+    settled: Settled = _unsettled,
+    clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """Versions of the targets that are no replacements, in version order within a collection.
 
@@ -48,8 +68,10 @@ def discover(
         select: what the configuration includes and excludes.
         since: ISO 8601 date or time; older versions are skipped.
         types: artifact types; empty for all.
+        settled: what an earlier look at manifests has decided.
+        clock: tells the time; a version that has expired by then is left alone.
     """
-    seen: set[str] = set()  # targets may overlap
+    done: set[str] = set()  # targets may overlap
     for target in targets:
         wanted = target.alias
         by_collection = groupby(
@@ -57,15 +79,117 @@ def discover(
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
         )
         for _, versions in by_collection:
-            for item in _collection(list(versions)):
-                version = item.version
+            for item in _collection(list(versions), named=wanted is not None):
                 if wanted and wanted not in _names(item):
                     continue
-                if version.id in seen:
+                if item.version.id in done:
                     continue
-                seen.add(version.id)
-                skip = item.skip or _unwanted(version, select, since, types)
-                yield Discovered(version=version, skip=skip, replacement=item.replacement)
+                done.add(item.version.id)
+                yield _judged(item, select, settled, clock(), since=since, types=types)
+
+
+def changed(
+    source: ArtifactSource,
+    looks: Looks,
+    targets: Iterable[Target],
+    select: Select,
+    fingerprint: str,
+    *,
+    again: int = AGAIN,
+    clock: Clock = _now,
+) -> Iterator[Discovered]:
+    """What `discover` finds in the collections that are not known to have nothing left to do.
+
+    One request tells of a hundred collections; only those are read that look otherwise than when
+    everything in them was last found replaced, or left alone for a reason that cannot change. What
+    fails or waits keeps its collection awake. A collection is put to rest when what was yielded of it
+    has been dealt with: when the next item is asked for.
+
+    Args:
+        source: W&B.
+        looks: how far earlier looks came.
+        targets: what to look at.
+        select: what the configuration includes and excludes.
+        fingerprint: of the configuration, see `stages.plan.fingerprint`.
+        again: so many collections without news are read, too, those that were not read for longest:
+            W&B tells here of a collection's newest versions only, and an alias may have moved
+            between older ones.
+        clock: see `discover`.
+    """
+    done: set[Name] = set()
+
+    def settled(artifact_id: str) -> str:
+        return looks.settled(artifact_id, fingerprint)
+
+    for target in targets:
+        rest = looks.cursors(target, fingerprint)
+        asleep: list[tuple[str, Collection]] = []
+        awake: list[Collection] = []
+        for found in source.collections(target.whole):
+            name = (found.entity, found.project, found.name)
+            if name in done:
+                continue
+            done.add(name)
+            cursor = rest.get(name)
+            if cursor is not None and cursor.seen == seen(found):
+                asleep.append((cursor.looked_at, found))
+            else:
+                awake.append(found)
+        asleep.sort(key=lambda item: (item[0], item[1].project, item[1].name))
+        for collection in [*awake, *(found for _, found in asleep[:again])]:
+            versions = list(source.versions_of(collection))
+            items = judged(versions, select, settled, clock=clock)
+            yield from items
+            name = (collection.entity, collection.project, collection.name)
+            if all(item.final for item in items):
+                looks.rest(name, seen(collection), fingerprint)
+            else:
+                looks.wake(name)
+
+
+def seen(collection: Collection) -> str:
+    """Names what W&B told of a collection: another name, another state."""
+    told = (collection.id, collection.type, collection.newest)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def judged(
+    versions: list[Version],
+    select: Select,
+    settled: Settled = _unsettled,
+    *,
+    clock: Clock = _now,
+) -> list[Discovered]:
+    """The versions of a collection, all there are, that are no replacements.
+
+    Args:
+        versions: in version order.
+        select: what the configuration includes and excludes.
+        settled: what an earlier look at manifests has decided.
+        clock: see `discover`.
+    """
+    found = _collection(versions, named=False)
+    return [_judged(item, select, settled, clock()) for item in found]
+
+
+def _judged(
+    item: Discovered,
+    select: Select,
+    settled: Settled,
+    now: datetime,
+    *,
+    since: str = "",
+    types: frozenset[str] = frozenset(),
+) -> Discovered:
+    if item.skip:
+        return item
+    if expired := _expired(item, now):
+        return replace(item, skip=expired)  # a longer time to live may be given it
+    skip, final = _unwanted(item.version, select, since, types)
+    if not skip:
+        skip = settled(item.version.id)
+        final = bool(skip)
+    return replace(item, skip=skip, final=final)
 
 
 def replacements(source: ArtifactSource, target: Target) -> Iterator[tuple[Version, Replacement]]:
@@ -82,7 +206,7 @@ def _names(item: Discovered) -> set[str]:
     return {item.version.ref.alias, *item.version.aliases, *moved}
 
 
-def _collection(versions: list[Version]) -> Iterator[Discovered]:
+def _collection(versions: list[Version], *, named: bool) -> Iterator[Discovered]:
     links = {
         version.id: link
         for version in versions
@@ -91,30 +215,49 @@ def _collection(versions: list[Version]) -> Iterator[Discovered]:
     replaced = {
         links[version.id].source_artifact_id: version for version in versions if version.id in links
     }
+    # By digest: the mark is set before the restored version, whose id nobody knows yet, is there.
+    restored = {
+        links[version.id].source_digest: version
+        for version in versions
+        if version.id in links and links[version.id].restored is not None
+    }
     for version in versions:
         if version.id in links:
             continue
-        replacement = replaced.get(version.id)
-        done = replacement is not None and links[replacement.id].complete
-        yield Discovered(
-            version=version,
-            skip=f"replaced by {replacement.ref}" if done and replacement else "",
-            replacement=replacement,
-        )
+        replacement = replaced.get(version.id) or restored.get(version.digest)
+        link = links[replacement.id] if replacement else None
+        mark = restored_of(version.metadata, version.digest)
+        if link is not None and link.complete and link.restored is None and replacement:
+            skip = f"replaced by {replacement.ref}"
+        elif named or (mark is None and version.digest not in restored):
+            skip = ""
+        else:
+            skip = "restored from Oxen; name it as collection:vN to move it again"
+        yield Discovered(version=version, skip=skip, replacement=replacement, final=bool(skip))
 
 
-def _unwanted(version: Version, select: Select, since: str, types: frozenset[str]) -> str:
+def _expired(item: Discovered, now: datetime) -> str:
+    ends = item.version.expires_at
+    if ends is None or ends > now or item.replacement is not None:  # what is begun is completed
+        return ""
+    return f"expired at {ends.isoformat(timespec='seconds')}, W&B deletes it"
+
+
+def _unwanted(
+    version: Version, select: Select, since: str, types: frozenset[str]
+) -> tuple[str, bool]:
+    """Why a version is not asked for, and whether it never will be under this configuration."""
     if types and version.type not in types:
-        return f"type {version.type} was not asked for"
+        return f"type {version.type} was not asked for", False
     if since and version.created_at < since:
-        return f"older than {since}"
-    facets = {
-        "types": ("type", (version.type,)),
-        "collections": ("collection", (version.ref.collection,)),
-        "aliases": ("alias", version.aliases),
-        "tags": ("tag", version.tags),
+        return f"older than {since}", False
+    facets = {  # with whether a version keeps them
+        "types": ("type", (version.type,), True),
+        "collections": ("collection", (version.ref.collection,), True),
+        "aliases": ("alias", version.aliases, False),
+        "tags": ("tag", version.tags, False),
     }
-    for key, (word, values) in facets.items():
+    for key, (word, values, kept) in facets.items():
         excluded = [
             (value, pattern)
             for pattern in getattr(select.exclude, key)
@@ -122,10 +265,10 @@ def _unwanted(version: Version, select: Select, since: str, types: frozenset[str
             if fnmatchcase(value, pattern)
         ]
         if excluded:
-            return f"{word} {excluded[0][0]} is excluded by {excluded[0][1]}"
+            return f"{word} {excluded[0][0]} is excluded by {excluded[0][1]}", kept
         included = getattr(select.include, key)
         if included and not any(
             fnmatchcase(value, pattern) for pattern in included for value in values
         ):
-            return f"no {word} of it is included"
-    return ""
+            return f"no {word} of it is included", kept
+    return "", False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +18,9 @@ from syncd.plans import Decision, PlannedEntries, TransferPlan
 from syncd.refs import RepoRef, check_path, parse_reference_url, repo_name
 from syncd.replacements import linked_content
 
+# Of what this module and `stages.discover` decide; raised when the same version and configuration
+# would be decided otherwise than by an earlier release.
+DECISIONS = 1
 RESERVED = ".syncd"  # the folder of a commit's tree that is syncd's own
 
 
@@ -53,6 +58,22 @@ def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
         prefix=prefix,
         skip="" if entries.count(Decision.MOVE) else _nothing(entries),
     )
+
+
+def fingerprint(config: Config) -> str:
+    """Names the configuration as far as it decides what moves, and the way syncd decides.
+
+    What was decided under one fingerprint says nothing under another.
+    """
+    decides = {
+        "decisions": DECISIONS,
+        "select": config.select.model_dump(mode="json"),
+        "oxen": config.oxen.model_dump(
+            mode="json", include={"namespace", "repo", "branch", "path"}
+        ),
+        "references": config.references.base_url,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def destination(version: Version, config: Config) -> tuple[RepoRef, str]:

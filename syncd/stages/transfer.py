@@ -7,7 +7,6 @@ files are moved once. A plan is worked through in batches and never held as a wh
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -18,9 +17,9 @@ from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.contents import EntryContent, groups, memory
-from syncd.documents import Document
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.limiter import SMALL, Limiter
+from syncd.lineages import Lineage, contents
 from syncd.plans import (
     LINEAGE_PATH,
     Decision,
@@ -276,18 +275,12 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
         if commit is None:
             continue
         try:
-            document = Document(store.read(commit.ref, path), {"files", "references"})
-            for name, files in document.pieces():
-                contents = {
-                    (item["algorithm"], base64.b64decode(item["digest"]).hex()): StoredContent(
-                        hash=str(item["hash"]), size=int(item["size"])
-                    )
-                    for item in (files.values() if name == "files" else ())
-                }
+            for name, files in Lineage(store.read(commit.ref, path)).files():
+                found = contents(files) if name == "files" else {}
                 catalog.learn(
                     {
                         digest: stored
-                        for digest, stored in contents.items()
+                        for digest, stored in found.items()
                         if marks[int(digest[1], 16) % len(marks)]
                     }
                 )

@@ -19,8 +19,8 @@ from syncd.blocks import Blocks, Builder, Row, batches, paired
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
 from syncd.contents import groups
-from syncd.documents import Document
 from syncd.errors import PermanentError
+from syncd.lineages import MALFORMED, Lineage
 from syncd.plans import BATCH, LINEAGE_PATH, Receipt, VerifyReport
 from syncd.refs import CommitRef
 
@@ -54,10 +54,9 @@ def verify(
     """
     problems = list(store.verify(commit, paths=()))
     lineage_path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
-    unreadable = (PermanentError, ValueError, KeyError, TypeError, AttributeError)
     try:
         files = _expected(store.read(commit, lineage_path), prefix)
-    except unreadable as error:
+    except (PermanentError, *MALFORMED) as error:
         problems.append(f"{lineage_path}: cannot be read back ({error})")
         files = Builder().build()
     receipt = _Receipt()
@@ -81,13 +80,13 @@ def _expected(chunks: Iterable[bytes], prefix: str) -> Blocks:
         ValueError: when it is not JSON.
         KeyError, TypeError, AttributeError: when it is no lineage file.
     """
-    document = Document(chunks, {"files", "references"})
+    lineage = Lineage(chunks)
     builder = Builder()
-    for name, members in document.pieces():
+    for name, members in lineage.files():
         for path, item in members.items() if name == "files" else ():
             identity = [str(item[key]) for key in _IDENTITY]
             builder.add((f"{prefix}/{path}" if prefix else path, *identity))
-    document.rest["files"].items()  # an object, and there
+    lineage.member("files").items()  # an object, and there
     return builder.build()
 
 

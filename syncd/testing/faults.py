@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -25,15 +25,24 @@ class Fault:
 
 
 class Calls:
-    """Counts the calls of methods and fails where a fault says so."""
+    """Counts the calls of methods and fails where a fault says so.
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    Args:
+        faults: failures to happen.
+        told: the method of each call that is about to happen, and which call of it that is.
+    """
+
+    def __init__(
+        self, faults: Iterable[Fault], told: Callable[[str, int], None] = lambda _method, _at: None
+    ) -> None:
         self._faults = tuple(faults)
+        self._told = told
         self.count: Counter[str] = Counter()
 
     def __call__(self, method: str) -> None:
         """The method was called."""
         self.count[method] += 1
+        self._told(method, self.count[method])
         self._fail(method, late=False)
 
     def answer(self, method: str) -> None:

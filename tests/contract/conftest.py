@@ -27,9 +27,11 @@ from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore, StoreHarness
 from syncd.testing.oxen_process import MISSING, OxenServer, find_server, oxen_server
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "sandbox"))
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from contract_files import OTHER, REPO
+from contract_sources import World, opened
 
 
 class MemoryHarness:
@@ -202,3 +204,10 @@ def harness(
     if find_server() is None:
         pytest.skip(MISSING)
     return ServerHarness(tmp_path, servers(SERVERS[kind]))
+
+
+@pytest.fixture(params=["memory", "sandbox"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """One W&B after the other, empty."""
+    with opened(request.param, tmp_path) as made:
+        yield made

@@ -112,13 +112,6 @@ def create(client: Client, files: Mapping[str, bytes], **fields: Any) -> dict[st
 
 def fill(client: Client, artifact: str, files: Mapping[str, bytes]) -> int:
     """Upload the files and the manifest of a begun version; how many files had to travel."""
-    target = {
-        "artifactID": artifact,
-        "entityName": "sandbox",
-        "projectName": "p",
-        "name": "wandb_manifest.json",
-        "type": "FULL",
-    }
     sent = 0
     http = client.http
     specs = [
@@ -134,11 +127,23 @@ def fill(client: Client, artifact: str, files: Mapping[str, bytes]) -> int:
         path: {"digest": md5(content), "size": len(content), "birthArtifactID": artifact}
         for path, content in files.items()
     }
+    put_manifest(client, artifact, contents)
+    return sent
+
+
+def put_manifest(client: Client, artifact: str, contents: Mapping[str, Any]) -> None:
+    """Upload the manifest of a begun version, over one that was there."""
+    target = {
+        "artifactID": artifact,
+        "entityName": "sandbox",
+        "projectName": "p",
+        "name": "wandb_manifest.json",
+        "type": "FULL",
+    }
     manifest = manifest_of(contents)
     made = client.gql(MANIFEST, input={**target, "digest": md5(manifest)})
     node = made["createArtifactManifest"]["artifactManifest"]["file"]
-    assert upload(http, node, manifest) == 200
-    return sent
+    assert upload(client.http, node, manifest) == 200
 
 
 def log(client: Client, files: Mapping[str, bytes], **fields: Any) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
 
 import sandbox_graph as graph
+import xxhash
 
 if TYPE_CHECKING:
     from sandbox_client import Client
@@ -29,7 +31,7 @@ PIECES = [b"first" * 1000, b"second" * 1000, b"third"]
 WHOLE = b"".join(PIECES)
 
 
-def _announce(client: Client, artifact: str, content: bytes) -> dict[str, Any]:
+def _announce(client: Client, artifact: str, content: bytes, **digests: str) -> dict[str, Any]:
     parts = [
         {"partNumber": number, "hexMD5": hashlib.md5(piece, usedforsecurity=False).hexdigest()}
         for number, piece in enumerate(PIECES, start=1)
@@ -39,6 +41,7 @@ def _announce(client: Client, artifact: str, content: bytes) -> dict[str, Any]:
         "name": "big",
         "md5": graph.md5(content),
         "uploadPartsInput": parts,
+        **digests,
     }
     made = client.gql(PARTS, input={"artifactFiles": [spec]})["createArtifactFiles"]
     node: dict[str, Any] = made["files"]["edges"][0]["node"]
@@ -82,6 +85,31 @@ def test_big_file_arrives_in_parts(client: Client) -> None:
     assert node["uploadUrl"] is not None
     assert answer["completeMultipartUploadArtifact"]["digest"] == graph.md5(WHOLE)
     assert (again["uploadUrl"], again["uploadMultipartUrls"], sent) == (None, None, 0)
+    url = graph.urls(client, "v0")["big"]
+    assert client.http.get(url, auth=graph.NOBODY).content == WHOLE
+
+
+def test_big_file_whose_parts_alone_were_hashed_arrives_under_its_other_digest(
+    client: Client,
+) -> None:
+    """The SDK tells no MD5 of an XXH128 file of 2 GiB or more, only that of each part."""
+    artifact = graph.create(client, {"big": WHOLE}, digestAlgorithm="MANIFEST_XXH128")["id"]
+    xxh = base64.b64encode(xxhash.xxh3_128_digest(WHOLE)).decode()
+    node = _announce(client, artifact, WHOLE, md5="", digest=xxh)
+    parts = _send(client, node, PIECES)
+    client.gql(COMPLETE, **_completion(node, artifact, parts))
+    again = _announce(client, artifact, WHOLE, md5="", digest=xxh)
+    other = _announce(client, artifact, WHOLE, md5="", digest=graph.md5(b"something else"))
+    _send(client, other, PIECES)
+    unlike = client.refused(COMPLETE, **_completion(other, artifact, parts))
+    _announce(client, artifact, WHOLE, md5="", digest=xxh)
+    entry = {"digest": xxh, "size": len(WHOLE), "birthArtifactID": artifact}
+    graph.put_manifest(client, artifact, {"big": {**entry, "extra": {"alg": "XXH128"}}})
+    client.gql(graph.COMMIT, id=artifact)
+
+    assert not any(header.startswith("Content-MD5") for header in node["uploadHeaders"])
+    assert again["uploadUrl"] is again["uploadMultipartUrls"] is None
+    assert "add up" in unlike
     url = graph.urls(client, "v0")["big"]
     assert client.http.get(url, auth=graph.NOBODY).content == WHOLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace as changed
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -15,12 +15,13 @@ from syncd.clients.protocols import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.errors import UsageError
+from syncd.manifest import Manifest
 from syncd.refs import CommitRef, Target
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.commit import commit
 from syncd.stages.plan import plan
-from syncd.stages.replace import complete, replace
+from syncd.stages.replace import complete, conclude, replace
 from syncd.stages.transfer import transfer
 from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
@@ -57,9 +58,16 @@ class Moved:
             contents=catalog.known,
             base_url=self.runtime.config.references.base_url,
             etagged=self.runtime.etagged,
+            now=self.source.now,
         )
+        conclude(self.source, planned, new.id)
         complete(self.source, new.id)
         return self.source.version(new.id)
+
+    def answer(self) -> dict[str, Any]:
+        """What an audit of the project says of its only replacement."""
+        [found] = verify_all(self.runtime, PROJECT, EVERYTHING)
+        return found
 
     def problems(self, part: Part = EVERYTHING) -> dict[str, list[str]]:
         """What an audit of the project finds, by version."""
@@ -224,7 +232,8 @@ def test_a_commit_other_than_the_receipt_names_is_found(moved: Moved) -> None:
     moved.source.update_metadata(first, {**first.metadata, "oxen": metadata})
 
     assert moved.problems()["team/proj/ds:v0"] == [
-        "the commit's tree is not the one that the receipt in W&B names"
+        "the commit's tree is not the one that the receipt in W&B names",
+        "files: a had 6 bytes and has 5",
     ]
 
 
@@ -236,3 +245,106 @@ def test_only_the_named_part_is_read(moved: Moved) -> None:
 
     assert len(halves[0]) + len(halves[1]) == 8
     assert halves[0].keys().isdisjoint(halves[1])
+
+
+# --- whether it looks as it should
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_replacement_that_looks_like_its_source_has_no_difference(
+    deleted: bool, moved: Moved
+) -> None:
+    """Nor when the source is gone from W&B: the lineage file in Oxen says how it looked."""
+    moved.move("ds", b"first", aliases=("latest", "best"))
+    if deleted:
+        del moved.source._logged[next(moved.source.versions(PROJECT[0])).id]
+    answer = moved.answer()
+
+    assert (answer["problems"], answer["edited"]) == ([], [])
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"type": "model"}, "type: 'dataset' became 'model'"),
+        ({"history_step": 7}, "history_step: None became 7"),
+    ],
+)
+def test_what_nobody_can_edit_and_differs_is_wrong(
+    deleted: bool, change: dict[str, Any], problem: str, moved: Moved
+) -> None:
+    """With and without the source in W&B."""
+    new = moved.move("ds", b"first")
+    moved.source._logged[new.id].version = changed(new, **change)
+    if deleted:
+        del moved.source._logged[next(moved.source.versions(PROJECT[0])).id]
+
+    assert moved.answer()["problems"] == [problem]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_people_edit_afterwards_is_told_and_is_no_fault(deleted: bool, moved: Moved) -> None:
+    """A score is written on the model that is in production, which is ours now."""
+    new = moved.move("ds", b"first")
+    old = next(moved.source.versions(PROJECT[0]))
+    moved.source.update_metadata(new, {**new.metadata, "score": 1}, description="best", tags=["x"])
+    if deleted:
+        del moved.source._logged[old.id]
+    else:
+        moved.source.places.give(old.id, ("team", "proj", "ds"), ["rollback"])
+    answer = moved.answer()
+
+    assert answer["problems"] == []
+    edits = ["description: '' became 'best'", "metadata: 'score' differs", "tags: 'x' is new"]
+    aliases = [] if deleted else ["aliases: 'rollback' of team/proj/ds is missing"]
+    assert answer["edited"] == edits + aliases
+
+
+def test_what_an_interrupted_replacement_lacks_is_wrong(moved: Moved) -> None:
+    """Nobody has edited what has not been finished."""
+    new = moved.move("ds", b"first")
+    link = replacement_of(new.metadata, new.digest)
+    assert link is not None
+    unfinished = changed(link, complete=False).into({"rows": 5})
+    moved.source.update_metadata(new, unfinished)
+    answer = moved.answer()
+
+    assert answer["edited"] == []
+    assert answer["problems"] == [
+        "metadata: 'rows' differs",
+        "the replacement is not complete; syncd backfill goes on with it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"size": 6}, "files: a had 5 bytes and has 6"),
+        ({"path": "b"}, "files: a is missing"),
+        ({"ref": "s3://bucket/a"}, "files: a refers to s3://bucket/a, not to "),
+        ({"digest": "1" * 32}, "files: a names content " + "1" * 32),
+    ],
+)
+def test_a_file_that_is_not_what_it_was_is_wrong(
+    entry: dict[str, Any], problem: str, moved: Moved
+) -> None:
+    """The manifest that W&B gives out is read, and held against what Oxen has."""
+    new = moved.move("ds", b"first")
+    kept = moved.source._logged[new.id]
+    wrong = changed(kept.manifest.entries["a"], **entry)
+    kept.manifest = Manifest(entries={wrong.path: wrong})
+
+    assert moved.answer()["problems"][0].startswith(problem)
+
+
+def test_a_lineage_file_that_cannot_be_read_is_told_once(moved: Moved) -> None:
+    """The proof says why; there is nothing to compare with."""
+    new = moved.move("ds", b"first")
+    commit = moved.commit_of(new)
+    file = next(e for e in moved.store.tree(commit) if e.path.endswith("lineage.json"))
+    moved.store.corrupt(commit.repo, file.hash, b"{}")
+    problems = moved.answer()["problems"]
+
+    assert any("lineage.json" in problem for problem in problems)
+    assert not any("cannot be compared" in problem for problem in problems)

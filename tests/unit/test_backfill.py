@@ -5,75 +5,23 @@ The engine is the real one on a database of its own; both ends are doubles.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
+from unit_world import PROJECT, World
 
-from syncd.backfill import Follower, Report, Scope, backfill, new_bytes, preview
-from syncd.catalog.catalog import Catalog, State
+from syncd.backfill import Scope, new_bytes, preview
+from syncd.catalog.catalog import State
 from syncd.clients.protocols import Version
-from syncd.clients.wandb import WandbSource
-from syncd.config import Config
 from syncd.errors import NotFoundError
-from syncd.plans import LINEAGE_PATH
 from syncd.refs import CommitRef, Target
-from syncd.runtime import Runtime
 from syncd.stages.commit import trailers
 from syncd.stages.plan import plan
-from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
+from syncd.testing import Damage, Fault, MemoryArtifactSource
 
-PROJECT = Target.parse("team/proj")
 ALWAYS = 1000
-
-
-class Recorder(Follower):
-    """Remembers what a follower is told."""
-
-    def __init__(self) -> None:
-        self.announced: tuple[int, int] | None = None
-        self.ends: list[str] = []
-
-    def found(self, versions: int, size: int) -> None:
-        """How much there is to do."""
-        self.announced = (versions, size)
-
-    def ended(self, outcome: dict[str, Any]) -> None:
-        """A version's end."""
-        self.ends.append(outcome["version"].rpartition("/")[2])
-
-
-class World:
-    """Both ends and the state between them."""
-
-    def __init__(self, folder: Path, source: MemoryArtifactSource | None = None) -> None:
-        self.source = source or MemoryArtifactSource()
-        self.store = MemoryVersionStore()
-        self.catalog = Catalog(f"sqlite:///{folder}/syncd.db")
-        self.told = Recorder()
-        self.runtime = Runtime(
-            config=Config.model_validate(
-                {"select": {"min_file_size": 4}, "engine": {"state_dir": str(folder)}}
-            ),
-            source=cast("WandbSource", self.source),
-            store=self.store,
-            catalog=self.catalog,
-            etagged=lambda _url: True,
-        )
-
-    def backfill(self, **scope: Any) -> Report:
-        """Move the project."""
-        return backfill(self.runtime, Scope(**{"targets": [PROJECT], **scope}), self.told)
-
-    def lineage(self, version: Version) -> dict[str, Any]:
-        """The lineage file of a moved version."""
-        planned = plan(version, self.source.manifest(version), self.runtime.config)
-        head = self.store.resolve(planned.repo, f"wandb/v{version.index}")
-        assert head is not None
-        found: dict[str, Any] = json.loads(b"".join(self.store.read(head.ref, LINEAGE_PATH)))
-        return found
 
 
 @pytest.fixture
@@ -215,6 +163,47 @@ def test_a_second_backfill_finds_nothing_to_do(world: World) -> None:
     assert document["versions"] == {"discovered": 4, "replaced": 0, "skipped": 4, "failed": 0}
     assert all(item["reason"].startswith("replaced by ") for item in document["skipped"])
     assert world.store.calls["put"] == calls["put"]
+
+
+def test_what_has_nothing_to_move_is_looked_into_once(world: World) -> None:
+    """Its files never change; the answer says the same each time."""
+    world.source.log("ds", {"tiny": b"1"})
+    first = world.backfill()
+    read = world.source.calls["manifest"]
+    second = world.backfill()
+    planned = [found for _, found in preview(world.runtime, Scope(targets=[PROJECT]))]
+
+    assert first.skipped == second.skipped != []
+    assert world.source.calls["manifest"] == read
+    assert planned == [None]
+
+
+def test_what_has_nothing_to_move_is_looked_into_again_under_another_configuration(
+    world: World,
+) -> None:
+    """Smaller files may move now."""
+    world.source.log("ds", {"tiny": b"1"})
+    world.backfill()
+    select = world.runtime.config.select.model_copy(update={"min_file_size": 1})
+    config = world.runtime.config.model_copy(update={"select": select})
+    world.runtime = replace(world.runtime, config=config)
+
+    assert len(world.backfill().replaced) == 1
+
+
+def test_a_poll_moves_what_is_new_and_is_silent_about_the_rest(world: World) -> None:
+    """It reads the collections with news, and one other in turn."""
+    for name in ("a", "b", "c"):
+        world.source.log(name, {"big": b"payload of " + name.encode()})
+    polls = [world.backfill(changed=True) for _ in range(3)]
+    read = world.source.calls["versions"]
+    world.source.log("b", {"big": b"something new"})
+    news = world.backfill(changed=True)
+
+    assert [len(report.replaced) for report in polls] == [3, 0, 0]
+    assert [report.discovered for report in polls] == [3, 3, 1]
+    assert [item["version"] for item in news.replaced] == ["team/proj/b:v2"]
+    assert world.source.calls["versions"] <= read + 3
 
 
 def test_a_version_that_failed_is_tried_anew_by_the_next_backfill(tmp_path: Path) -> None:

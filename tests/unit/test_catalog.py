@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from syncd.catalog.catalog import BATCH, Catalog, Record, State
+from syncd.catalog.catalog import Catalog, Record, State
+from syncd.catalog.database import BATCH
 from syncd.clients.protocols import StoredContent, Version
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target

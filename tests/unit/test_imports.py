@@ -21,11 +21,29 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
     ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
-    ("clients", "clients.protocols", "clients.oxen_paths", "plans", "replacements", "contents"),
+    (
+        "clients",
+        "clients.protocols",
+        "clients.oxen_paths",
+        "plans",
+        "replacements",
+        "contents",
+        "appearance",
+        "succession",
+        "lineages",
+        "originals",
+        "pointers",
+        "holdings",
+        "cautions",
+    ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
-    ("context", "workflow", "runtime", "backfill", "audit", "scheduler", "daemon"),  # durability
+    # durability
+    ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
+    # what is built on the above
+    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
+    ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
     ("cli", "cli.", "__main__"),
@@ -51,6 +69,7 @@ NARROW: dict[str, tuple[str, ...]] = {
     "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
+    "rehearsal.client": (),
     "demo.client": (),  # scripts of a user who does not know syncd
     "demo.project": (),
 }
@@ -65,7 +84,7 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("training", "demo.client", "demo.project"),
+    "wandb": ("training", "rehearsal.client", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),

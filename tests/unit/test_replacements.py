@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.refs import CommitRef, RepoRef
-from syncd.replacements import KEY, Replacement, replacement_of
+from syncd.replacements import (
+    KEY,
+    Reclaimed,
+    Replacement,
+    Restored,
+    replacement_of,
+    restored_into,
+    restored_of,
+)
 
 PATIENT = [HealthCheck.too_slow]  # the machine may be busy
 DIGEST = "00ff" * 8
@@ -44,6 +52,56 @@ def test_a_replacement_is_read_as_it_was_written(complete: bool) -> None:
 
     assert metadata["rows"] == 5
     assert replacement_of(metadata, DIGEST) == link
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {
+            "reclaimed": Reclaimed(
+                at="2026-03-01T00:00:00+00:00", how="ttl", bytes=7, ttl_seconds=60
+            )
+        },
+        {"restored": Restored(at="2026-03-01T00:00:00+00:00")},
+        {
+            "reclaimed": Reclaimed(at="2026-03-01T00:00:00+00:00", how="delete", bytes=7),
+            "restored": Restored(at="2026-04-01", artifact_id="x", version="team/proj/ds:v2"),
+        },
+    ],
+)
+def test_what_became_of_the_version_is_read_as_it_was_written(marks: dict[str, Any]) -> None:
+    """That it was taken out, and that it came back."""
+    link = replace(LINK, **marks)
+
+    assert replacement_of(json.loads(json.dumps(link.into({}))), DIGEST) == link
+
+
+@pytest.mark.parametrize(
+    "item", [5, {}, {"at": 1}, {"at": "x", "how": "x", "bytes": 7, "ttl_seconds": 1}]
+)
+def test_a_mark_that_cannot_be_read_makes_it_no_less_a_replacement(item: Any) -> None:
+    """It would be moved a second time else."""
+    metadata = {KEY: {**LINK.into({})[KEY], "reclaimed": item, "restored": item}}
+
+    assert replacement_of(metadata, DIGEST) == LINK
+
+
+def test_a_mark_on_the_version_itself_is_no_copys() -> None:
+    """Drafts copy metadata."""
+    mark = Restored(at="2026-03-01T00:00:00+00:00")
+    metadata = json.loads(json.dumps(restored_into({"rows": 5}, mark, DIGEST)))
+
+    assert metadata["rows"] == 5
+    assert restored_of(metadata, DIGEST) == mark
+    assert restored_of(metadata, "another digest") is None
+    assert replacement_of(metadata, DIGEST) is None
+    for other in (
+        {},
+        {KEY: 5},
+        {KEY: {"digest": DIGEST}},
+        {KEY: {"digest": DIGEST, "restored": {}}},
+    ):
+        assert restored_of(other, DIGEST) is None
 
 
 def test_the_metadata_it_is_written_into_stays_as_it_was() -> None:

@@ -90,6 +90,11 @@ def complete_multipart(_: object, info: Info, asked: dict[str, Any]) -> dict[str
     return {"digest": blobs.base64_digest(upload.blob)}
 
 
+def _content_digest(spec: dict[str, Any]) -> str:
+    """What a file is kept under: its MD5, or the manifest's digest of one whose parts alone were hashed."""
+    return str(spec["md5"] or (spec.get("digest") if spec.get("upload_parts_input") else "") or "")
+
+
 @mutation.field("createArtifactFiles")
 def create_files(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]:
     """Where files go, in the order asked; nowhere for those whose bytes are here already."""
@@ -100,16 +105,18 @@ def create_files(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]
     owners = {value: _pending(info, value) for value in specs}
     for value, group in specs.items():
         uploads = [
-            manifests.Upload(s["name"], s.get("digest") or s["md5"], s["md5"]) for s in group
+            manifests.Upload(s["name"], s.get("digest") or s["md5"], _content_digest(s))
+            for s in group
         ]
         blobs_of = [blobs.hex_digest(upload.md5) for upload in uploads]
         manifests.announce(parts.db, owners[value], uploads, blobs_of)
 
     def target(spec: dict[str, Any]) -> File:
-        owner, name, blob = owners[spec["artifact_id"]], spec["name"], blobs.hex_digest(spec["md5"])
+        owner, name, content = owners[spec["artifact_id"]], spec["name"], _content_digest(spec)
+        blob = blobs.hex_digest(content)
         here = parts.blobs.file(blob).exists()
         pieces = {p["part_number"]: p["hex_md5"] for p in spec.get("upload_parts_input") or []}
-        headers = [f"Content-MD5:{spec['md5']}"]
+        headers = [f"Content-MD5:{spec['md5']}"] if spec["md5"] else []
         if pieces:
             # The client takes the type of each part from here.
             headers.append("Content-Type:application/octet-stream")
@@ -121,7 +128,7 @@ def create_files(_: object, info: Info, asked: dict[str, Any]) -> dict[str, Any]
             upload_headers=tuple(headers),
             upload_multipart_urls=_parts(parts, owner, blob, name, pieces) if in_parts else None,
             storage_path=f"wandb_artifacts/{owner.id}/{blob}",
-            md5=spec["md5"],
+            md5=spec["md5"] or None,
             artifact=owner,
         )
 

@@ -92,10 +92,17 @@ class World:
             yield process
         self.said += [process.out, process.err]
 
-    def syncd(self, *words: str, code: int = 0, impatient: bool = False, **env: str) -> Done:
+    def syncd(
+        self,
+        *words: str,
+        code: int = 0,
+        impatient: bool = False,
+        env: Mapping[str, str] | None = None,
+        **more: str,
+    ) -> Done:
         """Run syncd to its end, which has to be this exit code."""
         command = IMPATIENT if impatient else SYNCD
-        with self.running(*words, command=command, **env) as process:
+        with self.running(*words, command=command, **(env or {}), **more) as process:
             done = process.wait()
         assert done.code == code, f"syncd {words} ended with {done.code}:\n{done.out}{done.err}"
         return done

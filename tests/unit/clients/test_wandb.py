@@ -47,6 +47,22 @@ def test_a_version_is_read_with_all_that_is_about_it(api: Server, source: WandbS
 
 
 @pytest.mark.parametrize(
+    ("inherited", "seconds", "read"),
+    [(True, -2, -1), (True, 86400, -1), (False, 86400, 86400), (False, -2, -2), (False, 0, -2)],
+)
+def test_a_time_to_live_is_seconds_inherited_or_off(
+    inherited: bool, seconds: int, read: int, api: Server, source: WandbSource
+) -> None:
+    """A team's default is told beside the word that it is inherited."""
+    api.on(
+        "ArtifactByID",
+        {"artifact": node(ttlIsInherited=inherited, ttlDurationSeconds=seconds)},
+    )
+
+    assert source.version("id0").ttl_seconds == read
+
+
+@pytest.mark.parametrize(
     ("changes", "run", "author"),
     [
         ({"createdBy": None}, False, ""),
@@ -256,6 +272,26 @@ def test_a_manifest_that_wandb_holds_is_not_sent_again(api: Server, source: Wand
 
     assert {request.method for request in api.all_asked()} == {"POST"}
     assert len(api.asked["CommitArtifact"]) == 1
+
+
+def test_the_answer_to_a_commit_is_the_version_where_it_is_whole(
+    api: Server, source: WandbSource
+) -> None:
+    """It need not be read again; a server that commits later than it answers is asked."""
+    ours = version(source, api)
+    read = len(api.asked["ArtifactByID"])
+    api.on("CreateArtifact", created("PENDING"))
+    api.on("CreateArtifactManifest", upload(None))
+    whole, pending = (
+        {"commitArtifact": {"artifact": node(1, **changes)}}
+        for changes in ({}, {"state": "PENDING", "versionIndex": None})
+    )
+    api.on("CommitArtifact", whole, pending)
+    first = source.log_replacement(ours, MANIFEST, {})
+    assert (first.index, len(api.asked["ArtifactByID"])) == (1, read)
+    api.on("ArtifactByID", {"artifact": node(2)})
+
+    assert source.log_replacement(ours, MANIFEST, {}).index == 2
 
 
 def test_a_version_with_the_same_digest_is_taken_as_it_is(api: Server, source: WandbSource) -> None:

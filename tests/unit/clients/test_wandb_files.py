@@ -408,6 +408,23 @@ def test_a_manifest_is_read_from_its_own_url_without_the_key(
     assert all("authorization" not in request.headers for request in storage.all_asked())
 
 
+def test_a_version_and_its_manifest_are_one_request(
+    api: Server, storage: Server, source: WandbSource
+) -> None:
+    """The URL that came with the version is tried once; whoever tries again wants a new one."""
+    where: dict[str, Any] = {"currentManifest": {"file": {"directUrl": f"{storage.url}/m"}}}
+    digest = manifest_digest(MANIFEST.entries.values())
+    api.on("ArtifactByID", {"artifact": node(digest=digest, **where)})
+    api.on("FetchArtifactManifest", {"artifact": where})
+    body = json.dumps(to_json(MANIFEST)).encode()
+    storage.on("/m", Answer(body=body), Answer(status=403), Answer(body=body))
+
+    assert source.with_manifest("id0")[1] == MANIFEST
+    assert (len(api.asked["ArtifactByID"]), len(api.asked["FetchArtifactManifest"])) == (1, 0)
+    assert source.with_manifest("id0")[1] == MANIFEST
+    assert (len(api.asked["ArtifactByID"]), len(api.asked["FetchArtifactManifest"])) == (2, 1)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"{}", b"\xff", b'{"a\xff":1}'])
 def test_a_manifest_that_cannot_be_read_is_an_error_of_its_own(
     body: bytes, api: Server, storage: Server, source: WandbSource

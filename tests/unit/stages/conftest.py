@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,14 @@ from syncd.plans import TransferPlan
 from syncd.refs import CommitRef
 from syncd.stages.commit import commit
 from syncd.stages.plan import plan
+from syncd.stages.replace import complete, conclude, replace
 from syncd.stages.transfer import transfer
+from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
+
+PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
+Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]
+BASE = "https://data.example"
 
 
 @pytest.fixture
@@ -58,5 +65,42 @@ def committed(
         assert moved.failed == ()
         run = planned.version.run
         return commit(store, planned, catalog.known, run=source.run(run) if run else None)
+
+    return make
+
+
+@pytest.fixture
+def move(catalog: Catalog, plan_of: PlanOf, committed: Committed) -> Callable[..., Version]:
+    """Takes a version along the whole path."""
+    store = MemoryVersionStore()
+
+    def make(
+        source: MemoryArtifactSource,
+        version: Version,
+        *,
+        existing: Version | None = None,
+        before: Callable[[], None] = lambda: None,
+        etags: bool = True,
+    ) -> Version:
+        planned = plan_of(source, version)
+        assert transfer(source, store, catalog, planned, concurrency=1).failed == ()
+        made = committed(source, store, planned)
+        report = verify(store, catalog, made)
+        assert report.problems == ()
+        before()
+        replacement = replace(
+            source,
+            planned,
+            made,
+            changed(report.receipt, verified_at="2026-01-02"),
+            contents=catalog.known,
+            base_url=BASE,
+            etagged=lambda _url: etags,
+            now=source.now,
+            existing=existing,
+        )
+        conclude(source, planned, replacement.id)
+        complete(source, replacement.id)
+        return source.version(replacement.id)
 
     return make

@@ -16,7 +16,7 @@ from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.plans import LINEAGE_PATH, TransferPlan
 from syncd.refs import CommitRef
-from syncd.replacements import Replacement
+from syncd.replacements import Replacement, Restored, replacement_of
 from syncd.stages.commit import commit, trailers
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
@@ -391,6 +391,34 @@ def test_the_lineage_file_names_the_run_and_its_inputs_with_their_commits(
     ]
     assert document["artifact"]["tags"] == ["a", "b"]
     assert document["artifact"]["digest"] == model.digest
+
+
+def test_an_input_that_was_taken_out_of_wandb_keeps_its_name_and_commit(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """The run uses the replacement alone by then; what was restored from it is the same input."""
+    run = source.add_run("r1")
+    data = source.log("ds", {"a": b"first"}, aliases=[])
+    moved = committed(source, store, plan_of(source, data))
+    replacement = _replacement(source, data, moved)
+    for used in (data, replacement):
+        source.record_use(run, used)
+    source.remove(data)
+    first = source.log("m", {"w": b"weights"}, run=run)
+    [gone] = lineage(store, committed(source, store, plan_of(source, first)))["inputs"]
+
+    back = source.log("ds", {"a": b"first"}, aliases=[])
+    source.record_use(run, back)
+    link = replacement_of(replacement.metadata, replacement.digest)
+    assert link is not None
+    mark = Restored(at="2026-01-01", artifact_id=back.id, version=str(back.ref))
+    source.update_metadata(replacement, replace(link, restored=mark).into(replacement.metadata))
+    second = source.log("m", {"w": b"weights, too"}, run=run)
+    [restored] = lineage(store, committed(source, store, plan_of(source, second)))["inputs"]
+
+    assert (gone["artifact"], gone["id"], gone["oxen"]) == (str(data.ref), data.id, str(moved))
+    assert gone["digest"] == data.digest
+    assert (restored["artifact"], restored["oxen"]) == (str(back.ref), str(moved))
 
 
 def test_the_lineage_file_lists_every_file_with_both_names_of_its_content(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -242,3 +243,18 @@ def test_looking_changes_nothing_and_asks_little() -> None:
     found(source)
 
     assert source.calls == {"versions": 1}
+
+
+def test_a_version_that_has_expired_is_left_alone() -> None:
+    """W&B deletes it; a replacement would bring it back to life."""
+    source = MemoryArtifactSource()
+    begin = source.now
+    for seconds in (3600, 7200, -1, -2):
+        source.log("ds", {"a": b"%d" % seconds}, ttl_seconds=seconds)
+    later = begin + timedelta(seconds=3600)
+    items = list(discover(source, PROJECT, Select(), clock=lambda: later))
+
+    assert names(items) == ["ds:v1", "ds:v2", "ds:v3"]
+    assert items[0].skip == "expired at 2026-01-01T01:00:00+00:00, W&B deletes it"
+    before = list(discover(source, PROJECT, Select(), clock=lambda: later - timedelta(seconds=1)))
+    assert len(names(before)) == 4

@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
 from syncd.plans import TransferPlan
-from syncd.refs import ArtifactRef, CommitRef, RunRef, Target, parse_reference_url
+from syncd.refs import CommitRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, Replacement, replacement_of
-from syncd.stages.replace import complete, replace
-from syncd.stages.transfer import transfer
-from syncd.stages.verify import verify
+from syncd.stages.replace import complete
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
@@ -28,41 +25,6 @@ BASE = "https://data.example"
 KILL = ServiceUnavailableError("killed here")
 WHOLE = Target.parse("team/proj/ds")
 CHANGES = {"log_replacement", "move_aliases", "record_use", "update_metadata"}
-
-
-@pytest.fixture
-def move(catalog: Catalog, plan_of: PlanOf, committed: Committed) -> Move:
-    """Takes a version along the whole path."""
-    store = MemoryVersionStore()
-
-    def make(
-        source: MemoryArtifactSource,
-        version: Version,
-        *,
-        existing: Version | None = None,
-        before: Callable[[], None] = lambda: None,
-        etags: bool = True,
-    ) -> Version:
-        planned = plan_of(source, version)
-        assert transfer(source, store, catalog, planned, concurrency=1).failed == ()
-        made = committed(source, store, planned)
-        report = verify(store, catalog, made)
-        assert report.problems == ()
-        before()
-        replacement = replace(
-            source,
-            planned,
-            made,
-            changed(report.receipt, verified_at="2026-01-02"),
-            contents=catalog.known,
-            base_url=BASE,
-            etagged=lambda _url: etags,
-            existing=existing,
-        )
-        complete(source, replacement.id)
-        return source.version(replacement.id)
-
-    return make
 
 
 def link_of(version: Version) -> Replacement:
@@ -111,7 +73,7 @@ def test_the_replacement_is_what_the_version_was(move: Move) -> None:
     new = move(source, old)
     assert old.run is not None
 
-    for field in ("type", "description", "tags", "ttl_seconds", "run", "history_step", "aliases"):
+    for field in ("type", "description", "tags", "run", "history_step", "aliases"):
         assert getattr(new, field) == getattr(old, field), field
     assert new.ref == changed(old.ref, alias="v1")
     assert (new.size, new.file_count) == (old.size, old.file_count)
@@ -171,6 +133,38 @@ def test_a_version_without_aliases_runs_or_users_is_replaced_too(move: Move) -> 
     assert source.calls["move_aliases"] == source.calls["record_use"] == 0
 
 
+@pytest.mark.parametrize(
+    ("aliases", "links", "consumers", "requests"),
+    [
+        ((), 0, 0, 10),
+        (("latest",), 0, 0, 12),
+        (("latest", "best"), 0, 0, 13),  # whether `best` may be moved is asked
+        (("latest",), 0, 5, 17),  # one for each
+        (("latest",), 1, 0, 17),  # linked, unlinked, and three readings in between
+        (("latest",), 4, 0, 23),
+    ],
+)
+def test_replacing_costs_a_fixed_number_of_requests(
+    aliases: tuple[str, ...], links: int, consumers: int, requests: int, move: Move
+) -> None:
+    """However large the project, and however many versions the collection has."""
+    source = MemoryArtifactSource()
+    for number in range(50):
+        source.log("ds", {"a": b"%d" % number})
+    old = source.log("ds", {"a": b"payload"}, aliases=aliases)
+    for number in range(links):
+        source.link_to(old, f"team/proj/shelf{number}")
+    for number in range(consumers):
+        source.record_use(source.add_run(f"user{number}"), old)
+    before: dict[str, int] = {}
+    move(source, old, before=lambda: before.update(source.calls))
+    made = {name: count - before.get(name, 0) for name, count in source.calls.items()}
+    made["version"] -= 1  # the test's own
+    logging = 2 * made["log_replacement"]  # it takes three: create, manifest, commit
+
+    assert sum(made.values()) + logging == requests, made
+
+
 # --- every moment
 
 
@@ -208,8 +202,9 @@ def test_each_alias_names_the_same_content_at_every_moment(move: Move) -> None:
         "prod": second.id,
     }
     assert moments == [
-        *("log_replacement", "move_aliases", "record_use", "update_metadata"),
-        *("log_replacement", "move_aliases", "update_metadata"),
+        # The first one only asks whether the aliases may be moved.
+        *("move_aliases", "log_replacement", "move_aliases", "record_use", "update_metadata"),
+        *("move_aliases", "log_replacement", "move_aliases", "update_metadata"),
     ]
 
 
@@ -239,6 +234,23 @@ def test_an_alias_that_has_gone_to_another_version_stays_there(move: Move) -> No
     assert source.version(newer[0].id).aliases == ("latest",)
 
 
+# --- rights
+
+
+def test_without_the_right_to_move_an_alias_nothing_is_logged(move: Move) -> None:
+    """With it, the version is replaced as if nothing had been."""
+    source = MemoryArtifactSource()
+    old, _ = logged(source)
+    source.places.protected.add("team/proj:best")
+    before = state(source)
+    with pytest.raises(PermanentError, match="may not move"):
+        move(source, old)
+    assert state(source) == before
+    source.places.protected.clear()
+
+    assert set(move(source, old).aliases) == {"latest", "best"}
+
+
 # --- again
 
 
@@ -256,7 +268,7 @@ def test_a_repeat_makes_no_second_version_and_changes_nothing(move: Move) -> Non
 
 def test_a_replacement_that_exists_is_finished_without_its_contents(move: Move) -> None:
     """It was logged by a process that died; only aliases and uses are left to follow."""
-    source = MemoryArtifactSource(faults=[Fault(method="move_aliases", error=KILL)])
+    source = MemoryArtifactSource(faults=[Fault(method="move_aliases", error=KILL, at=2)])
     old, _ = logged(source)
     with pytest.raises(ServiceUnavailableError):
         move(source, old)
@@ -348,9 +360,7 @@ def test_the_sources_name_is_the_one_it_has_now(move: Move) -> None:
     """The link is by id; the name is for people."""
     source = MemoryArtifactSource()
     old = source.log("ds", {"a": b"payload"})
-    found = source._logged[old.id]
-    renamed = ArtifactRef(entity="team", project="proj", collection="renamed", alias="v0")
-    found.version = changed(found.version, ref=renamed)
+    source.rename("ds", "renamed")
     new = move(source, old)
 
     assert link_of(new).source_version == "team/proj/renamed:v0"

@@ -564,5 +564,5 @@ def test_a_lineage_file_that_cannot_be_read_only_costs_the_transfer(
 
 def _lose(catalog: Catalog) -> None:
     """Forget all contents."""
-    with catalog._engine.begin() as connection:
+    with catalog._database._engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM syncd_contents")

@@ -1,0 +1,94 @@
+"""What syncd asks of W&B is bounded: counted by the server, and written down in docs/requests.md."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from acceptance_bulk import Bulk
+from acceptance_world import World
+
+from syncd.catalog.catalog import Catalog
+from syncd.clients.wandb import WandbSource
+from syncd.config import Config
+from syncd.refs import Target
+from syncd.stages.discover import Discovered, changed
+from syncd.stages.plan import fingerprint
+
+COLLECTIONS = 1000
+ALLOWED = 12  # requests of an idle poll of as many collections
+
+
+class Poller:
+    """Somebody who looks for what is new, as the daemon does.
+
+    Args:
+        world: where.
+        state: the folder of the catalog.
+    """
+
+    def __init__(self, world: World, state: Path) -> None:
+        self._world, self._state = world, state
+
+    def poll(self) -> tuple[list[Discovered], int]:
+        """What one look finds, and the requests it took."""
+        config = Config()
+        self._world.reset_stats()
+        with (
+            closing(WandbSource(self._world.base_url, self._world.api_key)) as source,
+            closing(Catalog(f"sqlite:///{self._state}/catalog.db")) as catalog,
+        ):
+            found = changed(
+                source,
+                catalog.looks,
+                [Target.parse(self._world.target)],
+                config.select,
+                fingerprint(config),
+            )
+            items = list(found)
+        return items, sum(self._world.stats()["graphql"].values())
+
+
+@pytest.fixture
+def bulk(empty: World, tmp_path: Path) -> Bulk:
+    """The tables of the empty server."""
+    return Bulk(empty, tmp_path / "data")
+
+
+def test_an_idle_poll_of_a_thousand_collections_takes_a_dozen_requests(
+    empty: World, bulk: Bulk, tmp_path: Path
+) -> None:
+    """And what is new is found all the same: a version, an alias that moved, one per request."""
+    bulk.collections([f"c{number}" for number in range(COLLECTIONS)])
+    poller = Poller(empty, tmp_path)
+    first, _ = poller.poll()
+    idle, requests = poller.poll()
+    bulk.version("c7")
+    bulk.alias("c500", "best", 1)
+    news, more = poller.poll()
+    still, _ = poller.poll()
+
+    assert len(first) == COLLECTIONS
+    assert requests <= ALLOWED
+    assert len(idle) <= 1  # one collection a poll is looked at though nothing is new
+    assert more <= ALLOWED + 2
+    assert [item.version.ref.collection for item in news if not item.skip] == ["c7"]
+    assert {"c7", "c500"} <= {item.version.ref.collection for item in news}
+    assert [item.version.ref.collection for item in still if not item.skip] == ["c7"]
+
+
+def test_a_backfill_with_nothing_to_do_takes_a_request_per_hundred_versions(
+    empty: World, bulk: Bulk
+) -> None:
+    """Beside the listing of the collections; not one byte travels."""
+    bulk.collections(["ds"], moved=300)
+    report = empty.backfill()
+    empty.reset_stats()
+    again = empty.backfill()
+    stats = empty.stats()
+
+    assert report["versions"] == again["versions"]
+    assert again["versions"] == {"discovered": 300, "replaced": 0, "skipped": 300, "failed": 0}
+    assert stats["graphql"] == {"ProjectArtifactCollections": 1, "ProjectArtifacts": 6}
+    assert stats["bytes_downloaded"] == stats["bytes_uploaded"] == 0

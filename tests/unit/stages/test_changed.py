@@ -1,0 +1,248 @@
+"""Changed: a look for what is new reads only what may have something new, and misses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.catalog.catalog import Catalog, State
+from syncd.clients.protocols import Version
+from syncd.config import Config
+from syncd.config.model import Select
+from syncd.manifest import Entry, Manifest, manifest_digest
+from syncd.refs import CommitRef, RepoRef, Target
+from syncd.replacements import Replacement, replacement_of
+from syncd.stages.discover import Discovered, changed
+from syncd.stages.plan import fingerprint
+from syncd.testing import MemoryArtifactSource
+
+PROJECT = Target.parse("team/proj")
+COMMIT = CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit="12ab")
+
+
+class Looker:
+    """A project, and somebody who looks at it again and again.
+
+    Args:
+        folder: of the catalog.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.source = MemoryArtifactSource()
+        self.catalog = Catalog(f"sqlite:///{folder}/catalog.db")
+
+    def moved(self, name: str, data: bytes = b"1", *, complete: bool = True) -> Version:
+        """A version that is replaced."""
+        version = self.source.log(name, {"a": data})
+        entries = {"a": Entry(path="a", digest=f"etag {version.index}", ref="http://x/a")}
+        link = Replacement(
+            commit=COMMIT,
+            url="http://x",
+            source_version=str(version.ref),
+            source_artifact_id=version.id,
+            source_digest=version.digest,
+            source_created_at=version.created_at,
+            moved_files=1,
+            moved_bytes=1,
+            digest=manifest_digest(entries.values()),
+            complete=complete,
+        )
+        manifest = Manifest(entries=entries)
+        return self.source.log_replacement(version, manifest, link.into(version.metadata))
+
+    def items(self, *, decided: str = "f", again: int = 0, **select: Any) -> Iterator[Discovered]:
+        """What a look yields."""
+        chosen = Select.model_validate(select)
+        return changed(self.source, self.catalog.looks, [PROJECT], chosen, decided, again=again)
+
+    def look(self, **options: Any) -> list[str]:
+        """The versions a look tells of, those that are left alone included."""
+        return [
+            f"{item.version.ref.collection}:{item.version.ref.alias}"
+            for item in self.items(**options)
+        ]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Looker]:
+    """An empty project."""
+    made = Looker(tmp_path)
+    yield made
+    made.catalog.close()
+
+
+def test_a_collection_without_news_is_not_read(here: Looker) -> None:
+    """Once everything in it was found replaced."""
+    here.moved("ds")
+    first, second = here.look(), here.look()
+
+    assert (first, second) == (["ds:v0"], [])
+    assert here.source.calls["versions"] == 1
+
+
+def test_only_the_collection_with_a_new_version_is_read(here: Looker) -> None:
+    """And it stays awake until that one is replaced, too."""
+    here.moved("ds")
+    here.moved("model")
+    here.look()
+    new = here.source.log("ds", {"a": b"new"})
+    read = here.source.calls["versions"]
+
+    assert here.look() == ["ds:v0", f"ds:{new.ref.alias}"]
+    assert here.look() == ["ds:v0", f"ds:{new.ref.alias}"]
+    assert here.source.calls["versions"] == read + 2
+
+
+def test_an_alias_that_moves_wakes_its_collection(here: Looker) -> None:
+    """Oxen's branches follow it."""
+    made = here.moved("ds")
+    here.look()
+    here.source.move_aliases(made, ["best"])
+
+    assert here.look() == ["ds:v0"]
+    assert here.look() == []
+
+
+@pytest.mark.parametrize(
+    "state", [State.QUARANTINED, State.WAITING, State.TRANSFER, State.REPLACE, State.SKIPPED]
+)
+def test_what_is_not_done_keeps_its_collection_awake(here: Looker, state: State) -> None:
+    """Whatever the catalog says of it, unless the decision is tied to this configuration."""
+    here.catalog.note(here.source.log("ds", {"a": b"1"}), state, reason="of an older time")
+
+    assert [here.look() for _ in range(3)] == [["ds:v0"]] * 3
+
+
+def test_a_replacement_that_was_cut_off_keeps_its_collection_awake(here: Looker) -> None:
+    """Its runs' configs, or its aliases, are still to follow."""
+    made = here.moved("ds", complete=False)
+    assert [here.look() for _ in range(2)] == [["ds:v0"]] * 2
+    link = replacement_of(made.metadata, made.digest)
+    assert link is not None
+    here.source.update_metadata(made, replace(link, complete=True).into(made.metadata))
+
+    assert [here.look() for _ in range(2)] == [["ds:v0"], []]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "rests"),
+    [
+        ({"types": ["dataset"]}, True),
+        ({"collections": ["d*"]}, True),
+        ({"aliases": ["latest"]}, False),  # it may go to another version
+        ({"tags": ["gold"]}, False),  # it may be taken off
+    ],
+)
+def test_what_is_excluded_for_good_lets_its_collection_rest(
+    here: Looker, exclude: dict[str, Any], rests: bool
+) -> None:
+    """And what is excluded by what may change does not."""
+    here.source.log("ds", {"a": b"1"}, tags=["gold"])
+    looks = [here.look(exclude=exclude) for _ in range(2)]
+
+    assert looks == [["ds:v0"], [] if rests else ["ds:v0"]]
+
+
+def test_what_has_nothing_to_move_lets_its_collection_rest(here: Looker) -> None:
+    """Because a version's files never change."""
+    version = here.source.log("ds", {"a": b"1"})
+    here.look()
+    here.catalog.looks.settle(version.id, "nothing to move: below min_file_size", "f")
+    [item] = here.items()
+
+    assert item.skip == "nothing to move: below min_file_size"
+    assert here.look() == []
+
+
+def test_another_configuration_looks_at_everything_again(here: Looker) -> None:
+    """What was decided under the old one says nothing."""
+    here.moved("ds")
+    version = here.source.log("small", {"a": b"1"})
+    here.catalog.looks.settle(version.id, "nothing to move", "f")
+    here.look()
+    assert here.look() == []
+    items = list(here.items(decided="g"))
+
+    assert [item.version.ref.collection for item in items] == ["ds", "small"]
+    assert items[1].skip == ""
+
+
+def test_a_lost_catalog_costs_a_full_look(here: Looker, tmp_path: Path) -> None:
+    """And nothing else."""
+    here.moved("ds")
+    here.look()
+    here.catalog.close()
+    here.catalog = Catalog(f"sqlite:///{tmp_path}/new.db")
+
+    assert [here.look() for _ in range(2)] == [["ds:v0"], []]
+
+
+def test_whoever_is_killed_before_the_end_of_a_collection_reads_it_again(here: Looker) -> None:
+    """Its aliases may not have been followed."""
+    here.moved("ds")
+    items = here.items()
+    next(items)
+
+    assert here.look() == ["ds:v0"]
+
+
+def test_what_was_not_read_for_longest_is_read_though_nothing_is_new(here: Looker) -> None:
+    """One collection a look: what W&B does not tell in the list comes to light in time."""
+    for name in ("a", "b", "c"):
+        here.moved(name)
+    here.look()
+    turns = [here.look(again=1) for _ in range(6)]
+
+    assert sorted(name for turn in turns[:3] for name in turn) == ["a:v0", "b:v0", "c:v0"]
+    assert turns[3:] == turns[:3]
+
+
+def test_what_comes_to_light_wakes_its_collection(here: Looker) -> None:
+    """An old version whose replacement somebody deleted is to be moved again."""
+    made = here.moved("ds")
+    for number in range(11):
+        here.moved("ds", bytes([number]))
+    here.look()
+    del here.source._logged[made.id]
+    assert here.look() == []
+    news = [item.version.ref.alias for item in here.items(again=1) if not item.skip]
+
+    assert news == ["v0"]
+    assert "ds:v0" in here.look()
+
+
+def test_a_deleted_newest_version_wakes_its_collection(here: Looker) -> None:
+    """Even when the next one takes its number."""
+    here.moved("ds")
+    made = here.moved("ds", b"2")
+    here.look()
+    del here.source._logged[made.id]
+
+    assert here.look() != []
+
+
+@pytest.mark.parametrize(
+    ("section", "same"),
+    [
+        ({}, True),
+        ({"transfer": {"concurrency": 9}}, True),
+        ({"oxen": {"url": "http://other:3000"}}, False),  # references go elsewhere with it
+        ({"select": {"min_file_size": 5}}, False),
+        ({"select": {"keep": ["*.md"]}}, False),
+        ({"select": {"exclude": {"tags": ["x"]}}}, False),
+        ({"oxen": {"repo": "{project}"}}, False),
+        ({"oxen": {"path": "{collection}"}}, False),
+        ({"references": {"base_url": "https://other.example"}}, False),
+    ],
+)
+def test_the_fingerprint_names_what_decides(section: dict[str, Any], same: bool) -> None:
+    """And nothing else: a change of speed does not cost a full look."""
+    base = {"oxen": {"url": "file:///srv/oxen"}}
+    other = {**base, **section}
+
+    was, now = (fingerprint(Config.model_validate(each)) for each in (base, other))
+    assert (was == now) is same
