@@ -25,7 +25,6 @@ from syncd.clients.payload import Payload
 from syncd.errors import NotFoundError, VerificationError
 from syncd.refs import RepoRef
 
-PIECE = 4 << 20  # bytes asked for at once; the server takes as much memory
 COMMITS = 1 << 12  # that are known to exist
 _COMMIT = re.compile(r"[1-9a-f][0-9a-f]{0,31}")
 
@@ -68,8 +67,7 @@ class ServerOrigin:
         """See `Origin.read`."""
         place = found.repo, found.commit, found.path
         try:
-            for at in range(begin, end, PIECE):
-                yield from self._files.piece(*place, at, min(PIECE, end - at))
+            yield from self._files.range(*place, begin, end)
         except NotFoundError as error:  # it was there when it was looked up
             raise VerificationError(
                 f"the Oxen server lacks the bytes of {found.path!r} in {found.repo}@{found.commit}",

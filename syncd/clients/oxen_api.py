@@ -174,25 +174,6 @@ class OxenApi:
                     hint="The server's interface may have changed; syncd knows 0.65.",
                 ) from None
 
-    def read(self, repo: RepoRef, commit: str, path: str) -> Iterator[bytes]:
-        """The bytes of one file of a commit, in chunks.
-
-        Raises:
-            NotFoundError: when the server has no such commit, path or content.
-            IntegrityError: when the answer ends early.
-        """
-        where = f"{self._wire.place(repo)}/file/{commit}/{quote(path)}"
-        what = f"read {path!r} of {repo}@{commit}"
-        with self._wire.opened("GET", where, what) as answer:
-            self._wire.check(answer, where, what)
-            promised = answer.headers.get("content-length", "")
-            count = 0
-            for data in answer.chunks(CHUNK):
-                count += len(data)
-                yield data
-        if promised.isdecimal() and int(promised) != count:
-            raise IntegrityError(f"{what}: {count} of {promised} bytes arrived")
-
     def size(self, repo: RepoRef, content: str) -> int | None:
         """The bytes that the server has stored under a hash, None when there are none."""
         where = f"/versions/{quote(content)}/metadata"

@@ -20,6 +20,7 @@ import xxhash
 from syncd import retry
 from syncd.blocks import batches
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
+from syncd.clients.oxen_files import OxenFiles
 from syncd.clients.oxen_paths import check_branch, check_tree
 from syncd.clients.oxen_repositories import BASE, OWN, Repositories, is_seed
 from syncd.clients.oxen_trees import TreeCache
@@ -57,6 +58,7 @@ class ServerVersionStore:
         self, url: str, token: str, http: Payload, *, spool: Path, spool_limit: int
     ) -> None:
         self._api = OxenApi(check_url(url), token, http)
+        self._files = OxenFiles(check_url(url), token, http)
         self._trees = TreeCache(self._api, spool / "trees")
         self._uploads = Uploads(self._api, spool, limit=spool_limit)
         self._repositories = Repositories(self._api, self._trees)
@@ -112,23 +114,22 @@ class ServerVersionStore:
             VerificationError: when the stored bytes are missing or of another length.
         """
         self._api.probe()
+        entry = self._files.entry(commit.repo, commit.commit, path)
+        if entry is None:
+            raise NotFoundError(f"{commit} holds no {path!r}")
+        content, size = entry
         try:
-            yield from self._api.read(commit.repo, commit.commit, path)
-        except NotFoundError as error:
-            if self._trees.entry(commit, path) is None:
-                raise NotFoundError(f"{commit} holds no {path!r}") from error
-            raise VerificationError(f"the bytes of {path!r} in {commit} are missing") from error
-        except (IntegrityError, ServiceUnavailableError) as error:
-            # Of bytes that are gone the server says 500; of too few it breaks off.
-            entry = self._trees.entry(commit, path)
-            if entry is None or self._api.size(commit.repo, entry.hash) == entry.size:
+            yield from self._files.range(commit.repo, commit.commit, path, 0, size)
+        except (NotFoundError, IntegrityError, ServiceUnavailableError) as error:
+            # Of bytes that are gone the server says 500; of too few it sends what there is.
+            if self._api.size(commit.repo, content) == size:
                 raise
             raise VerificationError(
                 f"the bytes of {path!r} in {commit} are missing or have another length"
             ) from error
 
     def read_small(self, commit: CommitRef, entries: Sequence[TreeEntry]) -> Mapping[str, bytes]:
-        """See `VersionStore.read_small`; a GET of each would take some 40 ms."""
+        """See `VersionStore.read_small`."""
         found: dict[str, bytearray] = {}
         try:
             for content, data in self._api.contents(commit.repo, {e.hash for e in entries}):

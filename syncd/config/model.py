@@ -27,7 +27,7 @@ DEFAULT_PINNED = timedelta(days=30)
 DEFAULT_POLL = timedelta(minutes=5)
 DEFAULT_VERIFY = timedelta(days=7)
 DEFAULT_MAX_PER_DAY = 1000  # versions
-DEFAULT_CONCURRENCY = 4  # files
+DEFAULT_CONCURRENCY = 8  # files
 RENDERED_BY_WANDB = ("*.table.json", "media/**")
 MANAGED_BY_WANDB = ("wandb-*", "run_table", "job", "code")
 

@@ -160,13 +160,15 @@ class _Proof:
 
 def _problem(chunks: Iterable[bytes], entry: TreeEntry, expected: Row | None) -> str:
     """What is wrong with one file's bytes; empty when nothing is."""
-    md5 = hashlib.md5(usedforsecurity=False)
     xxh = xxhash.xxh3_128()
+    # The other algorithm is the one that Oxen uses, too.
+    md5 = hashlib.md5(usedforsecurity=False) if expected and expected[1] == "MD5" else None
     size = 0
     try:
         for chunk in chunks:
-            md5.update(chunk)
             xxh.update(chunk)
+            if md5 is not None:
+                md5.update(chunk)
             size += len(chunk)
     except PermanentError as error:
         return f"{entry.path}: cannot be read back ({error})"
@@ -178,7 +180,7 @@ def _problem(chunks: Iterable[bytes], entry: TreeEntry, expected: Row | None) ->
         )
     if expected is None:
         return ""
-    digest = md5.digest() if expected[1] == "MD5" else xxh.digest()
+    digest = (md5 or xxh).digest()
     if base64.b64encode(digest).decode() != expected[2]:
         return f"{entry.path}: the bytes read back have another digest than W&B's manifest"
     return ""

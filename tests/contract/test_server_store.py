@@ -200,7 +200,7 @@ def test_what_was_sent_before_a_break_is_not_sent_again(
 def test_only_a_file_that_takes_long_is_kept_on_its_way(
     server: OxenServer, tmp_path: Path, soon: float, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What would come again within a minute goes through in one pass; the way it began is kept."""
+    """What would come again within two minutes goes through in one pass; the way it began is kept."""
     monkeypatch.setattr(oxen_uploads, "LARGE", 1 << 20)
     monkeypatch.setattr(oxen_uploads, "FIRST", 2 << 20)
     monkeypatch.setattr(oxen_uploads, "SOON", soon)

@@ -16,9 +16,9 @@ from oxen_stand_in import COMMIT, REPO, TOKEN, StandIn
 from starlette.applications import Starlette
 
 from syncd import retry
-from syncd.clients.origin_server import PIECE, ServerOrigin
+from syncd.clients.origin_server import ServerOrigin
 from syncd.clients.oxen_entries import PAGES
-from syncd.clients.oxen_files import PAGE
+from syncd.clients.oxen_files import PAGE, PIECE
 from syncd.clients.payload import Payload
 from syncd.errors import ConfigurationError
 from syncd.testing.oxen_process import free_port
