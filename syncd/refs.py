@@ -267,9 +267,10 @@ def repo_name(text: str) -> str:
     """A repository or namespace name that Oxen and any file system accept.
 
     What must be replaced is followed by a short hash of the original, so that two names that
-    differ stay two repositories.
+    differ stay two repositories. A server's names begin with a letter or a digit (liboxen 0.65.2,
+    `error.rs`).
     """
-    safe = _REPO_UNSAFE.sub("-", text).strip(".-")[:100]
+    safe = _REPO_UNSAFE.sub("-", text).lstrip("._-").rstrip(".-")[:100]
     if safe == text and safe:
         return safe
     return f"{safe or 'x'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

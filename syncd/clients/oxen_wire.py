@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +20,14 @@ from urllib.parse import quote
 
 from syncd import retry
 from syncd.clients.http import raise_for_status
+from syncd.clients.oxen_paths import check_repo
 from syncd.clients.payload import Answer, Body, Payload
-from syncd.errors import ConfigurationError, IntegrityError, InvalidNameError, PermanentError
+from syncd.errors import ConfigurationError, IntegrityError, PermanentError
 from syncd.refs import RepoRef
 
 CHUNK = 1 << 20
 ERROR_BYTES = 65536  # of an error's text, at most
 AS_JSON = {"Content-Type": "application/json"}
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 Json = dict[str, Any]
 Part = tuple[str, bytes]  # file name, content
 
@@ -53,12 +52,7 @@ class Wire:
         Raises:
             InvalidNameError: when Oxen cannot have one of that name.
         """
-        for name in (repo.namespace, repo.repo):
-            if not _NAME.fullmatch(name):
-                raise InvalidNameError(
-                    f"{name!r} cannot be an Oxen namespace or repository",
-                    hint="Letters, digits, '_', '-' and '.' (not first), at most 200.",
-                )
+        check_repo(repo)
         return f"/api/repos/{quote(repo.namespace)}/{quote(repo.repo)}"
 
     def json(self, method: str, path: str, what: str, body: object = None) -> Json:

@@ -282,7 +282,7 @@ def test_names_that_differ_stay_two_repositories(names: list[str]) -> None:
     made = [repo_name(name) for name in names]
 
     assert len(set(made)) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,108}", name) for name in made)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,108}", name) for name in made)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +292,7 @@ def test_names_that_differ_stay_two_repositories(names: list[str]) -> None:
         ("a b", "a  b"),
         ("a/b", "a b"),
         (".a", "a"),
+        ("_a", "a"),
         ("x" * 101, "x" * 102),
         ("", "x"),
         ("é", "è"),
