@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 JOBS ?= 2
+SEED ?= $(shell date +%s)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install demo test nightly check lint lock bench bench-quick
@@ -39,6 +40,9 @@ test: check
 
 nightly: install
 	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
+	SYNCD_TEST_SEQUENCES=500 $(BIN)/python -m pytest tests/unit/test_generated_project.py
+	SYNCD_TEST_KILLS=200 SYNCD_TEST_SEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	  tests/acceptance/test_killed_anywhere.py
 
 lint: install
 	$(BIN)/ruff check --fix

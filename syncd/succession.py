@@ -26,7 +26,7 @@ Restoring goes the same way from the replacement to the version of files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace as changed
 from itertools import takewhile
@@ -34,6 +34,7 @@ from itertools import takewhile
 from syncd.clients.artifacts import Membership, Standing, Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.errors import PermanentError
+from syncd.refs import Target
 from syncd.replacements import replacement_of
 
 LATEST = "latest"
@@ -189,7 +190,7 @@ def _left(old: Standing, new: Standing) -> str:
 def _link(source: ArtifactSource, made: Version, place: Membership) -> None:
     """Add the replacement to a portfolio; who was linked in between stays `latest` there."""
     linked = source.link(made, place)
-    stranger = _stranger(source, linked, made, known=place.newest)
+    stranger = _stranger(source, linked, made, known=place.newest, moved={})
     if stranger is not None:
         source.move_aliases(stranger, (), places=[changed(place, aliases=(LATEST,))])
 
@@ -205,6 +206,7 @@ def _hand_back(source: ArtifactSource, before: Standing | None, now: Standing) -
     """
     made = now.version
     for place in now.memberships:
+        moved: Mapping[str, int] = {}
         if place.latest != made.id:
             continue
         held = before.place(place.collection_id) if before else None
@@ -212,24 +214,49 @@ def _hand_back(source: ArtifactSource, before: Standing | None, now: Standing) -
             known: Sequence[str] = held.newest
         elif before is None and place.kind == "sequence":
             known = [made.id]
+            if place.newest[:1] != (made.id,):
+                moved = _moved(source, made)
         else:
             continue
-        stranger = _stranger(source, place, made, known=known)
+        stranger = _stranger(source, place, made, known=known, moved=moved)
         if stranger is not None and place.kind == "sequence":
             source.move_aliases(stranger, [LATEST])
         elif stranger is not None:
             source.move_aliases(stranger, (), places=[changed(place, aliases=(LATEST,))])
 
 
+def _moved(source: ArtifactSource, made: Version) -> dict[str, int]:
+    """The number of each replacement of a collection, by the digest of what it replaces."""
+    return {
+        link.source_digest: version.index
+        for version in source.versions(Target.of(made.ref))
+        if (link := replacement_of(version.metadata, version.digest)) is not None
+    }
+
+
 def _stranger(
-    source: ArtifactSource, place: Membership, made: Version, *, known: Sequence[str]
+    source: ArtifactSource,
+    place: Membership,
+    made: Version,
+    *,
+    known: Sequence[str],
+    moved: Mapping[str, int],
 ) -> Version | None:
-    """The newest version of a collection above the known ones that is none of our replacements."""
+    """The newest version of a collection above the known ones that people logged.
+
+    Args:
+        source: W&B.
+        place: the collection.
+        made: our replacement.
+        known: ids of versions that were there before.
+        moved: see `_moved`; a version that is younger than its replacement was restored.
+    """
     for artifact_id in takewhile(lambda item: item not in known, place.newest):
         if artifact_id == made.id:
             continue
         found = source.version(artifact_id)
-        if replacement_of(found.metadata, found.digest) is None:
+        logged = found.index <= moved.get(found.digest, found.index)
+        if logged and replacement_of(found.metadata, found.digest) is None:
             return found
     return None
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from moved_project import MovedProject
 
 from syncd.clients.artifacts import Version
 from syncd.entry import Entry
@@ -475,3 +476,20 @@ def test_what_is_refused_on_the_way_leaves_all_aliases_and_is_completed_later(re
 
         assert scene.aliases() == before, at
         assert scene.state() == calm.state(), at
+
+
+# --- found by the generated project, or on the way to it
+
+
+def test_what_was_restored_without_latest_is_not_taken_for_somebody_who_lost_it(
+    moved: MovedProject,
+) -> None:
+    """It is younger than all others, and its content is not: a repeat after a kill looks closely."""
+    moved.log_and_move("ds", {"big": b"payload 1"})
+    newest, made = moved.log_and_move("ds", {"big": b"payload 2"})
+    moved.reclaim(Target.parse("team/proj/ds:v0"))
+    moved.restore()  # the first as v4
+    moved.move(newest)
+    advance(moved.source, newest.id, moved.source.version(made.id), nullcontext())
+
+    assert "latest" in moved.source.version(made.id).aliases
