@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -63,6 +64,13 @@ class Sequence(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     # --- people
+
+    @initialize(versions=st.integers(1, 3))
+    def begin(self, *, versions: int) -> None:
+        """Nobody looks at an empty project."""
+        for _ in range(versions):
+            self.count += 1
+            self.project.log("ds", {"own": f"payload {self.count}".encode(), "big": b"shared big"})
 
     @precondition(lambda self: self.count < MOST)
     @rule(
@@ -166,9 +174,11 @@ class Sequence(RuleBasedStateMachine):
     # --- syncd
 
     @precondition(lambda self: self.project.living())
-    @rule(mishap=mishaps)
-    def backfill(self, *, mishap: Mishap | None) -> None:
-        """The project is moved."""
+    @rule(mishap=mishaps, lost=st.booleans())
+    def backfill(self, *, mishap: Mishap | None, lost: bool) -> None:
+        """The project is moved, perhaps after the state directory was deleted."""
+        if lost:
+            self.project.lose_state()
         self.project.backfill(mishap)
 
     @precondition(lambda self: self.project.living())
@@ -190,10 +200,15 @@ class Sequence(RuleBasedStateMachine):
         """A version is restored, or all."""
         self.project.restore(mishap, None if pick is None else self._pick(pick))
 
-    @rule()
-    def lose_state(self) -> None:
-        """The state directory is deleted."""
-        self.project.lose_state()
+    @precondition(lambda self: self.project.living())
+    @rule(mishap=mishaps, days=st.sampled_from([1, 20]), lost=st.booleans())
+    def backfill_and_reclaim(self, *, mishap: Mishap | None, days: int, lost: bool) -> None:
+        """All is moved, perhaps the state directory is deleted, and a sweep follows."""
+        self.project.backfill(mishap)
+        if lost:
+            self.project.lose_state()
+        with suppress(SuspiciousListingError):
+            self.project.reclaim(days=days)
 
     @precondition(lambda self: self.project.living())
     @rule(mishap=mishaps)
