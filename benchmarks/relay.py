@@ -82,8 +82,11 @@ class Relay:
         sink.close()
 
     def _begun(self, data: bytes) -> bytes:
-        """What at its end may be the beginning of the server's address."""
-        for length in range(len(self._old) - 1, 0, -1):
+        """What at its end may be the beginning of the server's address.
+
+        A few bytes are none: those of a file end in them by chance, and nothing may follow.
+        """
+        for length in range(len(self._old) - 1, 3, -1):
             if data.endswith(self._old[:length]):
                 return self._old[:length]
         return b""
