@@ -118,7 +118,7 @@ def test_other_errors_slow_nothing_down() -> None:
 def test_no_more_requests_than_allowed_are_under_way(small: bool, allowed: int) -> None:
     """In any number of threads; of small files some more."""
     limiter = Limiter(3)
-    guard = threading.Lock()
+    guard, together = threading.Lock(), threading.Barrier(allowed)
     under_way = most = 0
 
     def work() -> None:
@@ -127,11 +127,11 @@ def test_no_more_requests_than_allowed_are_under_way(small: bool, allowed: int) 
             with guard:
                 under_way += 1
                 most = max(most, under_way)
-            threading.Event().wait(0.002)
+            together.wait(20)
             with guard:
                 under_way -= 1
 
-    _all(work, 40)
+    _all(work, 4 * allowed)
     assert most == allowed
 
 
