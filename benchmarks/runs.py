@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -99,10 +99,11 @@ class Bench:
         """Seconds of all GETs, of all PUTs, and of both at a time, without any thought."""
         figures: Figures = {}
         with self.world() as world:
-            figures["get"] = self._together(world, case, "get")
+            kinds = [("get",)]
             if self._oxen is not None:
-                figures["put"] = self._together(world, case, "put")
-                figures["both"] = self._together(world, case, "get", "put")
+                kinds += [("put",), ("get", "put")]
+            for names in kinds:
+                figures[" and ".join(names)] = self._settled(world, lambda: self._together(world, case, *names))
         return figures
 
     def _together(self, world: World, case: Case, *names: str) -> float:
@@ -139,7 +140,7 @@ class Bench:
             arguments |= {"work": str(world.folder / "plain"), "repo": f"{world.namespace}/plain"}
             environ = world.environ("user")
             before = self._served()
-            ran = settled(lambda: step("baseline", world.folder, environ, **arguments).wait())
+            ran = self._settled(world, lambda: step("baseline", world.folder, environ, **arguments).wait())
             moved = world.wandb.stats()["bytes_downloaded"]
             served = {} if embedded else self._served(before)
             return {**ran.cost, **served, "stages": ran.result, "downloaded": moved}
@@ -151,7 +152,7 @@ class Bench:
         with self.world() as world:
             config = self._configured(world, case, embedded=embedded)
             before = self._served()
-            ran = settled(lambda: _backfill(world, case, config).wait())
+            ran = self._settled(world, lambda: _backfill(world, case, config).wait())
             stats = world.wandb.stats()
             served = {} if embedded else self._served(before)
             document = json.loads(ran.out)
@@ -200,6 +201,9 @@ class Bench:
         down.arm(at, process.kill)
         process.wait(fails=True)
         _backfill(world, case, config).wait()
+
+    def _settled(self, world: World, action: Callable[[], Any]) -> Any:
+        return settled(self._folder, action, served=world.folder / "wandb" / "blobs")
 
     def _configured(
         self, world: World, case: Case, *, embedded: bool, source: str = "", target: str = ""

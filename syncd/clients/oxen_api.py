@@ -278,14 +278,14 @@ class OxenApi:
         return set(self._wire.multipart(path, parts, what)["paths"])
 
     def stage_stream(
-        self, repo: RepoRef, workspace: str, path: str, chunks: Iterable[bytes]
+        self, repo: RepoRef, workspace: str, path: str, chunks: Iterable[bytes], size: int | None
     ) -> bool:
-        """Store and stage one file in one pass, its size and hash unknown; whether it was staged.
+        """Store and stage one file of unknown hash in one pass; whether it was staged.
 
         What `chunks` raises passes through, and the server keeps nothing.
         """
         where = f"{self._wire.place(repo)}/workspaces/{quote(workspace)}/files/."
-        sent = self._wire.stream(where, path, chunks, f"stream {path!r} to {repo}")
+        sent = self._wire.stream(where, path, chunks, size, f"stream {path!r} to {repo}")
         return path in sent["paths"]
 
     def remove(self, repo: RepoRef, workspace: str, paths: Iterable[str]) -> None:

@@ -193,7 +193,7 @@ class Uploads:
                         return self._large(repo, content, content.size, partial, workspace)
             if workspace is None:
                 return self.put(repo, content.chunks()), False
-            return self._streamed(repo, content.path, content.chunks(), workspace), True
+            return self._streamed(repo, content, content.chunks(), workspace), True
         except SyncdError as error:
             return error, False
 
@@ -207,7 +207,7 @@ class Uploads:
             filling.begin(lambda there: there - had >= FIRST)
             came = filling.size - had
             if (self._clock() - began) * size <= SOON * came:
-                stored = self._streamed(repo, content.path, filling.through(), workspace)
+                stored = self._streamed(repo, content, filling.through(), workspace)
                 partial.remove()
                 return stored, True
         stored = filling.finish()
@@ -217,7 +217,7 @@ class Uploads:
         return stored, False
 
     def _streamed(
-        self, repo: RepoRef, path: str, chunks: Iterable[bytes], workspace: str
+        self, repo: RepoRef, content: Content, chunks: Iterable[bytes], workspace: str
     ) -> StoredContent:
         """In one pass, which stages it too."""
         digest, size = xxhash.xxh3_128(), 0
@@ -229,11 +229,11 @@ class Uploads:
                 size += len(chunk)
                 yield chunk
 
-        if not self._api.stage_stream(repo, workspace, path, counted()):
-            raise ServiceUnavailableError(f"the server did not store {path!r}")
+        if not self._api.stage_stream(repo, workspace, content.path, counted(), content.size):
+            raise ServiceUnavailableError(f"the server did not store {content.path!r}")
         stored = StoredContent(hash=f"{digest.intdigest():x}", size=size)
         if self._api.missing(repo, [stored.hash]):
-            raise IntegrityError(f"{path}: the server stored other bytes than were sent")
+            raise IntegrityError(f"{content.path}: the server stored other bytes than were sent")
         return stored
 
     def _in_parts(

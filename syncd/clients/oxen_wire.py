@@ -69,10 +69,19 @@ class Wire:
         headers = _multipart(boundary)
         return retry.call(lambda: self.send("POST", path, what, body, headers), what=what)
 
-    def stream(self, path: str, name: str, chunks: Iterable[bytes], what: str) -> Json:
-        """Send one file of unknown size, once."""
+    def stream(
+        self, path: str, name: str, chunks: Iterable[bytes], size: int | None, what: str
+    ) -> Json:
+        """Send one file, once.
+
+        Where its size in bytes is known the request tells its length: without, each chunk is
+        copied into a frame of its own, which took 4 s of processor time in 4 GiB.
+        """
         boundary = uuid.uuid4().hex
-        return self.send("POST", path, what, _framed(boundary, name, chunks), _multipart(boundary))
+        head, tail = _head(boundary, name), f"\r\n--{boundary}--\r\n".encode()
+        framed = chain([head], chunks, [tail])
+        body: Body = framed if size is None else (framed, len(head) + size + len(tail))
+        return self.send("POST", path, what, body, _multipart(boundary))
 
     def send(
         self, method: str, path: str, what: str, body: Body | None, headers: Mapping[str, str]
@@ -194,9 +203,3 @@ def _head(boundary: str, name: str) -> bytes:
         f'--{boundary}\r\nContent-Disposition: form-data; name="file[]"; filename="{escaped}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode()
-
-
-def _framed(boundary: str, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    yield _head(boundary, name)
-    yield from chunks
-    yield f"\r\n--{boundary}--\r\n".encode()
