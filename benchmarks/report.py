@@ -46,7 +46,7 @@ def _moving(case: Figures, store: str) -> float | None:
 
 
 def _limit(case: Figures, store: str) -> float | None:
-    return _median(case, "limits", "both" if store == "server" else "get")
+    return _median(case, "limits", "get and put" if store == "server" else "get")
 
 
 def ratios(cases: Figures, interruptions: Figures) -> dict[str, float]:
@@ -109,7 +109,7 @@ def _times(result: Figures, store: str) -> str:
         script, moving = _baseline(case, store), _moving(case, store)
         whole = _median(case, store, "syncd", "seconds")
         process = _median(case, store, "baseline", "seconds")
-        limits = [_median(case, "limits", key) for key in ("get", "put", "both")]
+        limits = [_median(case, "limits", key) for key in ("get", "put", "get and put")]
         compared = [_over(script, moving), _over(moving, _limit(case, store))]
         compared += [process, whole, _over(process, whole)]
         rows.append([case["title"], *limits, script, moving, *compared])

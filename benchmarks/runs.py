@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,12 @@ class Bench:
         """Seconds of all GETs, of all PUTs, and of both at a time, without any thought."""
         figures: Figures = {}
         with self.world() as world:
-            kinds = [("get",)]
+            kinds: list[tuple[str, ...]] = [("get",)]
             if self._oxen is not None:
                 kinds += [("put",), ("get", "put")]
             for names in kinds:
-                figures[" and ".join(names)] = self._settled(world, lambda: self._together(world, case, *names))
+                together = partial(self._together, world, case, *names)
+                figures[" and ".join(names)] = self._settled(world, together)
         return figures
 
     def _together(self, world: World, case: Case, *names: str) -> float:
@@ -140,7 +142,9 @@ class Bench:
             arguments |= {"work": str(world.folder / "plain"), "repo": f"{world.namespace}/plain"}
             environ = world.environ("user")
             before = self._served()
-            ran = self._settled(world, lambda: step("baseline", world.folder, environ, **arguments).wait())
+            ran = self._settled(
+                world, lambda: step("baseline", world.folder, environ, **arguments).wait()
+            )
             moved = world.wandb.stats()["bytes_downloaded"]
             served = {} if embedded else self._served(before)
             return {**ran.cost, **served, "stages": ran.result, "downloaded": moved}

@@ -28,7 +28,7 @@ from syncd.errors import IntegrityError, PermanentError, ServiceUnavailableError
 
 REDIRECTS = 5
 SEND_CHUNK = 1 << 18  # bytes of a body that is in memory, handed to the socket at a time
-_REDIRECTED = frozenset({301, 302, 303, 307, 308})
+REDIRECTED = frozenset({301, 302, 303, 307, 308})
 # Bytes, chunks whose number of bytes is unknown, or chunks with that number.
 Body = bytes | Iterable[bytes] | tuple[Iterable[bytes], int]
 
@@ -144,7 +144,7 @@ class Payload:
                     decode_content=False,
                 )
             location = response.headers.get("location")
-            if body is not None or response.status not in _REDIRECTED or location is None:
+            if body is not None or response.status not in REDIRECTED or location is None:
                 return response
             response.drain_conn()
             response.release_conn()
@@ -166,14 +166,20 @@ class Payload:
         return self._managers[host]
 
     def _made(self, scheme: str, host: str) -> urllib3.PoolManager:
-        proxy = getproxies().get(scheme)
-        if not proxy or proxy_bypass(host):
+        proxy = proxy_of(scheme, host)
+        if proxy is None:
             return self._direct
         if proxy not in self._proxies:
             self._proxies[proxy] = urllib3.ProxyManager(
                 proxy, maxsize=MAX_CONNECTIONS, ssl_context=self._context
             )
         return self._proxies[proxy]
+
+
+def proxy_of(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names for a host; None when it is asked directly."""
+    proxy = getproxies().get(scheme)
+    return proxy if proxy and not proxy_bypass(host) else None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,7 @@ from syncd.clients.http import (
     translated,
 )
 from syncd.clients.payload import Answer, Payload
+from syncd.clients.small import SmallAnswer, SmallGets
 from syncd.clients.wandb_session import WandbSession
 from syncd.documents import read_manifest
 from syncd.errors import (
@@ -36,6 +38,7 @@ from syncd.manifest import Entry, Manifest
 from syncd.replacements import version_digest
 
 FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
+SMALL = 1 << 20  # bytes; up to here a file is read at once
 KEPT_URLS = 40_000  # signed URLs, some 30 MB: a batch of each of eight versions at a time
 # W&B does not say for how long it signs; a URL that is refused is renewed at any age.
 FRESH_SECONDS = 3600.0
@@ -70,13 +73,14 @@ class WandbFiles:
         self, session: WandbSession, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._session, self._clock = session, clock
-        self._payload = Payload()
+        self._payload, self._small = Payload(), SmallGets()
         self._urls: OrderedDict[tuple[str, str], _Signed] = OrderedDict()  # by version and path
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections that files come over."""
         self._payload.close()
+        self._small.close()
 
     def manifest(self, version: Version, *, found: Mapping[str, Any] | None = None) -> Manifest:
         """The version's manifest.
@@ -157,13 +161,15 @@ class WandbFiles:
             return
         what = f"download {version.ref} {entry.path}"
         headers = {}
-        if begin or size is not None:
+        whole = not begin and size is None
+        if not whole:
             headers["Range"] = f"bytes={begin}-{'' if size is None else begin + size - 1}"
+        small = entry.size if whole and entry.size is not None and entry.size <= SMALL else None
         refused: _Signed | None = None
         while True:
             signed = self._signed(version, entry, refused)
             url = check_url(signed.url)
-            with self._payload.request("GET", url, what=what, headers=headers) as answer:
+            with self._asked(url, what, headers, small) as answer:
                 if answer.status in {401, 403} and refused is None:
                     refused = signed
                     continue
@@ -179,6 +185,19 @@ class WandbFiles:
                 else:
                     yield from _cut_out(_exactly(answer, what), begin, size, what)
                 return
+
+    @contextmanager
+    def _asked(
+        self, url: str, what: str, headers: Mapping[str, str], small: int | None
+    ) -> Iterator[Answer | SmallAnswer]:
+        """The answer for a file, of which `small` is the number of bytes where they are few."""
+        if small is not None:
+            answer = self._small.get(url, what=what, limit=small)
+            if answer is not None:
+                yield answer
+                return
+        with self._payload.request("GET", url, what=what, headers=headers) as streamed:
+            yield streamed
 
     def _signed(self, version: Version, entry: Entry, refused: _Signed | None) -> _Signed:
         """The URL of an entry, signed not too long ago, and later than one that was refused.
@@ -236,7 +255,7 @@ def _decoded(body: Iterable[bytes], what: str) -> Manifest:
         ) from error
 
 
-def _exactly(answer: Answer, what: str) -> Iterator[bytes]:
+def _exactly(answer: Answer | SmallAnswer, what: str) -> Iterator[bytes]:
     """The body in chunks, as many bytes as were promised."""
     promised = answer.headers.get("content-length")
     count = 0
@@ -247,7 +266,9 @@ def _exactly(answer: Answer, what: str) -> Iterator[bytes]:
         raise IntegrityError(f"{what}: {count} of {promised} bytes arrived")
 
 
-def _ranged(answer: Answer, begin: int, size: int | None, what: str) -> Iterator[bytes]:
+def _ranged(
+    answer: Answer | SmallAnswer, begin: int, size: int | None, what: str
+) -> Iterator[bytes]:
     """The body of an answer that says it is the range that was asked for."""
     said = answer.headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(said)

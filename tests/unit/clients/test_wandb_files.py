@@ -40,6 +40,12 @@ from syncd.manifest import Entry, Manifest, manifest_digest, to_json
 ENTRY = Entry(path="d/a.bin", digest="aaaa", size=7, birth_artifact_id="QQ==")
 
 
+@pytest.fixture(params=[ENTRY.size, None], ids=["small", "of unknown size"])
+def entry(request: pytest.FixtureRequest) -> Entry:
+    """Small files come another way than others, and all of this holds for both."""
+    return replace(ENTRY, size=request.param)
+
+
 def signed(url: str) -> dict[str, Any]:
     """The answer that names a file's URL."""
     files = page({"name": ENTRY.path, "directUrl": url})
@@ -50,7 +56,7 @@ def signed(url: str) -> dict[str, Any]:
 
 
 def test_a_file_is_read_from_its_signed_url_without_the_key(
-    api: Server, storage: Server, source: WandbSource
+    api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """Nor with what ~/.netrc may hold for that host; the key goes to the API alone."""
     (Path(os.environ["HOME"]) / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
@@ -58,7 +64,7 @@ def test_a_file_is_read_from_its_signed_url_without_the_key(
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
     storage.on("/blob", Answer(body=b"payload"))
 
-    assert b"".join(source.read(ours, ENTRY)) == b"payload"
+    assert b"".join(source.read(ours, entry)) == b"payload"
     [asked] = storage.asked["/blob"]
     assert asked.query == f"sig={SIGNATURE}"
     assert "authorization" not in asked.headers
@@ -67,13 +73,13 @@ def test_a_file_is_read_from_its_signed_url_without_the_key(
 
 
 def test_a_signed_url_on_the_apis_own_host_gets_no_key_either(
-    api: Server, source: WandbSource
+    api: Server, source: WandbSource, entry: Entry
 ) -> None:
     """Its signature is what it needs."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{api.url}/blob?sig={SIGNATURE}"))
     api.on("/blob", Answer(body=b"payload"))
-    list(source.read(ours, ENTRY))
+    list(source.read(ours, entry))
 
     assert "authorization" not in api.asked["/blob"][0].headers
 
@@ -91,7 +97,7 @@ def test_a_redirect_does_not_carry_the_key_away(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_signed_url_that_has_run_out_is_renewed_once(
-    status: int, api: Server, storage: Server, source: WandbSource
+    status: int, api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """A long transfer outlives its URLs."""
     ours = version(source, api)
@@ -103,28 +109,28 @@ def test_a_signed_url_that_has_run_out_is_renewed_once(
     storage.on("/old", Answer(body=b"payload"), Answer(status=status, body=b"expired"))
     storage.on("/new", Answer(body=b"payload"))
     for _ in range(3):  # fresh, run out, and from then on the new one
-        assert b"".join(source.read(ours, ENTRY)) == b"payload"
+        assert b"".join(source.read(ours, entry)) == b"payload"
 
     assert len(api.asked["ArtifactMembershipFiles"]) == 2
     assert (len(storage.asked["/old"]), len(storage.asked["/new"])) == (2, 2)
 
 
 def test_a_signed_url_that_is_refused_again_is_an_error(
-    api: Server, storage: Server, source: WandbSource
+    api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """Not a circle; and the signature is in no message."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
     storage.on("/blob", Answer(status=403))
     with pytest.raises(AuthenticationError, match=r"d/a\.bin") as caught:
-        list(source.read(ours, ENTRY))
+        list(source.read(ours, entry))
 
     assert len(storage.asked["/blob"]) == 2
     assert harmless(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    "case",
     [
         (Answer(status=404), NotFoundError),
         (Answer(status=503), ServiceUnavailableError),
@@ -134,40 +140,48 @@ def test_a_signed_url_that_is_refused_again_is_an_error(
     ],
 )
 def test_a_file_that_does_not_come_whole_is_an_error(
-    answer: Answer, error: type[SyncdError], api: Server, storage: Server, source: WandbSource
+    case: tuple[Answer, type[SyncdError]],
+    api: Server,
+    storage: Server,
+    source: WandbSource,
+    entry: Entry,
 ) -> None:
     """It never ends early without one."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob?sig={SIGNATURE}"))
+    answer, error = case
     storage.on("/blob", answer)
     with pytest.raises(SyncdError) as caught:
-        list(source.read(ours, ENTRY))
+        list(source.read(ours, entry))
 
     assert type(caught.value) is error
     assert "download team/proj/ds:v0 d/a.bin" in str(caught.value)
     assert harmless(caught.value)
 
 
-def test_compression_is_not_asked_for(api: Server, storage: Server, source: WandbSource) -> None:
+def test_compression_is_not_asked_for(
+    api: Server, storage: Server, source: WandbSource, entry: Entry
+) -> None:
     """The bytes are hashed as they come."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=b"payload"))
-    list(source.read(ours, ENTRY))
+    list(source.read(ours, entry))
 
     assert storage.asked["/blob"][0].headers["accept-encoding"] == "identity"
 
 
 def test_bytes_that_are_stored_compressed_stay_so(
-    api: Server, storage: Server, source: WandbSource
+    api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """The file of a user is what was logged, whatever a header says about it."""
     ours = version(source, api)
     body = gzip.compress(b"payload")
+    entry = replace(entry, size=None if entry.size is None else len(body))
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=body, headers={"Content-Encoding": "gzip"}))
 
-    assert b"".join(source.read(ours, ENTRY)) == body
+    assert b"".join(source.read(ours, entry)) == body
 
 
 @pytest.mark.parametrize(
@@ -185,14 +199,14 @@ def test_bytes_that_are_stored_compressed_stay_so(
     ],
 )
 def test_a_signed_url_that_is_no_web_address_is_refused(
-    url: str, api: Server, source: WandbSource
+    url: str, api: Server, source: WandbSource, entry: Entry
 ) -> None:
     """What W&B names must not make us read local files."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(url))
     api.on("FetchArtifactManifest", {"artifact": {"currentManifest": {"file": {"directUrl": url}}}})
     with pytest.raises(PermanentError, match="http"):
-        list(source.read(ours, ENTRY))
+        list(source.read(ours, entry))
     with pytest.raises(PermanentError, match="http"):
         source.manifest(ours)
 
@@ -325,7 +339,7 @@ RANGES: list[Range] = [(0, 10, b"0123456789"), (3, 4, b"3456"), (9, 1, b"9"), (4
 
 @pytest.mark.parametrize("case", RANGES)
 def test_a_range_is_asked_for_and_comes(
-    case: Range, api: Server, storage: Server, source: WandbSource
+    case: Range, api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """No byte more crosses the wire."""
     begin, size, wanted = case
@@ -335,14 +349,14 @@ def test_a_range_is_asked_for_and_comes(
     said = {"Content-Range": f"bytes {begin}-{last}/10"}
     storage.on("/blob", Answer(status=206, body=wanted, headers=said))
 
-    assert b"".join(source.read(ours, ENTRY, begin=begin, size=size)) == wanted
+    assert b"".join(source.read(ours, entry, begin=begin, size=size)) == wanted
     end = "" if size is None else last
     assert storage.asked["/blob"][0].headers["range"] == f"bytes={begin}-{end}"
 
 
 @pytest.mark.parametrize("case", RANGES)
 def test_a_server_that_knows_no_ranges_is_read_up_to_it(
-    case: Range, api: Server, storage: Server, source: WandbSource
+    case: Range, api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """It answers 200 with the whole file."""
     begin, size, wanted = case
@@ -350,7 +364,7 @@ def test_a_server_that_knows_no_ranges_is_read_up_to_it(
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=BODY))
 
-    assert b"".join(source.read(ours, ENTRY, begin=begin, size=size)) == wanted
+    assert b"".join(source.read(ours, entry, begin=begin, size=size)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -369,19 +383,21 @@ def test_a_server_that_knows_no_ranges_is_read_up_to_it(
     ],
 )
 def test_another_range_than_was_asked_for_is_damage(
-    answer: Answer, api: Server, storage: Server, source: WandbSource
+    answer: Answer, api: Server, storage: Server, source: WandbSource, entry: Entry
 ) -> None:
     """Bytes at the wrong place would only be found at the end of the file."""
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", answer)
     with pytest.raises(IntegrityError):
-        list(source.read(ours, ENTRY, begin=3, size=4))
+        list(source.read(ours, entry, begin=3, size=4))
 
 
-def test_no_bytes_cost_no_request(api: Server, storage: Server, source: WandbSource) -> None:
+def test_no_bytes_cost_no_request(
+    api: Server, storage: Server, source: WandbSource, entry: Entry
+) -> None:
     """There is no such range."""
-    assert list(source.read(version(source, api), ENTRY, begin=3, size=0)) == []
+    assert list(source.read(version(source, api), entry, begin=3, size=0)) == []
     assert storage.all_asked() == []
 
 
