@@ -121,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, help="where to work; needs 30 GiB without --quick")
     parser.add_argument("--rounds", type=int, help="how often each timed case is repeated")
     parser.add_argument("--only", help="the cases whose names begin so; writes nothing")
+    parser.add_argument("--store", choices=_STORES, help="this one alone; writes nothing")
     chosen = parser.parse_args(argv)
     scale, load, run = QUICK if chosen.quick else FULL, os.getloadavg()[0], _Run()
     scale = scale.limited(only=chosen.only or "", rounds=chosen.rounds or scale.rounds)
@@ -129,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stores = _STORES if server else _STORES[1:]
     if chosen.quick and server:
         stores = _STORES[:1]
+    if chosen.store:
+        stores = (chosen.store,)
     if server is None:
         say("oxen-server not found: the embedded store is measured alone; set SYNCD_OXEN_SERVER")
     folder = Path(tempfile.mkdtemp(prefix="syncd-bench-", dir=chosen.dir))
@@ -150,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     for text in tables(result).values():
         say(f"\n{text}")
-    if not chosen.quick and not chosen.only:
+    if not (chosen.quick or chosen.only or chosen.store):
         _LATEST.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         for name, text in tables(result).items() if not run.failed else ():
             publish(name, text)

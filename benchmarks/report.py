@@ -11,6 +11,7 @@ from benchmarks.tables import table
 
 Figures = Mapping[str, Any]
 _STORES = {"server": "oxen-server", "embedded": "embedded store"}
+_HASHED = "get and put and digest"
 _STAGES = ("transfer", "commit", "verify", "replace")
 _PUSHED = ("download", "add", "commit", "push")
 
@@ -46,7 +47,7 @@ def _moving(case: Figures, store: str) -> float | None:
 
 
 def _limit(case: Figures, store: str) -> float | None:
-    return _median(case, "limits", "get and put" if store == "server" else "get")
+    return _median(case, "limits", _HASHED if store == "server" else "get")
 
 
 def ratios(cases: Figures, interruptions: Figures) -> dict[str, float]:
@@ -102,14 +103,14 @@ def _measured(result: Figures, store: str) -> list[Figures]:
 
 
 def _times(result: Figures, store: str) -> str:
-    head = ["seconds", "limit: GET", "limit: PUT", "limit: both", "script", "syncd: transfer + commit",
+    head = ["seconds", "limit: GET", "limit: PUT", "limit: both", "limit: hashed", "script", "syncd: transfer + commit",
             "script / syncd", "syncd / limit", "script, process", "syncd, process", "whole / whole"]  # fmt: skip
     rows = []
     for case in _measured(result, store):
         script, moving = _baseline(case, store), _moving(case, store)
         whole = _median(case, store, "syncd", "seconds")
         process = _median(case, store, "baseline", "seconds")
-        limits = [_median(case, "limits", key) for key in ("get", "put", "get and put")]
+        limits = [_median(case, "limits", key) for key in ("get", "put", "get and put", _HASHED)]
         compared = [_over(script, moving), _over(moving, _limit(case, store))]
         compared += [process, whole, _over(process, whole)]
         rows.append([case["title"], *limits, script, moving, *compared])

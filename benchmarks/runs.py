@@ -90,19 +90,25 @@ class Bench:
                 yield World(folder=folder, wandb=wandb, namespace=name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            for repo in ("put", "both", "plain", *map(_repo, self._scale.cases)):
+            for repo in (
+                "put",
+                "get-put",
+                "get-put-digest",
+                "plain",
+                *map(_repo, self._scale.cases),
+            ):
                 if self._oxen is not None:
                     OxenHttp(self._oxen.url, f"{name}/{repo}").delete()
 
     # --- what the machine allows
 
     def limits(self, case: Case) -> Figures:
-        """Seconds of all GETs, of all PUTs, and of both at a time, without any thought."""
+        """Seconds of all GETs, of all PUTs, and of both at a time, without and with hashing."""
         figures: Figures = {}
         with self.world() as world:
             kinds: list[tuple[str, ...]] = [("get",)]
             if self._oxen is not None:
-                kinds += [("put",), ("get", "put")]
+                kinds += [("put",), ("get", "put"), ("get", "put", "digest")]
             for names in kinds:
                 together = partial(self._together, world, case, *names)
                 figures[" and ".join(names)] = self._settled(world, together)
@@ -116,9 +122,11 @@ class Bench:
             arguments: dict[str, Any] = {"ready": str(folder / name), "go": str(folder / "go")}
             if name == "get":
                 arguments["project"] = case.name
+            elif name == "digest":
+                arguments |= {"algorithm": case.digest, "files": case.files, "size": case.size}
             else:
                 assert self._oxen is not None
-                arguments["repo"] = f"{world.namespace}/{'both' if len(names) > 1 else name}"
+                arguments["repo"] = f"{world.namespace}/{folder.name}"
                 arguments |= {"url": self._oxen.url, "small": case.size <= _SMALL}
                 arguments["source"] = str(self._source / case.folder)
             started.append(step(name, folder, world.environ(name), **arguments))

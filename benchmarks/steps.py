@@ -6,6 +6,7 @@ clock runs. The baseline is the script that a user would write without syncd.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -17,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import xxhash
 
 from benchmarks.cases import COLLECTION, ENTITY, FLIGHT, MIB, Case
 from benchmarks.http_libraries import Standard
@@ -125,6 +128,23 @@ def put(*, url: str, repo: str, source: str, small: bool, ready: str, go: str) -
     return {"begin": start, "end": time.time(), "bytes": sent}
 
 
+def digest(*, algorithm: str, files: int, size: int, ready: str, go: str) -> Mapping[str, Any]:
+    """Hash as many bytes as W&B's manifest asks whoever moves them to hash."""
+    chunk = os.urandom(min(MIB, size))
+    _wait(ready, go)
+    start = time.time()
+
+    def one(_number: int) -> int:
+        hasher = hashlib.md5(usedforsecurity=False) if algorithm == "MD5" else xxhash.xxh3_128()
+        for _ in range(size // len(chunk)):
+            hasher.update(chunk)
+        return size
+
+    with ThreadPoolExecutor(FLIGHT) as pool:
+        hashed = sum(pool.map(one, range(files)))
+    return {"begin": start, "end": time.time(), "bytes": hashed}
+
+
 def baseline(*, project: str, versions: int, work: str, url: str, repo: str) -> Mapping[str, Any]:
     """Download with the SDK, then add, commit and push; without a URL nothing is pushed."""
     wandb, oxen = _library("wandb"), _library("oxen")
@@ -160,6 +180,7 @@ STEPS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "log": log,
     "get": get,
     "put": put,
+    "digest": digest,
     "baseline": baseline,
 }
 
