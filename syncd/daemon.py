@@ -34,7 +34,7 @@ from syncd.context import Context
 from syncd.errors import ConfigurationError, DiskFullError
 from syncd.mover import Mover
 from syncd.notify import Notifier
-from syncd.patience import Waiting, probes
+from syncd.patience import DISK, Waiting, probes
 from syncd.refs import Target
 from syncd.reload import change
 from syncd.runtime import Runtime, engine_database
@@ -80,7 +80,7 @@ class Daemon:
         self._runtime, self._settings, self._notifier = runtime, settings, notifier
         self._told: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
         self._vitals = Vitals()
-        self._patience = Waiting(probes(runtime))
+        self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
         self._mover = Mover(runtime, self._vitals, self._patience, self._told.put)
         self._chores = Chores(runtime, self._patience, self._told.put)
         self._context = Context(

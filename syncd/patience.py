@@ -30,6 +30,7 @@ LONGEST_WAIT = 60.0  # seconds
 OWN_FAILURES = 3  # of a stage while everything answers, before the version is set aside
 ATTEMPTS = 2  # of a probe: one request may always go wrong
 FRESH = 1.0  # seconds that an answer counts for all threads
+DISK = "the disk"
 Probe = Callable[[], None]
 
 
@@ -53,6 +54,7 @@ class Waiting(Patience):
 
     Args:
         probes: by the name of what may be away, something that raises `TransientError` while it is.
+        always: those that cost so little that every stage asks them before it begins.
         clock: seconds, never set back; injected by tests.
         first_wait: seconds; injected by tests.
     """
@@ -61,10 +63,12 @@ class Waiting(Patience):
         self,
         probes: Mapping[str, Probe],
         *,
+        always: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
         first_wait: float = FIRST_WAIT,
     ) -> None:
-        self._probes, self._clock, self._first_wait = dict(probes), clock, first_wait
+        self._probes, self._always = dict(probes), always
+        self._clock, self._first_wait = clock, first_wait
         self._away: dict[str, Absence] = {}
         self._asking = threading.Lock()
         self._asked = float("-inf")
@@ -96,6 +100,9 @@ class Waiting(Patience):
     def working(self) -> Iterator[None]:
         """See `Patience.working`; after `close` nobody comes in any more."""
         while True:
+            with self._asking:
+                for name in self._always:
+                    self._note(name, _failure(self._probes[name]))
             self.until_back()
             with self._state:
                 while self._closed:
@@ -192,7 +199,7 @@ def probes(runtime: Runtime) -> dict[str, Probe]:
         runtime.store.branches(nowhere)
 
     found: dict[str, Probe] = {
-        "disk": lambda: check_room(folders, config.engine.min_free),
+        DISK: lambda: check_room(folders, config.engine.min_free),
         "Oxen": oxen,
     }
     if entities:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.config import Config
+from syncd.config.model import Section
 
 # What is asked for anew each time it is needed; everything else was built into open clients.
 LIVE = ("wandb.projects", "select", "schedule", "reclaim", "transfer.bandwidth_limit", "log")
@@ -29,7 +30,7 @@ class Change:
 
 def change(old: Config, new: Config) -> Change:
     """Take over what a running process can change."""
-    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
+    before, after = dict(_leaves(old)), dict(_leaves(new))
     changed = sorted(key for key in before | after if before.get(key) != after.get(key))
     applied = tuple(key for key in changed if _live(key))
     limit = {"bandwidth_limit": new.transfer.bandwidth_limit}
@@ -52,10 +53,10 @@ def _live(key: str) -> bool:
     return any(key == live or key.startswith(f"{live}.") for live in LIVE)
 
 
-def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        key = f"{above}{name}"
-        if isinstance(value, dict):
+def _leaves(section: Section, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value, key = getattr(section, name), f"{above}{name}"
+        if isinstance(value, Section):
             yield from _leaves(value, f"{key}.")
         else:
             yield key, value
