@@ -253,7 +253,7 @@ def _check_alive(lines: Lines, news: queue.SimpleQueue[Outcome]) -> None:
     for artifact_id in lines.unheard():
         if news.empty():
             raise RuntimeError(
-                f"workflow {lines.running[artifact_id]} of {lines.open[artifact_id].ref} "
+                f"workflow {lines.running[artifact_id]} of {lines.open[artifact_id].version.ref} "
                 "ended unheard"
             )
 

@@ -86,8 +86,11 @@ class Chores:
             BACKUP: schedule.backup,
             TIDY: TIDY_EVERY,
         }
-        if self.runtime.config.reclaim.policy != reclaim.NONE:
-            every[RECLAIM] = schedule.reclaim
+        policies = {self.runtime.config.reclaim.policy, self._last(RECLAIM).get("policy")}
+        if policies - {reclaim.NONE, None}:
+            every[RECLAIM] = (
+                schedule.reclaim
+            )  # once more after "none", which takes back time to live
         return [
             Job(
                 name=name,

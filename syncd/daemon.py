@@ -31,7 +31,7 @@ from syncd.child import Child
 from syncd.chores import Chores
 from syncd.config import Config
 from syncd.context import Context
-from syncd.errors import ConfigurationError, DiskFullError
+from syncd.errors import ConfigurationError, TransientError
 from syncd.mover import Mover
 from syncd.notify import Notifier
 from syncd.patience import DISK, Waiting, probes
@@ -43,6 +43,7 @@ from syncd.vitals import Vitals
 
 TICK = 0.5  # seconds between two looks at hints and children
 BEAT = 5.0  # seconds between two beats
+QUEUE_POLL = 0.25  # seconds between two looks of the engine at its queue
 JUMP = 30.0  # seconds by which the wall clock must have gone astray to count as set
 EXECUTOR = "local"  # the one process of a SQLite database
 INTERRUPTED = 130
@@ -96,7 +97,7 @@ class Daemon:
         )
         self._scheduler = Scheduler()
         self._face = Child("face", settings.face) if settings.face else None
-        self._draining = False
+        self._started = self._draining = False
         self._beaten = float("-inf")
         self._told_status = ""
         self._offset = time.time() - time.monotonic()
@@ -108,22 +109,37 @@ class Daemon:
             BaseException: what ended a thread that nothing works without.
         """
         with self._signals():
-            concurrency = self._runtime.config.transfer.concurrency
-            database = engine_database(self._runtime.config)
-            workflow.launch(self._context, database=database, concurrency=concurrency)
-            self._mover.start()
-            self._chores.start()
-            self._scheduler.set(self._jobs())
-            self._scheduler.start()
-            log.get().info(
-                log.Life.DAEMON_STARTED,
-                targets=[str(target) for target in self._targets()],
-                pid=os.getpid(),
-            )
-            self._notifier.ready()
-            while not self._draining:
-                self._tick()
-            self._drain()
+            try:
+                self._notifier.ready()
+                while not self._patience.look() and not self._draining:
+                    self._tick()  # the engine cannot even begin without room on the disk
+                if not self._draining:
+                    self._start()
+                while not self._draining:
+                    self._tick()
+                self._drain()
+            finally:
+                if self._face is not None:
+                    self._face.stop()
+
+    def _start(self) -> None:
+        config = self._runtime.config
+        workflow.launch(
+            self._context,
+            database=engine_database(config),
+            concurrency=config.transfer.concurrency,
+            poll=QUEUE_POLL,
+        )
+        self._mover.start()
+        self._chores.start()
+        self._scheduler.set(self._jobs())
+        self._scheduler.start()
+        self._started = True
+        log.get().info(
+            log.Life.DAEMON_STARTED,
+            targets=[str(target) for target in self._targets()],
+            pid=os.getpid(),
+        )
 
     # --- every half second
 
@@ -147,8 +163,8 @@ class Daemon:
         try:
             self._take_hints()
             self._beat()
-        except DiskFullError:
-            self._patience.ask()  # told there; without a beat, others see that something is wrong
+        except TransientError:
+            self._mover.suspect()  # told there; without a beat, others see that something is wrong
         busy = self._mover.busy and not self._patience.away
         if not self._vitals.stuck(busy=busy):
             self._notifier.alive()
@@ -163,7 +179,7 @@ class Daemon:
         for project in dict.fromkeys(hint.project for hint in hints):
             entity, _, name = project.partition("/")
             wanted = Target(entity=entity, project=name)
-            if any(
+            if name and any(
                 target.entity == entity and target.project in (None, name) for target in covered
             ):
                 self._mover.poll(wanted)
@@ -274,6 +290,8 @@ class Daemon:
             log.Life.DAEMON_STOPPING, stages=self._patience.busy, at_most_seconds=seconds
         )
         self._notifier.stopping()
+        if not self._started:
+            return
         self._scheduler.stop()
         self._mover.stop()
         self._chores.stop()
@@ -283,6 +301,4 @@ class Daemon:
             self._tick()
         left = self._patience.busy
         workflow.stop(timeout=0)
-        if self._face is not None:
-            self._face.stop()
         log.get().info(log.Life.DAEMON_STOPPED, cut_off=left)

@@ -29,7 +29,7 @@ class Lines:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.open: dict[str, Version] = {}  # all that have not ended, by id
+        self.open: dict[str, Discovered] = {}  # all that have not ended, by id
         self.running: dict[str, str] = {}  # artifact id -> workflow id
         self._waits: dict[str, set[str]] = {}
         self._lines: dict[RepoRef, deque[Discovered]] = {}
@@ -41,20 +41,24 @@ class Lines:
             items: the versions, in order within a collection.
             uses: see `uses`.
         """
-        new = [item for item in items if item.version.id not in self.open]
-        self.open |= {item.version.id: item.version for item in new}
-        for item in new:
-            own = item.version.id
+        new = {item.version.id: item for item in items if item.version.id not in self.open}
+        self.open |= new
+        for own, item in new.items():
             self._waits[own] = {used for used in uses.get(own, ()) if used in self.open} - {own}
             repo, _ = destination(item.version, self.runtime.config)
             self._lines.setdefault(repo, deque()).append(item)
 
     def release(self) -> None:
-        """Hand what waits for nothing over to the engine."""
+        """Hand what waits for nothing over to the engine; when that fails, it is there for the next.
+
+        Raises:
+            TransientError: when the catalog cannot be written.
+        """
         for repo, line in self._lines.items():
             while line and not self._waits[line[0].version.id] & self.open.keys():
-                item = line.popleft()
+                item = line[0]
                 self.running[item.version.id] = _enqueue(self.runtime, item, repo)
+                line.popleft()
         self._lines = {repo: line for repo, line in self._lines.items() if line}
         if not self.running and self._lines:
             # A circle: a run logged a version and then used a later one. The oldest goes first.

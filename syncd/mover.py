@@ -20,7 +20,7 @@ from syncd import log
 from syncd.backfill import follow_aliases
 from syncd.catalog.catalog import Record, State
 from syncd.context import Outcome
-from syncd.errors import PermanentError, SyncdError, TransientError
+from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
 from syncd.lines import Lines, uses
 from syncd.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
 from syncd.refs import RepoRef, Target
@@ -46,7 +46,7 @@ class _Ended:
     outcome: Outcome
 
 
-_STOP = object()
+_STOP, _SUSPECT = object(), object()
 
 
 class Mover:
@@ -92,6 +92,11 @@ class Mover:
         """A version reached its end."""
         self._told.put(_Ended(outcome=outcome))
 
+    def suspect(self) -> None:
+        """Something failed that may be away: ask, in the thread that may wait for answers."""
+        if not self._patience.away:
+            self._told.put(_SUSPECT)
+
     def exchange(self, runtime: Runtime) -> None:
         """Work under another configuration from the next poll on."""
         self._lines.runtime = runtime
@@ -127,8 +132,8 @@ class Mover:
     def lag(self) -> dict[str, float]:
         """By project, the age of the oldest version that is known and has not ended, seconds."""
         now = time.time()
-        found: dict[str, float] = {}
-        for version in list(self._lines.open.values()):
+        found: dict[str, float] = dict.fromkeys(self._vitals.projects, 0.0)
+        for version in [item.version for item in list(self._lines.open.values())]:
             name = f"{version.ref.entity}/{version.ref.project}"
             found[name] = max(found.get(name, 0.0), age(version.created_at, now))
         return found
@@ -145,21 +150,31 @@ class Mover:
                 now = time.monotonic()
                 if not self._patience.away:
                     wait = FIRST_WAIT
-                    self._poll_again(away)
                 elif now - asked >= wait:
                     asked, wait = now, min(wait * 2, LONGEST_WAIT)
-                    self._poll_again(self._patience.ask())
+                    self._patience.ask()
+                if away and not self._patience.away:
+                    self._go_on()
                 if now - looked >= LOOK_AGAIN:
                     looked = now
                     self._look_after()
         except BaseException as error:  # noqa: BLE001 the process must not go on without it
             self._died(error)
 
-    def _poll_again(self, back: bool) -> None:
-        """What failed while something was away is looked at as soon as it is back."""
-        if back:
-            for target in self._failing:
-                self.poll(target)
+    def _go_on(self) -> None:
+        """What was put off while something was away is done as soon as it is back."""
+        self._release()
+        for target in self._failing:
+            self.poll(target)
+
+    def _release(self) -> None:
+        if self._stopped or self._patience.away:
+            return
+        try:
+            self._lines.release()
+        except TransientError as error:
+            log.get().warning(log.Life.CALL_RETRIED, error=str(error), hint=error.hint)
+            self._patience.ask()
 
     def _take(self, told: object) -> None:
         match told:
@@ -179,55 +194,73 @@ class Mover:
             case _Ended(outcome=outcome):
                 self._vitals.ended(outcome)
                 self._end(outcome["artifact_id"])
+            case _ if told is _SUSPECT:
+                self._patience.ask()
 
     def _end(self, artifact_id: str) -> None:
-        if self._lines.ended(artifact_id) and not self._stopped:
-            self._lines.release()
+        if self._lines.ended(artifact_id):
+            self._release()
 
     def _look_after(self) -> None:
         """Let go of what ended unheard: elsewhere, or by a failure. The next poll sees how."""
         for artifact_id in self._lines.unheard():
             self._end(artifact_id)
+        self._release()  # where an earlier attempt at that failed
 
     def _poll(self, target: Target) -> None:
-        runtime = self._lines.runtime
-        try:
-            found = self._found(runtime, target)
-            known = uses(runtime, [item.version for item in found])
-            self._finish_runs(runtime)
-        except TransientError as error:
-            self._fail(target, error)
-            self._patience.ask()
+        """Look, queue, and see after runs; what goes wrong with one thing does not stop the others."""
+        runtime, new = self._lines.runtime, list[Discovered]()
+
+        def queue_up() -> None:
+            known = uses(runtime, [item.version for item in new])
+            self._lines.add(new, known)
+            self._release()
+
+        problems: list[SyncdError] = []
+        for work in (
+            lambda: self._find(runtime, target, new, problems),
+            queue_up,
+            lambda: self._finish_runs(runtime),
+        ):
+            problem = _attempt(work, target)
+            if problem is not None:
+                problems.append(problem)
+            if isinstance(problem, TransientError):
+                self._patience.ask()
+                break
+        if problems:
+            self._fail(target, problems[0])
             return
-        except SyncdError as error:
-            self._fail(target, error)
-            return
-        except Exception as error:  # noqa: BLE001 a bug in one poll must not end the process
-            log.get().debug(log.Life.POLL_FAILED, target=str(target), exc_info=error)
-            hint = "This looks like a bug in syncd. Report it with the debug log."
-            self._fail(target, PermanentError(f"{type(error).__name__}: {error}", hint=hint))
-            return
-        if self._failing.pop(target, None) is not None:
+        if target in self._failing:
+            self._failing = {other: why for other, why in self._failing.items() if other != target}
             log.get().info(log.Life.POLL_RECOVERED, target=str(target))
         self._vitals.polled(str(target))
-        if not self._stopped:
-            self._lines.add(found, known)
-            self._lines.release()
 
-    def _found(self, runtime: Runtime, target: Target) -> list[Discovered]:
-        """The versions that are new."""
-        config, new = runtime.config, []
+    def _find(
+        self,
+        runtime: Runtime,
+        target: Target,
+        new: list[Discovered],
+        problems: list[SyncdError],
+    ) -> None:
+        """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
+        config = runtime.config
         heads: dict[RepoRef, dict[str, str]] = {}
         looks, decided = runtime.catalog.looks, fingerprint(config)
+        moving = {Target.of(item.version.ref) for item in self._lines.open.values()}
         for item in changed(runtime.source, looks, [target], config.select, decided):
             self._vitals.progressed()
-            if item.skip:
-                follow_aliases(runtime, item, heads)
-            elif item.version.id not in self._lines.open and self._wanted(runtime, item):
-                new.append(item)
+            if not item.skip:
+                if item.version.id not in self._lines.open and self._wanted(runtime, item):
+                    new.append(item)
+            # Where versions move, their aliases move with them; a later poll looks again.
+            elif Target.of(item.version.ref) not in moving:
+                try:
+                    follow_aliases(runtime, item, heads)
+                except PermanentError as error:
+                    problems.append(error)
         if new:
             log.get().info(log.Stage.DISCOVER.done, target=str(target), pending=len(new))
-        return new
 
     def _wanted(self, runtime: Runtime, item: Discovered) -> bool:
         record = runtime.catalog.get(item.version.id)
@@ -238,9 +271,13 @@ class Mover:
         waiting = sorted(runtime.catalog.runs_due(), key=str)
         later = [run for run in waiting if str(run) > self._last_run]
         for run in (later or waiting)[:RUNS_A_POLL]:
-            if annotate(runtime.source, run):
-                runtime.catalog.remove_run_due(run)
             self._last_run = str(run)
+            try:
+                ended = annotate(runtime.source, run)
+            except NotFoundError:
+                ended = True  # somebody has deleted it
+            if ended:
+                runtime.catalog.remove_run_due(run)
 
     def _fail(self, target: Target, error: SyncdError) -> None:
         """Tell of a poll that failed, once for each reason."""
@@ -249,6 +286,19 @@ class Mover:
                 log.Life.POLL_FAILED, target=str(target), error=str(error), hint=error.hint
             )
         self._failing = self._failing | {target: str(error)}
+
+
+def _attempt(work: Callable[[], None], target: Target) -> SyncdError | None:
+    """Do a part of a poll; why it failed."""
+    try:
+        work()
+    except SyncdError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 a bug in one poll must not end the process
+        log.get().debug(log.Life.POLL_FAILED, target=str(target), exc_info=error)
+        hint = "This looks like a bug in syncd. Report it with the debug log."
+        return PermanentError(f"{type(error).__name__}: {error}", hint=hint)
+    return None
 
 
 def due(record: Record, now: float) -> bool:

@@ -100,9 +100,7 @@ class Waiting(Patience):
     def working(self) -> Iterator[None]:
         """See `Patience.working`; after `close` nobody comes in any more."""
         while True:
-            with self._asking:
-                for name in self._always:
-                    self._note(name, _failure(self._probes[name]))
+            self.look()
             self.until_back()
             with self._state:
                 while self._closed:
@@ -142,6 +140,13 @@ class Waiting(Patience):
                     self._note(name, _failure(probe))
                 self._asked = self._clock()
         return not self._away
+
+    def look(self) -> bool:
+        """Ask what costs little; whether all of that is there."""
+        with self._asking:
+            for name in self._always:
+                self._note(name, _failure(self._probes[name]))
+            return not self._always & self._away.keys()
 
     def until_back(self) -> None:
         """Wait while anything is away."""
@@ -200,11 +205,16 @@ def probes(runtime: Runtime) -> dict[str, Probe]:
 
     found: dict[str, Probe] = {
         DISK: lambda: check_room(folders, config.engine.min_free),
+        "the catalog": lambda: _ignore(runtime.catalog.pulse.hints()),
         "Oxen": oxen,
     }
     if entities:
         found["W&B"] = lambda: runtime.source.probe(entities[0])
     return found
+
+
+def _ignore(_answer: object) -> None:
+    pass
 
 
 def check_room(folders: Sequence[Path], least: int) -> None:

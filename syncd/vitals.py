@@ -101,6 +101,11 @@ class Vitals:
 
     # --- what is told
 
+    @property
+    def projects(self) -> list[str]:
+        """The projects that were looked at."""
+        return [target for target in self._last_poll if not target.endswith("/*")]
+
     def stuck(self, *, busy: bool) -> bool:
         """Whether there is work, and nothing went on for longer than anything may take."""
         if not busy:

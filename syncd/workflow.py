@@ -45,13 +45,14 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def launch(context: Context, *, database: str, concurrency: int) -> None:
+def launch(context: Context, *, database: str, concurrency: int, poll: float = POLL) -> None:
     """Start DBOS in this process; workflows that a killed one left behind go on at once.
 
     Args:
         context: what workflows work with.
         database: an SQLAlchemy URL for DBOS's own tables.
         concurrency: versions at a time.
+        poll: seconds between two looks at the queue.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
@@ -69,7 +70,7 @@ def launch(context: Context, *, database: str, concurrency: int) -> None:
         QUEUE,
         worker_concurrency=concurrency,
         partition_concurrency=1,
-        polling_interval_sec=POLL,
+        polling_interval_sec=poll,
     )
 
 

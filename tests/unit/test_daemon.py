@@ -23,6 +23,7 @@ from unit_world import World
 from syncd import daemon as module
 from syncd import patience, scheduler
 from syncd.catalog.catalog import State
+from syncd.catalog.pulse import Hint, Pulse
 from syncd.daemon import Daemon, Settings
 from syncd.errors import DiskFullError, ServiceUnavailableError
 from syncd.notify import Notifier
@@ -251,3 +252,25 @@ def test_a_clock_that_was_set_back_stops_no_poll(
         -7200, abs=1
     )
     assert again == [True]
+
+
+def test_a_catalog_that_does_not_answer_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one on another machine may; hints that nobody could read are read later."""
+    hints, asked = Pulse.hints, [0]
+
+    def unanswered(self: Pulse) -> list[Hint]:
+        asked[0] += 1
+        if asked[0] <= 10:
+            raise ServiceUnavailableError("the database does not answer")
+        return hints(self)
+
+    with opened(World(tmp_path, **CONFIG)) as world:
+        world.source.log("ds", {"a": b"payload"})
+        monkeypatch.setattr(Pulse, "hints", unanswered)
+        live(world, moved(world, 1))
+
+    captured = capsys.readouterr().err
+    assert {line["service"] for line in told(captured, "service.away")} == {"the catalog"}
+    assert len(told(captured, "service.back")) == len(told(captured, "service.away"))
