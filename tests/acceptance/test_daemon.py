@@ -95,8 +95,9 @@ def test_a_hint_leads_to_a_replacement_within_seconds_and_twice_is_once(empty: W
             opened.pulse.hint(empty.target, "ds", at=time.time())
             until(lambda: not opened.pulse.hints(), "the hint was taken")
         opened.pulse.hint("nobody/knows", None, at=time.time())
-        process.alive_until(lambda: moved(empty, 2), "they were moved")
+        process.alive_until(lambda: process.told("replace.done"), "the first was moved")
         took = time.monotonic() - began
+        process.alive_until(lambda: moved(empty, 2), "both were moved")
         until(lambda: beat(empty)["phase"] == "waiting", "nothing was left to do")
 
         assert terminate(process) == 0

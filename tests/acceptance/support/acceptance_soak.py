@@ -141,6 +141,8 @@ class Soak:
                     until(lambda: source.popen.poll() is not None, "the source had ended")
                     self._hint(source, catalog)
                     until(lambda: self._moved(catalog), "all was moved")
+                    now = time.time()
+                    until(lambda: self._at_rest(catalog, now), "nothing was on its way")
             if end == "kill":
                 process.kill()
             else:
@@ -182,6 +184,14 @@ class Soak:
     def _moved(self, catalog: Catalog) -> bool:
         states = [record.state for record in catalog.records()]
         return states.count(State.REPLACED) >= len(self.logged)
+
+    def _at_rest(self, catalog: Catalog, since: float) -> bool:
+        """Whether the engine has said since then that nothing is on its way."""
+        return any(
+            beat.at > since and not beat.detail["queue"]
+            for beat in catalog.pulse.beats()
+            if beat.name == "engine:local"
+        )
 
     def _figures(self, seconds: float) -> dict[str, Any]:
         with closing(Catalog(f"sqlite:///{self.world.state}/syncd.db")) as catalog:
