@@ -18,7 +18,7 @@ from syncd.catalog.catalog import Catalog, State
 
 HELD = "delay:600000"  # milliseconds; longer than any test
 NEVER, SOON = "10h", "1s"
-HINTED = 5.0  # seconds from a hint to the replacement
+HINTED = 5.0  # seconds from a hint to the transfer
 LOG = """
 with wandb.init(project="p") as run:
     artifact = wandb.Artifact(sys.argv[1], "dataset")
@@ -95,7 +95,7 @@ def test_a_hint_leads_to_a_replacement_within_seconds_and_twice_is_once(empty: W
             opened.pulse.hint(empty.target, "ds", at=time.time())
             until(lambda: not opened.pulse.hints(), "the hint was taken")
         opened.pulse.hint("nobody/knows", None, at=time.time())
-        process.alive_until(lambda: process.told("replace.done"), "the first was moved")
+        process.alive_until(lambda: process.told("transfer.started"), "a transfer began")
         took = time.monotonic() - began
         process.alive_until(lambda: moved(empty, 2), "both were moved")
         until(lambda: beat(empty)["phase"] == "waiting", "nothing was left to do")
