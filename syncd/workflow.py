@@ -12,9 +12,11 @@ with an outcome, never with an exception: one bad version must not stop the othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
@@ -35,16 +37,22 @@ QUEUE = "syncd-versions"
 PATH_VERSION = "syncd-path-1"
 POLL = 0.1  # seconds between looks at the queue
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
+AWAY = (errors.ServiceUnavailableError, errors.DiskFullError, errors.StoreLockedError)
+KEPT = timedelta(days=30)  # that an ended workflow is remembered; the catalog knows more anyway
+FORGOTTEN_AT_ONCE = 1000  # workflows
 _context: Context | None = None
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
-def launch(context: Context, *, database: str, concurrency: int) -> None:
+def launch(context: Context, *, database: str, concurrency: int, poll: float = POLL) -> None:
     """Start DBOS in this process; workflows that a killed one left behind go on at once.
 
     Args:
         context: what workflows work with.
         database: an SQLAlchemy URL for DBOS's own tables.
         concurrency: versions at a time.
+        poll: seconds between two looks at the queue.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
@@ -62,7 +70,7 @@ def launch(context: Context, *, database: str, concurrency: int) -> None:
         QUEUE,
         worker_concurrency=concurrency,
         partition_concurrency=1,
-        polling_interval_sec=POLL,
+        polling_interval_sec=poll,
     )
 
 
@@ -113,11 +121,44 @@ def unfinished(workflow_id: str) -> bool:
     return status is not None and status.status in UNFINISHED
 
 
+def forget_ended(before: datetime) -> int:
+    """Forget workflows that ended before a time, so that years do not fill the disk; how many."""
+    ended = DBOS.list_workflows(
+        status=["SUCCESS", "ERROR", "CANCELLED"],
+        completed_before=before.isoformat(),
+        limit=FORGOTTEN_AT_ONCE,
+        load_input=False,
+        load_output=False,
+    )
+    DBOS.delete_workflows([item.workflow_id for item in ended])
+    return len(ended)
+
+
+def _patient(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same, again when what it needed was away and is back; see `context.Patience`."""
+
+    @wraps(work)
+    def patient(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        patience, own = _here().patience, 0
+        while True:
+            try:
+                with patience.working():
+                    return work(*arguments, **named)
+            except AWAY as error:
+                again = patience.again(error, own)
+                if again is None:
+                    raise
+                own = again
+
+    return patient
+
+
 @DBOS.workflow(name="move_version")
 def move_version(artifact_id: str, replacement_id: str) -> Outcome:
     """Take one version along the whole path; the answer says how it ended."""
     context = _here()
-    outcome = _move(context, artifact_id, replacement_id)
+    with context.deciding(artifact_id):
+        outcome = _move(context, artifact_id, replacement_id)
     context.finished(outcome)
     return outcome
 
@@ -126,7 +167,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
     stage = log.Stage.PLAN
     version: Version | None = None
     try:
-        planned = context.plans(artifact_id)
+        planned = _planned(artifact_id)
         version = planned.version
         log.get().info(
             stage.done,
@@ -136,7 +177,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         if planned.skip:
             context.catalog.note(version, State.SKIPPED, reason=planned.skip)
-            decided = fingerprint(context.config)
+            decided = fingerprint(context.config_of(artifact_id))
             context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
         if not replacement_id:
@@ -164,6 +205,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
 
 
 @DBOS.step(name="transfer")
+@_patient
 def transfer_step(artifact_id: str) -> dict[str, int]:
     """Bring the version's bytes into Oxen; raises the first failure when any file failed."""
     context, stage = _here(), log.Stage.TRANSFER
@@ -179,9 +221,12 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
         progress=lambda done: context.progress(artifact_id, stage, done),
     )
     if result.failed:
-        first = result.failed[0]
+        # What was away is waited for, so it is told before what is wrong with a file.
+        away = (failure for failure in result.failed if isinstance(failure.error, AWAY))
+        first = next(away, result.failed[0])
         others = f" (and {len(result.failed) - 1} more files)" if len(result.failed) > 1 else ""
-        raise errors.PermanentError(
+        kind = type(first.error) if isinstance(first.error, AWAY) else errors.PermanentError
+        raise kind(
             f"{first.path}: {first.error}{others}", hint=getattr(first.error, "hint", None)
         ) from first.error
     moved = {
@@ -196,6 +241,7 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
 
 
 @DBOS.step(name="commit")
+@_patient
 def commit_step(artifact_id: str) -> str:
     """Commit the version; the commit's name."""
     context, stage = _here(), log.Stage.COMMIT
@@ -215,6 +261,7 @@ def commit_step(artifact_id: str) -> str:
 
 
 @DBOS.step(name="verify")
+@_patient
 def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
     """Read the commit back; the receipt, or a VerificationError with what is wrong."""
     context, stage = _here(), log.Stage.VERIFY
@@ -235,6 +282,7 @@ def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
 
 
 @DBOS.step(name="replace")
+@_patient
 def replace_step(
     artifact_id: str, committed: str, receipt: dict[str, Any], replacement_id: str
 ) -> dict[str, Any]:
@@ -296,6 +344,7 @@ def replace_step(
 
 
 @DBOS.step(name="annotate")
+@_patient
 def annotate_step(artifact_id: str, replacement_id: str) -> None:
     """Write the run-config keys of the runs around the version; running ones are noted for later.
 
@@ -328,10 +377,16 @@ def _still_there(context: Context, link: Replacement) -> Receipt:
     return report.receipt
 
 
+@_patient
+def _planned(artifact_id: str) -> TransferPlan:
+    return _here().plans(artifact_id)
+
+
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
     context = _here()
     planned = context.plans(artifact_id)
     context.catalog.note(planned.version, state)
+    context.entered(planned, stage)
     log.get().info(stage.started, artifact=str(planned.version.ref))
     return planned
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.catalog import schema
+from syncd.errors import DiskFullError
 from syncd.refs import Target
 
 BUSY_TIMEOUT = 30.0  # seconds a writer waits for SQLite's lock
@@ -47,7 +49,7 @@ class Database:
 
     def change(self, *statements: sa.Executable) -> None:
         """Do all of these or none."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for statement in statements:
                 connection.execute(statement)
 
@@ -79,8 +81,23 @@ class Database:
             upsert = statement.on_conflict_do_update(index_elements=key, set_=changed)
         else:
             upsert = statement.on_conflict_do_nothing(index_elements=key)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(upsert, list(rows))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction.
+
+        Raises:
+            DiskFullError: when there is no room for it.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            if "disk is full" in str(error.orig):  # SQLITE_FULL
+                raise DiskFullError("cannot write to the catalog: the disk is full") from error
+            raise
 
 
 def within(table: sa.Table, target: Target) -> list[sa.ColumnElement[bool]]:

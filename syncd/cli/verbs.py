@@ -111,6 +111,11 @@ VERBS: Table = {
     ),
     "Serve": (
         Verb(
+            "run",
+            "syncd.cli.run:run",
+            "The daemon: watch W&B, move what is new, serve it.",
+        ),
+        Verb(
             "gateway",
             "syncd.cli.serve:gateway",
             "Serve moved files to training machines, and nothing else.",

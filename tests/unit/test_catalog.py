@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from syncd.catalog.catalog import Catalog, Record, State
 from syncd.catalog.database import BATCH
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
+from syncd.errors import DiskFullError
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.testing import MemoryArtifactSource
@@ -245,3 +248,16 @@ def test_a_catalog_that_is_opened_again_has_kept_everything(catalog: Catalog, ur
         assert again.runs_due() == [RUN]
     finally:
         again.close()
+
+
+def test_a_full_disk_is_told_as_one(catalog: Catalog) -> None:
+    """Whoever waits for room must know that it is that."""
+
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count=30")
+
+    sa.event.listen(catalog._database._engine, "connect", limit)
+    catalog._database._engine.dispose()
+
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        catalog.learn({digest(number): STORED for number in range(10_000)})

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
-    ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
+    ("log", "retry", "limiter", "config", "config.", "documents", "notify"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
     (
         "clients",
@@ -41,9 +41,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
-    ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
+    ("context", "workflow", "runtime", "lines", "backfill", "audit", "comparison"),
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
+    # the process that lasts
+    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
