@@ -51,6 +51,11 @@ class Database:
             for statement in statements:
                 connection.execute(statement)
 
+    def changed(self, statement: sa.Update) -> bool:
+        """Do it; whether there was a row to change."""
+        with self._engine.begin() as connection:
+            return bool(connection.execute(statement).rowcount)
+
     def upsert(
         self,
         table: sa.Table,
