@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what a green run without a server did not show."""
+    """Tell what a green run without a server, a browser or promtool did not show."""
     skipped = terminalreporter.getreports("skipped")
     count = sum(oxen_process.MISSING in str(report.longrepr) for report in skipped)
     if count:
@@ -33,6 +33,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"set {oxen_process.VARIABLE}"
         )
         terminalreporter.write_sep("!", line, yellow=True, bold=True)
+    for program, package in {
+        "chromium": "chromium and chromium-driver",
+        "promtool": "prometheus",
+    }.items():
+        count = sum(f"{program} not found" in str(report.longrepr) for report in skipped)
+        if count:
+            line = f"{program} not found: {count} tests did not run; Debian's package: {package}"
+            terminalreporter.write_sep("!", line, yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")

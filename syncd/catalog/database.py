@@ -53,6 +53,11 @@ class Database:
             for statement in statements:
                 connection.execute(statement)
 
+    def changed(self, statement: sa.Update) -> bool:
+        """Do it; whether there was a row to change."""
+        with self._writing() as connection:
+            return bool(connection.execute(statement).rowcount)
+
     def upsert(
         self,
         table: sa.Table,

@@ -49,6 +49,7 @@ versions = Table(
     Column("hint", Text, nullable=False, default=""),
     Index("syncd_versions_by_name", "entity", "project", "collection", "version_index"),
     Index("syncd_versions_by_state", "state"),
+    Index("syncd_versions_by_replacement", "replacement_id"),
 )
 
 # Which content of Oxen a digest of W&B stands for, learned while the bytes passed.
@@ -109,6 +110,15 @@ failures = Table(
     Column("artifact_id", String(64), primary_key=True),
     Column("first_at", String(40), nullable=False),
     Column("last_at", String(40), nullable=False),
+)
+
+# What was taken out of W&B, and when: the bytes it was expected to free.
+reclaimed = Table(
+    "syncd_reclaimed",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("at", String(40), nullable=False),
 )
 
 # What a webhook said, until somebody has looked: at most one row per project and collection.

@@ -319,9 +319,10 @@ class Web(Section):
         example="/etc/syncd/webhook-secret",
     )
     read_token_file: units.SecretFile | None = _key(
-        "A file with the tokens that may read moved files, one on a line. Without it: "
+        "A file with the tokens that may read moved files and see the dashboard, one on a line. "
+        "Without it: "
         "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the "
-        "address may read. A gateway with an Oxen token does not start without.",
+        "address may read files, and the dashboard is for this machine alone. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
     dashboard: bool = _key("Whether the pages for people are served.", True)

@@ -43,7 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # durability
     ("context", "workflow", "runtime", "lines", "backfill", "audit", "comparison"),
     # what is built on the above
-    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
+    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
     ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
     ("rehearsal", "rehearsal."),
@@ -62,10 +62,19 @@ NARROW: dict[str, tuple[str, ...]] = {
     "manifest": ("errors", "blocks", "entry"),
     "documents": ("errors", "blocks", "entry", "manifest"),
     "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
-    "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.answers", "web.tokens"),
+    "web.gateway": (
+        *LAYERS[0],
+        *LAYERS[1],
+        *LAYERS[2],
+        "clients.",
+        "web.answers",
+        "web.server",
+        "web.tokens",
+    ),
     "web.answers": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.origins", "web.ranges"),
     "web.origin": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients."),
     "web.ranges": (*LAYERS[0], *LAYERS[1]),
+    "web.server": (*LAYERS[0], *LAYERS[1]),
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
     "testing": ("testing.",),
     "testing.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "testing."),
@@ -102,6 +111,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "starlette": ("web", "web.", "sandbox", "sandbox."),
     "uvicorn": ("web", "web.", "sandbox", "sandbox."),
     "ariadne": ("web", "web.", "sandbox", "sandbox."),
+    "jinja2": ("web.",),
+    "prometheus_client": ("web.",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
 }
 
