@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
 from syncd.catalog.looks import Looks
+from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
 from syncd.plans import Digest
@@ -103,11 +104,13 @@ class Catalog:
 
     Attributes:
         looks: what discovery decided for good, and how far it came.
+        pulse: what the processes of an installation tell each other.
     """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self.looks = Looks(self._database)
+        self.pulse = Pulse(self._database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -98,4 +109,25 @@ failures = Table(
     Column("artifact_id", String(64), primary_key=True),
     Column("first_at", String(40), nullable=False),
     Column("last_at", String(40), nullable=False),
+)
+
+# What a webhook said, until somebody has looked: at most one row per project and collection.
+hints = Table(
+    "syncd_hints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String(511), nullable=False),
+    Column("collection", String(255), nullable=False, default=""),
+    Column("at", Double, nullable=False),
+    Index("syncd_hints_by_name", "project", "collection", unique=True),
+    sqlite_autoincrement=True,  # an id names one row for ever, also after that was taken
+)
+
+# The last sign of life of each process, and what it told of itself (JSON).
+beats = Table(
+    "syncd_beats",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("detail", Text, nullable=False),
 )
