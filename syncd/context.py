@@ -13,6 +13,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.limiter import Limiter
+from syncd.locks import Alone, Locks
 from syncd.plans import TransferPlan
 from syncd.stages import plan
 
@@ -37,6 +38,7 @@ class Context:
         etagged: whether what is served under a URL comes with its hash as ETag.
         progress: told of a version's stage and payload bytes done with.
         finished: told of each outcome, also of workflows that an earlier process began.
+        locks: keep those apart, also on other machines, who would change the same thing.
     """
 
     source: ArtifactSource
@@ -46,13 +48,15 @@ class Context:
     etagged: Callable[[str], bool]
     progress: Callable[[str, log.Stage, int], None] = _ignore
     finished: Callable[[Outcome], None] = _ignore
+    locks: Locks = field(default_factory=Locks)
     limiter: Limiter = field(init=False)  # one for all transfers of the process
     # Portfolios link versions of many collections: one version at a time moves its links.
-    linking: threading.Lock = field(init=False, default_factory=threading.Lock)
+    linking: Alone = field(init=False)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self.linking = self.locks.alone("links")
         limit = self.config.transfer.bandwidth_limit
         self.limiter = Limiter(
             self.config.transfer.concurrency, rate=limit.now if limit else lambda: None

@@ -34,17 +34,21 @@ QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
 PATH_VERSION = "syncd-path-1"
 POLL = 0.1  # seconds between looks at the queue
+CONNECTIONS = 10  # of one process to the engine's database
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
 _context: Context | None = None
 
 
-def launch(context: Context, *, database: str, concurrency: int) -> None:
+def launch(
+    context: Context, *, database: str, concurrency: int, executor_id: str = "local"
+) -> None:
     """Start DBOS in this process; workflows that a killed one left behind go on at once.
 
     Args:
         context: what workflows work with.
         database: an SQLAlchemy URL for DBOS's own tables.
-        concurrency: versions at a time.
+        concurrency: versions at a time, in each process.
+        executor_id: whose workflows go on: those that a process of this name has begun.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
@@ -52,7 +56,8 @@ def launch(context: Context, *, database: str, concurrency: int) -> None:
         "name": "syncd",
         "system_database_url": database,
         "application_version": PATH_VERSION,
-        "executor_id": "local",
+        "executor_id": executor_id,
+        "sys_db_pool_size": CONNECTIONS,
         "console_log_level": "WARNING",
         "log_level": "WARNING",
     }
@@ -139,18 +144,19 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             decided = fingerprint(context.config)
             context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
-        if not replacement_id:
-            stage = log.Stage.TRANSFER
-            moved = transfer_step(artifact_id)
-            stage = log.Stage.COMMIT
-            committed = commit_step(artifact_id)
-            stage = log.Stage.VERIFY
-            receipt = verify_step(artifact_id, committed)
-        else:
-            moved, committed, receipt = {}, "", {}
-        stage = log.Stage.REPLACE
-        replaced = replace_step(artifact_id, committed, receipt, replacement_id)
-        annotate_step(artifact_id, replaced["replacement_id"])
+        with context.locks.alone(f"repository {planned.repo}"):
+            if not replacement_id:
+                stage = log.Stage.TRANSFER
+                moved = transfer_step(artifact_id)
+                stage = log.Stage.COMMIT
+                committed = commit_step(artifact_id)
+                stage = log.Stage.VERIFY
+                receipt = verify_step(artifact_id, committed)
+            else:
+                moved, committed, receipt = {}, "", {}
+            stage = log.Stage.REPLACE
+            replaced = replace_step(artifact_id, committed, receipt, replacement_id)
+            annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
@@ -241,7 +247,8 @@ def replace_step(
     """Log the reference version and move what points at the old one; the replacement's name."""
     context, stage = _here(), log.Stage.REPLACE
     record = context.catalog.get(artifact_id)
-    again = record is not None and record.state is State.REPLACE
+    # Another attempt, or another machine's, may have logged one since this one was queued.
+    again = record is not None and (record.state is State.REPLACE or bool(record.replacement_id))
     planned = _enter(artifact_id, stage, State.REPLACE)
     version = planned.version
     existing = context.source.version(replacement_id) if replacement_id else None
@@ -306,7 +313,9 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
-        if annotate.annotate(context.source, run):
+        with context.locks.alone(f"run {run}"):  # it is read, and then written
+            ended = annotate.annotate(context.source, run)
+        if ended:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)

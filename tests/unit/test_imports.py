@@ -41,7 +41,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
-    ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
+    (
+        "context",
+        "workflow",
+        "runtime",
+        "backfill",
+        "audit",
+        "comparison",
+        "fleet",
+        "handover",
+        "locks",
+        "scheduler",
+        "daemon",
+    ),
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
     ("rehearsal", "rehearsal."),
@@ -90,7 +102,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
     "sqlalchemy": ("catalog", "catalog."),
-    "dbos": ("context", "workflow", "runtime", "daemon"),
+    "psycopg": ("catalog.presence", "testing.postgres_process"),
+    "dbos": ("context", "workflow", "handover", "runtime", "daemon"),
     "apscheduler": ("scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),
