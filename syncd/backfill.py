@@ -8,17 +8,20 @@ data. Nothing is kept here that a second run would miss: run it again to resume.
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import log, workflow
+from syncd import fleet, handover, log, workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Record, State
 from syncd.clients.artifacts import Run, Version
 from syncd.context import Context, Outcome
 from syncd.errors import NotFoundError
+from syncd.fleet import Member
 from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import RepoRef, RunRef, Target, alias_branch
 from syncd.replacements import replacement_of
@@ -28,7 +31,9 @@ from syncd.stages.discover import Discovered, changed, discover
 from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 
-LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
+LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
+LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
+RECOVER = 5.0  # seconds between two looks after machines that are gone
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,15 +176,6 @@ def move(
     """
     report = Report()
     news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    context = Context(
-        source=runtime.source,
-        store=runtime.store,
-        catalog=runtime.catalog,
-        config=runtime.config,
-        etagged=runtime.etagged,
-        progress=follower.working,
-        finished=news.put,
-    )
     pending: list[Discovered] = []
     heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
@@ -199,12 +195,33 @@ def move(
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
-        concurrency = runtime.config.transfer.concurrency
-        workflow.launch(context, database=engine_database(runtime.config), concurrency=concurrency)
-        try:
-            _drive(runtime, pending, news, lambda outcome: _ended(report, follower, outcome))
-        finally:
-            workflow.stop(timeout=0)
+        with fleet.joined(runtime.config) as member:
+            context = Context(
+                source=runtime.source,
+                store=runtime.store,
+                catalog=runtime.catalog,
+                config=runtime.config,
+                etagged=runtime.etagged,
+                progress=follower.working,
+                finished=news.put,
+                locks=member.locks,
+            )
+            workflow.launch(
+                context,
+                database=engine_database(runtime.config),
+                concurrency=runtime.config.transfer.concurrency,
+                executor_id=member.executor_id,
+            )
+            try:
+                ends = _Ends(member, news)
+                _drive(
+                    runtime,
+                    pending,
+                    ends,
+                    lambda outcome: _ended(report, follower, outcome),
+                )
+            finally:
+                workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
         if annotate(runtime.source, run):
             runtime.catalog.remove_run_due(run)
@@ -233,7 +250,7 @@ def _ended(report: Report, follower: Follower, outcome: Outcome) -> None:
 def _drive(
     runtime: Runtime,
     pending: Sequence[Discovered],
-    news: queue.SimpleQueue[Outcome],
+    ends: _Ends,
     ended: Callable[[Outcome], None],
 ) -> None:
     """Queue versions as their inputs are done with, until all have ended."""
@@ -261,30 +278,66 @@ def _drive(
 
     release()
     while open_ids:
-        try:
-            outcome = news.get(timeout=LOOK_AGAIN)
-        except queue.Empty:
-            _check_alive(runtime, running, news)
-            continue
-        if outcome["artifact_id"] in open_ids:
-            open_ids.discard(outcome["artifact_id"])
-            running.pop(outcome["artifact_id"], None)
+        for artifact_id, outcome in ends.next(running):
+            if artifact_id not in open_ids:
+                continue
+            running.pop(artifact_id, None)
+            if outcome is None:  # cancelled: of a path that nobody speaks any more
+                again = next(item for item in pending if item.version.id == artifact_id)
+                repo, _ = destination(again.version, runtime.config)
+                running[artifact_id] = _enqueue(runtime, again, repo)
+                continue
+            open_ids.discard(artifact_id)
             ended(outcome)
             release()
+
+
+class _Ends:
+    """How versions end: here, of which there is news, or elsewhere, which the engine tells.
+
+    Args:
+        member: this process's place in the fleet.
+        news: outcomes of this process.
+    """
+
+    def __init__(self, member: Member, news: queue.SimpleQueue[Outcome]) -> None:
+        self._member, self._news = member, news
+        self._every = LOOK_AGAIN if member.presence is None else LOOK_AGAIN_SHARED
+        self._look_at = time.monotonic() + self._every
+        self._recovered = time.monotonic()
+
+    def next(self, running: Mapping[str, str]) -> Iterator[tuple[str, Outcome | None]]:
+        """Wait for some versions to end; artifact ids with outcomes, None for a cancelled workflow.
+
+        Args:
+            running: workflow ids by artifact id.
+        """
+        with suppress(queue.Empty):
+            outcome = self._news.get(timeout=self._every)
+            yield outcome["artifact_id"], outcome
+        now = time.monotonic()
+        if now >= self._look_at:
+            artifacts = {workflow_id: artifact_id for artifact_id, workflow_id in running.items()}
+            over = handover.ended(artifacts)
+            yield from [(artifacts[workflow_id], outcome) for workflow_id, outcome in over.items()]
+            cost = time.monotonic() - now  # grows with what is queued
+            self._look_at = time.monotonic() + max(self._every, 10 * cost)
+        if now - self._recovered >= RECOVER:
+            fleet.recover(self._member)
+            self._recovered = time.monotonic()
 
 
 def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
     record = runtime.catalog.get(item.version.id)
     if record is not None and workflow.unfinished(record.workflow_id):
         return record.workflow_id  # begun by a process that was killed; the engine goes on with it
-    # The engine may know of attempts that a lost or rebuilt catalog does not.
-    attempt = workflow.next_attempt(item.version.id, after=record.attempts if record else 0)
-    workflow_id = workflow.enqueue(
-        item.version,
-        attempt=attempt,
-        partition=str(repo),
-        replacement_id=item.replacement.id if item.replacement else "",
-    )
+    # The engine may know of attempts that a lost or rebuilt catalog does not. One that it does not
+    # know is being queued by somebody else at this moment, or was about to be when that was killed.
+    known = record is not None and workflow.known(record.workflow_id)
+    after = record.attempts if record else 0
+    attempt = workflow.next_attempt(item.version.id, after=after if known else max(after - 1, 0))
+    workflow_id = workflow.workflow_id(item.version.id, attempt)
+    # Before it is queued: whoever takes it writes where it stands from then on.
     runtime.catalog.note(
         item.version,
         record.state if record and _under_way(record) else State.WAITING,
@@ -293,24 +346,17 @@ def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
         namespace=repo.namespace,
         repo=repo.repo,
     )
+    workflow.enqueue(
+        item.version,
+        attempt=attempt,
+        partition=str(repo),
+        replacement_id=item.replacement.id if item.replacement else "",
+    )
     return workflow_id
 
 
 def _under_way(record: Record) -> bool:
     return record.state is State.REPLACE  # a replacement may have been logged: look before again
-
-
-def _check_alive(
-    runtime: Runtime, running: dict[str, str], news: queue.SimpleQueue[Outcome]
-) -> None:
-    """Raise when a workflow ended without telling, rather than wait for ever."""
-    for artifact_id, workflow_id in running.items():
-        # It tells before it ends: news may have come while the engine was asked.
-        if not workflow.unfinished(workflow_id) and news.empty():
-            record = runtime.catalog.get(artifact_id)
-            raise RuntimeError(
-                f"workflow {workflow_id} of {record.ref if record else artifact_id} ended unheard"
-            )
 
 
 def _inputs(runtime: Runtime, versions: Sequence[Version]) -> dict[str, set[str]]:

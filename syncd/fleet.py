@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from syncd import handover, log
 from syncd.catalog.presence import LOOK, Presence
 from syncd.config import Config
-from syncd.errors import ServiceUnavailableError, StoreLockedError
+from syncd.errors import ConfigurationError, ServiceUnavailableError, StoreLockedError
 from syncd.locks import Locks
 from syncd.workflow import PATH_VERSION
 
@@ -64,6 +64,27 @@ class Member:
 def shared(config: Config) -> bool:
     """Whether several processes may share the work: whether the database is PostgreSQL."""
     return not str(config.engine.database).startswith("sqlite:")
+
+
+def check_shared(config: Config) -> None:
+    """Make sure that a second process has something to do here.
+
+    Raises:
+        ConfigurationError: when the work is one process's alone.
+    """
+    problems = []
+    if not shared(config):
+        problems.append(
+            "engine.database: is a file, which one process at a time works on; several need a "
+            "PostgreSQL, postgresql://host/database"
+        )
+    if folder := config.oxen.directory:
+        problems.append(
+            f"oxen.url: is the folder {folder}, which one process at a time may have; several need "
+            "an Oxen server"
+        )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def default_executor_id(config: Config) -> str:

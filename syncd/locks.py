@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from syncd.catalog.presence import Presence
@@ -21,12 +22,22 @@ class Locks:
         self._presence = presence
         self._guard = threading.Lock()
         self._own: dict[str, threading.Lock] = {}
+        self._busy = 0
+
+    @property
+    def busy(self) -> int:
+        """How many contexts somebody of this process is in, or waits for."""
+        return self._busy
 
     def alone(self, name: str) -> Alone:
         """A context in which nobody else is in the context of this name. Not to be nested in itself."""
         with self._guard:
             own = self._own.setdefault(name, threading.Lock())
-        return Alone(name, own, self._presence)
+        return Alone(name, own, self._presence, self._count)
+
+    def _count(self, change: int) -> None:
+        with self._guard:
+            self._busy += change
 
 
 class Alone:
@@ -36,19 +47,28 @@ class Alone:
         name: the lock.
         own: keeps this process's other threads out.
         presence: keeps other processes out.
+        count: told of one more who is in it or waits for it, and of one less.
     """
 
-    def __init__(self, name: str, own: threading.Lock, presence: Presence | None) -> None:
-        self._name, self._own, self._presence = name, own, presence
+    def __init__(
+        self,
+        name: str,
+        own: threading.Lock,
+        presence: Presence | None,
+        count: Callable[[int], None],
+    ) -> None:
+        self._name, self._own, self._presence, self._count = name, own, presence, count
 
     def __enter__(self) -> None:
         """Wait until nobody else is in it."""
+        self._count(1)
         self._own.acquire()
         try:
             while self._presence is not None and not self._presence.take(self._name):
                 threading.Event().wait(AGAIN)
         except BaseException:
             self._own.release()
+            self._count(-1)
             raise
 
     def __exit__(
@@ -63,3 +83,4 @@ class Alone:
                 self._presence.drop(self._name)
         finally:
             self._own.release()
+            self._count(-1)

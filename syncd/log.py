@@ -82,6 +82,8 @@ class Life(StrEnum):
     WEBHOOK_REFUSED = "webhook.refused"
     WORKER_STARTED = "worker.started"
     WORKER_LOST = "worker.lost"
+    WORKER_STOPPED = "worker.stopped"
+    WORKER_STOPPING = "worker.stopping"
     COMMAND_FAILED = "command.failed"
 
 

@@ -85,16 +85,21 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
         partition: the Oxen repository's name.
         replacement_id: the version that replaces it already, empty when there is none.
     """
-    workflow_id = f"{version.id}.{attempt}"
+    name = workflow_id(version.id, attempt)
     priority = version.index + 1
     with (
-        SetWorkflowID(workflow_id),
+        SetWorkflowID(name),
         SetEnqueueOptions(queue_partition_key=partition, priority=priority),
     ):
         queue = DBOS.retrieve_queue(QUEUE)
         assert queue is not None, "launch() registers the queue"
         queue.enqueue(move_version, version.id, replacement_id)
-    return workflow_id
+    return name
+
+
+def workflow_id(artifact_id: str, attempt: int) -> str:
+    """The name of the workflow that is an attempt at a version."""
+    return f"{artifact_id}.{attempt}"
 
 
 def next_attempt(artifact_id: str, *, after: int) -> int:
@@ -105,16 +110,21 @@ def next_attempt(artifact_id: str, *, after: int) -> int:
         after: attempts that are known to have ended.
     """
     attempt = after + 1
-    while (found := DBOS.get_workflow_status(f"{artifact_id}.{attempt}")) is not None:
+    while (found := DBOS.get_workflow_status(workflow_id(artifact_id, attempt))) is not None:
         if found.status in UNFINISHED:
             break
         attempt += 1
     return attempt
 
 
-def unfinished(workflow_id: str) -> bool:
+def known(name: str) -> bool:
+    """Whether the engine knows a workflow of this id."""
+    return bool(name) and DBOS.get_workflow_status(name) is not None
+
+
+def unfinished(name: str) -> bool:
     """Whether a workflow of this id is still to end."""
-    status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
+    status = DBOS.get_workflow_status(name) if name else None
     return status is not None and status.status in UNFINISHED
 
 

@@ -163,7 +163,7 @@ def _syncd(
     """Move W&B artifact payloads into Oxen repositories and leave references behind."""
     _apply(ctx.obj, config, log_level, log_format)
     if version:
-        typer.echo(f"syncd {_version()}")
+        typer.echo(f"syncd {program_version()}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
@@ -179,7 +179,8 @@ def _apply(
     context.log_format = log_format or context.log_format
 
 
-def _version() -> str:
+def program_version() -> str:
+    """The version of the installed program."""
     from importlib import metadata  # noqa: PLC0415 slow, and only --version asks
 
     try:

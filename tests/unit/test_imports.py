@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "fleet",
         "handover",
         "locks",
+        "worker",
         "scheduler",
         "daemon",
     ),
