@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from syncd.catalog.presence import Presence
+from syncd.errors import ServiceUnavailableError
 
 AGAIN = 0.2  # seconds between two looks whether another machine gave a lock back
+LAST_MOMENTS = 5.0  # seconds in which a process that lost its locks is ended
 
 
 class Locks:
@@ -60,12 +64,16 @@ class Alone:
         self._name, self._own, self._presence, self._count = name, own, presence, count
 
     def __enter__(self) -> None:
-        """Wait until nobody else is in it."""
+        """Wait until nobody else is in it.
+
+        Raises:
+            ServiceUnavailableError: when the locks are lost, and this process has not been ended.
+        """
         self._count(1)
         self._own.acquire()
         try:
-            while self._presence is not None and not self._presence.take(self._name):
-                threading.Event().wait(AGAIN)
+            while not self._taken():
+                time.sleep(AGAIN)
         except BaseException:
             self._own.release()
             self._count(-1)
@@ -80,7 +88,27 @@ class Alone:
         """Let the next one in."""
         try:
             if self._presence is not None:
-                self._presence.drop(self._name)
+                with _ending():
+                    self._presence.drop(self._name)
         finally:
             self._own.release()
             self._count(-1)
+
+    def _taken(self) -> bool:
+        if self._presence is None:
+            return True
+        with _ending():
+            return self._presence.take(self._name)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Hold a thread that finds the locks lost: its failure would be told of a version, and is none.
+
+    Whoever watches the connection ends the process meanwhile.
+    """
+    try:
+        yield
+    except ServiceUnavailableError:
+        time.sleep(LAST_MOMENTS)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ def overlaps(processes: list[Process]) -> list[str]:
         line.sort()
         found += [
             f"{one[2]} and {other[2]}"
-            for one, other in zip(line, line[1:], strict=False)
+            for one, other in itertools.pairwise(line)
             if other[0] < one[1]
         ]
     return found

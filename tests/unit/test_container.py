@@ -29,7 +29,9 @@ Instruction = tuple[str, str]
 @pytest.fixture(scope="module")
 def stages() -> list[list[Instruction]]:
     """The Dockerfile's instructions with their arguments, a list for each stage."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(
+        r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     found: list[list[Instruction]] = []
     for line in filter(None, lines):
