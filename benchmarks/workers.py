@@ -1,6 +1,6 @@
 """What more workers bring: versions in different repositories, moved by one, two and three processes.
 
-    python -m benchmarks.workers [--quick]
+    python -m benchmarks.workers [--quick] [--publish]
 
 One process looks for versions and moves them, the others are `syncd worker`s on the same PostgreSQL;
 all share one Oxen server and one sandbox. Each round is done anew on a copy of the same project. Two
@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.machine import Sandbox, Started, environment, linked, sandbox, say
-from benchmarks.tables import table
+from benchmarks.tables import publish, table
 from syncd.testing.oxen_process import OxenServer, oxen_server
 from syncd.testing.postgres_process import Postgres, postgres
 
@@ -37,13 +37,12 @@ LOG = """
 import os, sys
 import wandb
 with wandb.init(project="p") as run:
-    for number in range(int(sys.argv[2])):
-        for name in range(int(sys.argv[1])):
-            artifact = wandb.Artifact(f"c{name}", "dataset")
-            for part in range(4):
-                with artifact.new_file(f"{part}.bin", mode="wb") as file:
-                    file.write(os.urandom(int(sys.argv[3]) + number))
-            run.log_artifact(artifact)
+    for name in range(int(sys.argv[1])):
+        artifact = wandb.Artifact(f"c{name}", "dataset")
+        for part in range(4):
+            with artifact.new_file(f"{part}.bin", mode="wb") as file:
+                file.write(os.urandom(int(sys.argv[2])))
+        run.log_artifact(artifact)
 """
 
 
@@ -75,22 +74,18 @@ class Bench:
         folder: all of it lies here.
         oxen: the server.
         database: the server of databases.
-        repositories: collections, each of which becomes one.
-        versions: of each collection.
+        count: versions, each in a repository of its own.
     """
 
-    def __init__(
-        self, folder: Path, oxen: OxenServer, database: Postgres, repositories: int, versions: int
-    ) -> None:
-        self._folder, self._oxen, self._database = folder, oxen, database
-        self._shape = (repositories, versions)
+    def __init__(self, folder: Path, oxen: OxenServer, database: Postgres, count: int) -> None:
+        self._folder, self._oxen, self._database, self._count = folder, oxen, database, count
         self._round = 0
 
     def prepare(self, case: Case) -> None:
         """Log the project with the SDK."""
         home = self._folder / "logging"
         with sandbox(self._folder / case.name, home) as wandb:
-            words = [*map(str, self._shape), str(case.size)]
+            words = [str(self._count), str(case.size)]
             variables = {"WANDB_BASE_URL": wandb.url, "WANDB_API_KEY": wandb.key}
             Started(
                 [sys.executable, "-c", LOG, *words], home, environment(home, **variables)
@@ -117,9 +112,8 @@ class Bench:
             ran = Started(_syncd("backfill", "--json", PROJECT), folder, environ).wait()
             logs = [ran.err, *(_err(worker) for worker in workers)]
         report = json.loads(ran.out)["versions"]
-        expected = self._shape[0] * self._shape[1]
-        if report["replaced"] != expected:
-            raise RuntimeError(f"{expected} versions were to be moved: {report}")
+        if report["replaced"] != self._count:
+            raise RuntimeError(f"{self._count} versions were to be moved: {report}")
         shutil.rmtree(folder)
         began = min(_times(ran.err, "discover.done"))
         ended = max(moment for log in logs for moment in _times(log, "replace.done"))
@@ -166,33 +160,35 @@ def main() -> None:
     """Measure, and print a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.workers")
     parser.add_argument("--quick", action="store_true", help="one round of each, of fewer versions")
-    quick = parser.parse_args().quick
-    repositories, versions, rounds = (6, 2, 1) if quick else (12, 3, 3)
+    parser.add_argument("--publish", action="store_true", help="into docs/benchmarks.md, too")
+    arguments = parser.parse_args()
+    count, rounds = (12, 1) if arguments.quick else (36, 3)
     found: dict[str, dict[int, float]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="syncd-workers-") as name,
         oxen_server(Path(name) / "oxen") as oxen,
         postgres() as database,
     ):
-        bench = Bench(Path(name), oxen, database, repositories, versions)
+        bench = Bench(Path(name), oxen, database, count)
         for case in CASES:
             bench.prepare(case)
-            taken: dict[int, list[float]] = {count: [] for count in (1, 2, 3)}
+            taken: dict[int, list[float]] = {number: [] for number in (1, 2, 3)}
             for _ in range(rounds):
-                for count, seconds in taken.items():
-                    seconds.append(bench.seconds(case, count))
-                    say(f"{case.name}: {count} processes: {seconds[-1]:.1f} s")
-            found[case.name] = {count: statistics.median(each) for count, each in taken.items()}
+                for processes, seconds in taken.items():
+                    seconds.append(bench.seconds(case, processes))
+                    say(f"{case.name}: {processes} processes: {seconds[-1]:.1f} s")
+            found[case.name] = {number: statistics.median(each) for number, each in taken.items()}
     rows = [
-        [case, *seconds.values(), *(seconds[1] / seconds[count] for count in (2, 3))]
+        [case, *seconds.values(), *(seconds[1] / seconds[number] for number in (2, 3))]
         for case, seconds in found.items()
     ]
     head = ["case", "1 process, s", "2, s", "3, s", "2 over 1", "3 over 1"]
-    say(
-        f"{repositories * versions} versions in {repositories} repositories, {os.cpu_count()} cores"
-    )
-    say(table(head, rows))
+    shape = f"{count} versions in {count} repositories, {os.cpu_count()} cores"
+    text = f"{shape}; medians of {rounds} rounds in turn.\n\n{table(head, rows)}"
+    say(text)
     say(json.dumps(found))
+    if arguments.publish:
+        publish("workers", text)
 
 
 if __name__ == "__main__":

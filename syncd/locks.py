@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -25,59 +26,72 @@ class Locks:
     def __init__(self, presence: Presence | None = None) -> None:
         self._presence = presence
         self._guard = threading.Lock()
-        self._own: dict[str, threading.Lock] = {}
-        self._busy = 0
+        self._own: dict[str, threading.Lock] = {}  # of this process's threads
+        self._users: Counter[str] = Counter()
 
     @property
     def busy(self) -> int:
-        """How many contexts somebody of this process is in, or waits for."""
-        return self._busy
+        """How many threads of this process are in a context, or wait for one."""
+        return self._users.total()
 
     def alone(self, name: str) -> Alone:
         """A context in which nobody else is in the context of this name. Not to be nested in itself."""
+        return Alone(self, name)
+
+    def enter(self, name: str) -> None:
+        """Wait until nobody else is in the context of a name.
+
+        Raises:
+            ServiceUnavailableError: when the locks are lost, and this process has not been ended.
+        """
         with self._guard:
             own = self._own.setdefault(name, threading.Lock())
-        return Alone(name, own, self._presence, self._count)
+            self._users[name] += 1
+        own.acquire()
+        try:
+            while not self._taken(name):
+                time.sleep(AGAIN)
+        except BaseException:
+            self._let_go(name)
+            raise
 
-    def _count(self, change: int) -> None:
+    def leave(self, name: str) -> None:
+        """Let the next one in."""
+        try:
+            if self._presence is not None:
+                with _ending():
+                    self._presence.drop(name)
+        finally:
+            self._let_go(name)
+
+    def _taken(self, name: str) -> bool:
+        if self._presence is None:
+            return True
+        with _ending():
+            return self._presence.take(name)
+
+    def _let_go(self, name: str) -> None:
         with self._guard:
-            self._busy += change
+            self._own[name].release()
+            self._users[name] -= 1
+            if not self._users[name]:  # names come and go for years
+                del self._users[name], self._own[name]
 
 
 class Alone:
     """A lock's context; it may be entered again after it was left.
 
     Args:
+        locks: make it.
         name: the lock.
-        own: keeps this process's other threads out.
-        presence: keeps other processes out.
-        count: told of one more who is in it or waits for it, and of one less.
     """
 
-    def __init__(
-        self,
-        name: str,
-        own: threading.Lock,
-        presence: Presence | None,
-        count: Callable[[int], None],
-    ) -> None:
-        self._name, self._own, self._presence, self._count = name, own, presence, count
+    def __init__(self, locks: Locks, name: str) -> None:
+        self._locks, self._name = locks, name
 
     def __enter__(self) -> None:
-        """Wait until nobody else is in it.
-
-        Raises:
-            ServiceUnavailableError: when the locks are lost, and this process has not been ended.
-        """
-        self._count(1)
-        self._own.acquire()
-        try:
-            while not self._taken():
-                time.sleep(AGAIN)
-        except BaseException:
-            self._own.release()
-            self._count(-1)
-            raise
+        """See `Locks.enter`."""
+        self._locks.enter(self._name)
 
     def __exit__(
         self,
@@ -85,20 +99,8 @@ class Alone:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the next one in."""
-        try:
-            if self._presence is not None:
-                with _ending():
-                    self._presence.drop(self._name)
-        finally:
-            self._own.release()
-            self._count(-1)
-
-    def _taken(self) -> bool:
-        if self._presence is None:
-            return True
-        with _ending():
-            return self._presence.take(self._name)
+        """See `Locks.leave`."""
+        self._locks.leave(self._name)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 A lock of PostgreSQL's session belongs to the connection: when the process is killed, its machine dies
 or the network parts them, the server closes the connection and others get the lock. The holder has
 to notice first. It asks the server every few seconds, and is woken at once when the server hangs up;
-where nothing answers, this side gives up after `ANSWER` seconds, the server's after `SERVER_PATIENCE`.
+where nothing answers, this side gives up after `LOOK` and `ANSWER` seconds, 12, the server's after 30.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import LiteralString
 
 import psycopg
@@ -23,7 +23,6 @@ from syncd.catalog.database import CONNECT_TIMEOUT, driver_url, unanswered
 
 LOOK = 2.0  # seconds between two questions whether the connection is there
 ANSWER = 10  # seconds that the server has for an answer
-SERVER_PATIENCE = 30  # seconds after which the server gives a silent machine up
 _OURS = {
     "connect_timeout": CONNECT_TIMEOUT,
     "keepalives": 1,
@@ -32,9 +31,12 @@ _OURS = {
     "keepalives_count": 3,
     "tcp_user_timeout": ANSWER * 1000,
     "application_name": "syncd",
-    "options": f"-c tcp_keepalives_idle={SERVER_PATIENCE - 15} -c tcp_keepalives_interval=5 "
-    "-c tcp_keepalives_count=3 -c idle_session_timeout=0",
 }
+_THEIRS = (  # statements, because poolers refuse such settings when a connection begins
+    "SET tcp_keepalives_idle = 15",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+)
 
 
 class Presence:
@@ -57,6 +59,8 @@ class Presence:
         with self._translated():
             # Not one of SQLAlchemy's: it would connect again behind our back, and hold nothing.
             self._connection = psycopg.connect(**{**arguments, **_OURS}, autocommit=True)
+            for statement in _THEIRS:
+                self._connection.execute(statement)
         self._bell, self._ring = socket.socketpair()
 
     def take(self, name: str, *, shared: bool = False) -> bool:
@@ -94,8 +98,10 @@ class Presence:
         self._ring.send(b"!")
 
     def close(self) -> None:
-        """Give everything back."""
+        """Give everything back; it is free when this returns, unless the connection is broken."""
         with self._mutex:
+            with suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
             self._bell.close()
             self._ring.close()

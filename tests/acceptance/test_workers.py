@@ -49,7 +49,8 @@ def test_three_workers_move_all_of_it_once_though_one_is_killed(
     """No two of them are ever in one repository; what the killed one had begun goes on elsewhere."""
     empty.sdk(LOG, ",".join(COLLECTIONS), str(VERSIONS))
     empty.configure(oxen=server.url, references=server.url, database=postgres.database())
-    empty.fault("download:*", "delay:300")
+    # Longer than a second: the store on a server mistakes files of one size, committed in one second.
+    empty.fault("download:*", "delay:1100")
     with ExitStack() as stack:
         workers = [
             stack.enter_context(

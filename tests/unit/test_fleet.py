@@ -13,6 +13,7 @@ from dbos import DBOSClient, EnqueueOptions
 from unit_world import World
 
 from syncd import fleet, handover, workflow
+from syncd import locks as locks_module
 from syncd.config import Config
 from syncd.context import Context
 from syncd.errors import StoreLockedError
@@ -137,6 +138,42 @@ def test_one_at_a_time_is_in_a_context_of_a_name(url: str, tmp_path: Path) -> No
             thread.join()
 
     assert most == [1] * 20
+
+
+def test_locks_that_nobody_is_in_are_forgotten() -> None:
+    """Their names are those of runs and repositories, and years are long."""
+    locks = Locks()
+    again = locks.alone("b")
+    with locks.alone("a"), again:
+        assert locks.busy == 2
+    with again:
+        pass
+    assert (locks.busy, locks._own) == (0, {})
+
+
+def test_a_failure_of_the_locks_is_no_version_s_failure(
+    url: str, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that finds them lost is held until the process is ended."""
+    monkeypatch.setattr(locks_module, "LAST_MOMENTS", 60.0)
+    lost = threading.Event()
+    seen: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with member.locks.alone("repository a/b"):
+                postgres.sql(BREAK)
+                assert lost.wait(10)
+        except BaseException as error:  # noqa: BLE001 that there is one is the failure
+            seen.append(error)
+
+    with fleet.joined(configured(url, tmp_path), lost=lambda _: lost.set()) as member:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert lost.wait(10)
+        thread.join(0.5)
+    assert thread.is_alive()
+    assert seen == []
 
 
 # --- work of those who are gone

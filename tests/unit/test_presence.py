@@ -66,8 +66,8 @@ def test_what_is_not_held_cannot_be_given_back(one: Presence) -> None:
         one.drop("a")
 
 
-def test_locks_end_with_the_connection(one: Presence, other: Presence, url: str) -> None:
-    """As when the process is killed."""
+def test_locks_end_with_the_presence(one: Presence, other: Presence, url: str) -> None:
+    """Its own alone, and at once."""
     assert one.take("a")
     third = Presence(url)
     assert third.take("b")
@@ -75,6 +75,18 @@ def test_locks_end_with_the_connection(one: Presence, other: Presence, url: str)
 
     assert other.take("b")
     assert not other.take("a")
+
+
+def test_locks_end_with_the_connection(other: Presence, url: str) -> None:
+    """As soon as the server has seen that it is gone, as when the process is killed."""
+    killed = Presence(url)
+    assert killed.take("a")
+    killed._connection.close()
+    end = time.monotonic() + 10
+    while not other.take("a"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    killed.close()
 
 
 def test_a_broken_connection_wakes_its_holder_and_holds_nothing(
