@@ -7,14 +7,18 @@ to resume.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import log, workflow
+from syncd import fleet, log, workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
+from syncd.fleet import Member
+from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import RepoRef, Target, alias_branch
@@ -25,7 +29,8 @@ from syncd.stages.discover import Discovered, changed, discover
 from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 
-LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
+LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
+LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,15 +173,6 @@ def move(
     """
     report = Report()
     news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    context = Context(
-        source=runtime.source,
-        store=runtime.store,
-        catalog=runtime.catalog,
-        config=runtime.config,
-        etagged=runtime.etagged,
-        progress=follower.working,
-        finished=news.put,
-    )
     pending: list[Discovered] = []
     heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
@@ -196,14 +192,30 @@ def move(
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
-        concurrency = runtime.config.transfer.concurrency
-        workflow.launch(context, database=engine_database(runtime.config), concurrency=concurrency)
-        try:
-            lines = Lines(runtime)
-            lines.add(pending, uses(runtime, [item.version for item in pending]))
-            _drive(lines, news, lambda outcome: _ended(report, follower, outcome))
-        finally:
-            workflow.stop(timeout=0)
+        with fleet.joined(runtime.config) as member:
+            context = Context(
+                source=runtime.source,
+                store=runtime.store,
+                catalog=runtime.catalog,
+                config=runtime.config,
+                etagged=runtime.etagged,
+                progress=follower.working,
+                finished=news.put,
+                locks=member.locks,
+            )
+            workflow.launch(
+                context,
+                database=engine_database(runtime.config),
+                concurrency=runtime.config.transfer.concurrency,
+                executor_id=member.executor_id,
+            )
+            try:
+                lines = Lines(runtime)
+                lines.add(pending, uses(runtime, [item.version for item in pending]))
+                ends = _Ends(member, lines, news)
+                _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
+            finally:
+                workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
         if annotate(runtime.source, run):
             runtime.catalog.remove_run_due(run)
@@ -229,33 +241,53 @@ def _ended(report: Report, follower: Follower, outcome: Outcome) -> None:
     follower.ended(outcome)
 
 
-def _drive(
-    lines: Lines,
-    news: queue.SimpleQueue[Outcome],
-    ended: Callable[[Outcome], None],
-) -> None:
+def _drive(lines: Lines, ends: _Ends, ended: Callable[[Outcome], None]) -> None:
     """Queue versions as their inputs are done with, until all have ended."""
     lines.release()
     while lines.open:
-        try:
-            outcome = news.get(timeout=LOOK_AGAIN)
-        except queue.Empty:
-            _check_alive(lines, news)
-            continue
-        if lines.ended(outcome["artifact_id"]):
-            ended(outcome)
-            lines.release()
+        for artifact_id, outcome in ends.next():
+            if outcome is None:
+                lines.again(artifact_id)
+            elif lines.ended(artifact_id):
+                ended(outcome)
+                lines.release()
 
 
-def _check_alive(lines: Lines, news: queue.SimpleQueue[Outcome]) -> None:
-    """Raise when a workflow ended without telling, rather than wait for ever."""
-    # It tells before it ends: news may have come while the engine was asked.
-    for artifact_id in lines.unheard():
-        if news.empty():
-            raise RuntimeError(
-                f"workflow {lines.running[artifact_id]} of {lines.open[artifact_id].version.ref} "
-                "ended unheard"
-            )
+class _Ends:
+    """How versions end: here, of which there is news, or elsewhere, which the engine tells.
+
+    Args:
+        member: this process's place in the fleet.
+        lines: what is on its way.
+        news: outcomes of this process.
+    """
+
+    def __init__(self, member: Member, lines: Lines, news: queue.SimpleQueue[Outcome]) -> None:
+        self._member, self._lines, self._news = member, lines, news
+        self._every = LOOK_AGAIN if member.presence is None else LOOK_AGAIN_SHARED
+        self._look_at = time.monotonic() + self._every
+        self._recovered = time.monotonic()
+
+    def next(self) -> Iterator[tuple[str, Outcome | None]]:
+        """Wait for some versions to end; artifact ids with outcomes, None for a cancelled workflow.
+
+        Raises:
+            EndedUnheardError: when a workflow ended with an exception.
+        """
+        with suppress(queue.Empty):
+            outcome = self._news.get(timeout=self._every)
+            yield outcome["artifact_id"], outcome
+        now = time.monotonic()
+        if now >= self._look_at:
+            for artifact_id, end in self._lines.over().items():
+                if isinstance(end, EndedUnheardError):
+                    raise end
+                yield artifact_id, end
+            cost = time.monotonic() - now  # grows with what is queued
+            self._look_at = time.monotonic() + max(self._every, 10 * cost)
+        if now - self._recovered >= fleet.RECOVER:
+            fleet.recover(self._member)
+            self._recovered = time.monotonic()
 
 
 def follow_aliases(

@@ -14,6 +14,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.limiter import Limiter
+from syncd.locks import Alone, Locks
 from syncd.plans import TransferPlan
 from syncd.stages import plan
 
@@ -62,6 +63,7 @@ class Context:
         finished: told of each outcome, also of workflows that an earlier process began.
         entered: told of a version's plan when a stage of it begins.
         patience: waits for what is away.
+        locks: keep those apart, also on other machines, who would change the same thing.
     """
 
     source: ArtifactSource
@@ -73,14 +75,16 @@ class Context:
     finished: Callable[[Outcome], None] = _ignore
     entered: Callable[[TransferPlan, log.Stage], None] = _ignore
     patience: Patience = field(default_factory=Patience)
+    locks: Locks = field(default_factory=Locks)
     limiter: Limiter = field(init=False)  # one for all transfers of the process
     # Portfolios link versions of many collections: one version at a time moves its links.
-    linking: threading.Lock = field(init=False, default_factory=threading.Lock)
+    linking: Alone = field(init=False)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
     _begun: dict[str, Config] = field(init=False, default_factory=dict)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self.linking = self.locks.alone("links")
         self.limiter = Limiter(self.config.transfer.concurrency, rate=self._rate)
 
     def _rate(self) -> int | None:

@@ -26,12 +26,13 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from syncd import log, workflow
+from syncd import fleet, log, workflow
 from syncd.child import Child
 from syncd.chores import Chores
 from syncd.config import Config
 from syncd.context import Context
 from syncd.errors import ConfigurationError, TransientError
+from syncd.fleet import Member
 from syncd.mover import Mover
 from syncd.notify import Notifier
 from syncd.patience import DISK, Waiting, probes
@@ -45,7 +46,6 @@ TICK = 0.5  # seconds between two looks at hints and children
 BEAT = 5.0  # seconds between two beats
 QUEUE_POLL = 0.25  # seconds between two looks of the engine at its queue
 JUMP = 30.0  # seconds by which the wall clock must have gone astray to count as set
-EXECUTOR = "local"  # the one process of a SQLite database
 INTERRUPTED = 130
 
 
@@ -58,14 +58,12 @@ class Settings:
         load: reads the configuration again; raises `ConfigurationError`.
         log_as: sets up logging as a configuration says.
         version: of the program.
-        executor: names this process among those that share the engine's database.
     """
 
     face: Sequence[str]
     load: Callable[[], Config]
     log_as: Callable[[Config], None]
     version: str
-    executor: str = EXECUTOR
 
 
 class Daemon:
@@ -74,15 +72,21 @@ class Daemon:
     Args:
         runtime: open clients; the caller holds the state directory's lock.
         settings: what the command line says.
+        member: its place in the fleet.
         notifier: tells the service manager.
     """
 
-    def __init__(self, runtime: Runtime, settings: Settings, notifier: Notifier) -> None:
+    def __init__(
+        self, runtime: Runtime, settings: Settings, member: Member, notifier: Notifier
+    ) -> None:
         self._runtime, self._settings, self._notifier = runtime, settings, notifier
+        self._member, self._shared = member, member.presence is not None
         self._told: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
         self._vitals = Vitals()
         self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
-        self._mover = Mover(runtime, self._vitals, self._patience, self._told.put)
+        self._mover = Mover(
+            runtime, self._vitals, self._patience, self._told.put, shared=self._shared
+        )
         self._chores = Chores(runtime, self._patience, self._told.put)
         self._context = Context(
             source=runtime.source,
@@ -94,11 +98,12 @@ class Daemon:
             finished=self._mover.ended,
             entered=self._vitals.entered,
             patience=self._patience,
+            locks=member.locks,
         )
         self._scheduler = Scheduler()
         self._face = Child("face", settings.face) if settings.face else None
         self._started = self._draining = False
-        self._beaten = float("-inf")
+        self._beaten = self._recovered = float("-inf")
         self._told_status = ""
         self._offset = time.time() - time.monotonic()
 
@@ -129,6 +134,7 @@ class Daemon:
             database=engine_database(config),
             concurrency=config.transfer.concurrency,
             poll=QUEUE_POLL,
+            executor_id=self._member.executor_id,
         )
         self._mover.start()
         self._chores.start()
@@ -163,9 +169,12 @@ class Daemon:
         try:
             self._take_hints()
             self._beat()
+            self._recover()
         except TransientError:
             self._mover.suspect()  # told there; without a beat, others see that something is wrong
         busy = self._mover.busy and not self._patience.away
+        if self._shared:  # what is on its way may be in other hands, for hours
+            busy = busy and (self._vitals.working or self._mover.phase == "polling")
         if not self._vitals.stuck(busy=busy):
             self._notifier.alive()
 
@@ -201,10 +210,17 @@ class Daemon:
             waiting_for=waiting_for,
             version=self._settings.version,
         )
-        name = f"engine:{self._settings.executor}"
+        name = f"engine:{self._member.executor_id}"
         self._runtime.catalog.pulse.beat(name, detail, at=time.time())
         queued = f"{self._mover.queued} versions on their way"
         self._notifier.status(f"{phase}; {queued}" + (f"; {waiting_for}" if waiting_for else ""))
+
+    def _recover(self) -> None:
+        """Give the work of members that are gone back to the queue."""
+        now = time.monotonic()
+        if self._started and not self._draining and now - self._recovered >= fleet.RECOVER:
+            fleet.recover(self._member)
+            self._recovered = now
 
     def _phase(self) -> str:
         if self._draining:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from syncd import workflow
+from syncd import handover, workflow
 from syncd.catalog.catalog import Record, State
 from syncd.clients.artifacts import Run, Version
+from syncd.context import Outcome
 from syncd.errors import NotFoundError
+from syncd.handover import EndedUnheardError
 from syncd.refs import RepoRef, RunRef
 from syncd.runtime import Runtime
 from syncd.stages.discover import Discovered
@@ -75,13 +77,22 @@ class Lines:
         self._waits.pop(artifact_id, None)
         return self.open.pop(artifact_id, None) is not None
 
-    def unheard(self) -> list[str]:
-        """Versions whose workflow has ended, or is not known; who ended here is told otherwise."""
-        return [
-            artifact_id
-            for artifact_id, workflow_id in self.running.items()
-            if not workflow.unfinished(workflow_id)
-        ]
+    def again(self, artifact_id: str) -> None:
+        """Hand a version over anew whose workflow was cancelled: of a path that nobody speaks any more.
+
+        Raises:
+            TransientError: when the catalog cannot be written.
+        """
+        item = self.open.get(artifact_id)
+        if item is not None:
+            repo, _ = destination(item.version, self.runtime.config)
+            self.running[artifact_id] = _enqueue(self.runtime, item, repo)
+
+    def over(self) -> dict[str, Outcome | EndedUnheardError | None]:
+        """Versions whose workflow is over, wherever it ran: how it ended, None when it was cancelled."""
+        artifacts = {workflow_id: artifact_id for artifact_id, workflow_id in self.running.items()}
+        ends = handover.ended(artifacts)
+        return {artifacts[workflow_id]: end for workflow_id, end in ends.items()}
 
 
 def uses(runtime: Runtime, versions: Sequence[Version]) -> dict[str, frozenset[str]]:
@@ -105,14 +116,13 @@ def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
     record = runtime.catalog.get(item.version.id)
     if record is not None and workflow.unfinished(record.workflow_id):
         return record.workflow_id  # begun by a process that was killed; the engine goes on with it
-    # The engine may know of attempts that a lost or rebuilt catalog does not.
-    attempt = workflow.next_attempt(item.version.id, after=record.attempts if record else 0)
-    workflow_id = workflow.enqueue(
-        item.version,
-        attempt=attempt,
-        partition=str(repo),
-        replacement_id=item.replacement.id if item.replacement else "",
-    )
+    # The engine may know of attempts that a lost or rebuilt catalog does not. One that it does not
+    # know is being queued by somebody else at this moment, or was about to be when that was killed.
+    known = record is not None and workflow.known(record.workflow_id)
+    after = record.attempts if record else 0
+    attempt = workflow.next_attempt(item.version.id, after=after if known else max(after - 1, 0))
+    workflow_id = workflow.workflow_id(item.version.id, attempt)
+    # Before it is queued: whoever takes it writes where it stands from then on.
     runtime.catalog.note(
         item.version,
         record.state if record and _under_way(record) else State.WAITING,
@@ -120,6 +130,12 @@ def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
         workflow_id=workflow_id,
         namespace=repo.namespace,
         repo=repo.repo,
+    )
+    workflow.enqueue(
+        item.version,
+        attempt=attempt,
+        partition=str(repo),
+        replacement_id=item.replacement.id if item.replacement else "",
     )
     return workflow_id
 

@@ -98,6 +98,9 @@ class Life(StrEnum):
     WEBHOOK_REFUSED = "webhook.refused"
     WORKER_STARTED = "worker.started"
     WORKER_LOST = "worker.lost"
+    WORKER_STOPPED = "worker.stopped"
+    WORKER_STOPPING = "worker.stopping"
+    WORKFLOW_FAILED = "workflow.failed"
     COMMAND_FAILED = "command.failed"
 
 

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from syncd import log
 from syncd.backfill import follow_aliases
 from syncd.catalog.catalog import Record, State
 from syncd.context import Outcome
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
+from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
 from syncd.refs import RepoRef, Target
@@ -31,6 +33,7 @@ from syncd.stages.plan import fingerprint
 from syncd.vitals import Vitals, age
 
 LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unheard
+LOOK_AGAIN_SHARED = 1.0  # the same where other machines work, of which there is no news
 FIRST_RETRY = timedelta(hours=1)  # after which a version in quarantine is tried again, doubled
 LONGEST_RETRY = timedelta(days=1)
 RUNS_A_POLL = 20  # runs that are asked whether they have ended
@@ -57,6 +60,7 @@ class Mover:
         vitals: told what goes on.
         patience: told when a service does not answer.
         died: told when the thread ends by a failure that nobody expected.
+        shared: whether other machines may take what is queued here.
     """
 
     def __init__(
@@ -65,9 +69,12 @@ class Mover:
         vitals: Vitals,
         patience: Waiting,
         died: Callable[[BaseException], None],
+        *,
+        shared: bool = False,
     ) -> None:
         self._vitals, self._patience, self._died = vitals, patience, died
         self._lines = Lines(runtime)
+        self._every = LOOK_AGAIN_SHARED if shared else LOOK_AGAIN
         self._told: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._waiting: set[Target] = set()  # polls that were asked for and have not begun
         self._failing: dict[Target, str] = {}
@@ -141,12 +148,12 @@ class Mover:
     # --- in its thread
 
     def _run(self) -> None:
-        looked, asked, wait = time.monotonic(), time.monotonic(), FIRST_WAIT
+        look_at, asked, wait = time.monotonic() + self._every, time.monotonic(), FIRST_WAIT
         try:
             while not self._stopped:
                 away = bool(self._patience.away)
                 with suppress(queue.Empty):
-                    self._take(self._told.get(timeout=wait if away else LOOK_AGAIN))
+                    self._take(self._told.get(timeout=wait if away else self._every))
                 now = time.monotonic()
                 if not self._patience.away:
                     wait = FIRST_WAIT
@@ -155,9 +162,10 @@ class Mover:
                     self._patience.ask()
                 if away and not self._patience.away:
                     self._go_on()
-                if now - looked >= LOOK_AGAIN:
-                    looked = now
+                if now >= look_at:
                     self._look_after()
+                    cost = time.monotonic() - now  # grows with what is queued
+                    look_at = time.monotonic() + max(self._every, 10 * cost)
         except BaseException as error:  # noqa: BLE001 the process must not go on without it
             self._died(error)
 
@@ -168,10 +176,14 @@ class Mover:
             self.poll(target)
 
     def _release(self) -> None:
+        self._hand_over(self._lines.release)
+
+    def _hand_over(self, work: Callable[[], None]) -> None:
+        """Put versions in the queue, unless that is for later; see `Lines`."""
         if self._stopped or self._patience.away:
             return
         try:
-            self._lines.release()
+            work()
         except TransientError as error:
             log.get().warning(log.Life.CALL_RETRIED, error=str(error), hint=error.hint)
             self._patience.ask()
@@ -202,9 +214,15 @@ class Mover:
             self._release()
 
     def _look_after(self) -> None:
-        """Let go of what ended unheard: elsewhere, or by a failure. The next poll sees how."""
-        for artifact_id in self._lines.unheard():
-            self._end(artifact_id)
+        """Let go of what ended unheard, elsewhere or by a failure, and begin anew what was cancelled."""
+        for artifact_id, end in self._lines.over().items():
+            self._vitals.progressed()
+            if end is None:
+                self._hand_over(partial(self._lines.again, artifact_id))
+                continue
+            if isinstance(end, EndedUnheardError):  # the next poll finds the version not moved
+                log.get().error(log.Life.WORKFLOW_FAILED, error=str(end), hint=end.hint)
+            self._lines.ended(artifact_id)
         self._release()  # where an earlier attempt at that failed
 
     def _poll(self, target: Target) -> None:

@@ -106,6 +106,11 @@ class Vitals:
         """The projects that were looked at."""
         return [target for target in self._last_poll if not target.endswith("/*")]
 
+    @property
+    def working(self) -> bool:
+        """Whether a version is moved by this process."""
+        return bool(self._transfers)
+
     def stuck(self, *, busy: bool) -> bool:
         """Whether there is work, and nothing went on for longer than anything may take."""
         if not busy:

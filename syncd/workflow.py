@@ -36,6 +36,7 @@ QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
 PATH_VERSION = "syncd-path-1"
 POLL = 0.1  # seconds between looks at the queue
+CONNECTIONS = 10  # of one process to the engine's database
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
 AWAY = (errors.ServiceUnavailableError, errors.DiskFullError, errors.StoreLockedError)
 KEPT = timedelta(days=30)  # that an ended workflow is remembered; the catalog knows more anyway
@@ -45,14 +46,22 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def launch(context: Context, *, database: str, concurrency: int, poll: float = POLL) -> None:
+def launch(
+    context: Context,
+    *,
+    database: str,
+    concurrency: int,
+    poll: float = POLL,
+    executor_id: str = "local",
+) -> None:
     """Start DBOS in this process; workflows that a killed one left behind go on at once.
 
     Args:
         context: what workflows work with.
         database: an SQLAlchemy URL for DBOS's own tables.
-        concurrency: versions at a time.
+        concurrency: versions at a time, in each process.
         poll: seconds between two looks at the queue.
+        executor_id: whose workflows go on: those that a process of this name has begun.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
@@ -60,7 +69,8 @@ def launch(context: Context, *, database: str, concurrency: int, poll: float = P
         "name": "syncd",
         "system_database_url": database,
         "application_version": PATH_VERSION,
-        "executor_id": "local",
+        "executor_id": executor_id,
+        "sys_db_pool_size": CONNECTIONS,
         "console_log_level": "WARNING",
         "log_level": "WARNING",
     }
@@ -88,16 +98,21 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
         partition: the Oxen repository's name.
         replacement_id: the version that replaces it already, empty when there is none.
     """
-    workflow_id = f"{version.id}.{attempt}"
+    name = workflow_id(version.id, attempt)
     priority = version.index + 1
     with (
-        SetWorkflowID(workflow_id),
+        SetWorkflowID(name),
         SetEnqueueOptions(queue_partition_key=partition, priority=priority),
     ):
         queue = DBOS.retrieve_queue(QUEUE)
         assert queue is not None, "launch() registers the queue"
         queue.enqueue(move_version, version.id, replacement_id)
-    return workflow_id
+    return name
+
+
+def workflow_id(artifact_id: str, attempt: int) -> str:
+    """The name of the workflow that is an attempt at a version."""
+    return f"{artifact_id}.{attempt}"
 
 
 def next_attempt(artifact_id: str, *, after: int) -> int:
@@ -108,16 +123,21 @@ def next_attempt(artifact_id: str, *, after: int) -> int:
         after: attempts that are known to have ended.
     """
     attempt = after + 1
-    while (found := DBOS.get_workflow_status(f"{artifact_id}.{attempt}")) is not None:
+    while (found := DBOS.get_workflow_status(workflow_id(artifact_id, attempt))) is not None:
         if found.status in UNFINISHED:
             break
         attempt += 1
     return attempt
 
 
-def unfinished(workflow_id: str) -> bool:
+def known(name: str) -> bool:
+    """Whether the engine knows a workflow of this id."""
+    return bool(name) and DBOS.get_workflow_status(name) is not None
+
+
+def unfinished(name: str) -> bool:
     """Whether a workflow of this id is still to end."""
-    status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
+    status = DBOS.get_workflow_status(name) if name else None
     return status is not None and status.status in UNFINISHED
 
 
@@ -180,18 +200,19 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             decided = fingerprint(context.config_of(artifact_id))
             context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
-        if not replacement_id:
-            stage = log.Stage.TRANSFER
-            moved = transfer_step(artifact_id)
-            stage = log.Stage.COMMIT
-            committed = commit_step(artifact_id)
-            stage = log.Stage.VERIFY
-            receipt = verify_step(artifact_id, committed)
-        else:
-            moved, committed, receipt = {}, "", {}
-        stage = log.Stage.REPLACE
-        replaced = replace_step(artifact_id, committed, receipt, replacement_id)
-        annotate_step(artifact_id, replaced["replacement_id"])
+        with context.locks.alone(f"repository {planned.repo}"):
+            if not replacement_id:
+                stage = log.Stage.TRANSFER
+                moved = transfer_step(artifact_id)
+                stage = log.Stage.COMMIT
+                committed = commit_step(artifact_id)
+                stage = log.Stage.VERIFY
+                receipt = verify_step(artifact_id, committed)
+            else:
+                moved, committed, receipt = {}, "", {}
+            stage = log.Stage.REPLACE
+            replaced = replace_step(artifact_id, committed, receipt, replacement_id)
+            annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
@@ -289,7 +310,8 @@ def replace_step(
     """Log the reference version and move what points at the old one; the replacement's name."""
     context, stage = _here(), log.Stage.REPLACE
     record = context.catalog.get(artifact_id)
-    again = record is not None and record.state is State.REPLACE
+    # Another attempt, or another machine's, may have logged one since this one was queued.
+    again = record is not None and (record.state is State.REPLACE or bool(record.replacement_id))
     planned = _enter(artifact_id, stage, State.REPLACE)
     version = planned.version
     existing = context.source.version(replacement_id) if replacement_id else None
@@ -355,7 +377,9 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
-        if annotate.annotate(context.source, run):
+        with context.locks.alone(f"run {run}"):  # it is read, and then written
+            ended = annotate.annotate(context.source, run)
+        if ended:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)

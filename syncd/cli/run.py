@@ -25,7 +25,7 @@ def run(
     SIGTERM or SIGINT drains, a second one stops at once; either way the next start goes on.
     SIGHUP reads the configuration again. See docs/daemon.md.
     """
-    from syncd import config, daemon, log, runtime  # noqa: PLC0415
+    from syncd import config, daemon, fleet, log, runtime  # noqa: PLC0415
     from syncd.cli.main import program_version, report  # noqa: PLC0415
     from syncd.cli.scope import targets  # noqa: PLC0415
     from syncd.notify import Notifier  # noqa: PLC0415
@@ -45,15 +45,20 @@ def run(
     # liboxen prints what it does; the log is for us.
     os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
     code = int(ExitCode.DONE)
-    with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+    with (
+        runtime.only_one(context.config),
+        runtime.opened(context.config, context.environ) as parts,
+        fleet.joined(context.config) as member,
+    ):
         try:
-            daemon.Daemon(parts, settings, Notifier(context.environ)).run()
+            daemon.Daemon(parts, settings, member, Notifier(context.environ)).run()
         except Exception as error:  # noqa: BLE001 reported as any other command's, by the same function
             code = report(error, context)
-    # The engine's threads may stand in the middle of a stage, and Python would wait for them.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        # The engine's threads may stand in the middle of a stage. Python would wait for them, and
+        # they must not go on for a moment after the others have taken it over.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _face(context: Context) -> list[str]:

@@ -116,6 +116,11 @@ VERBS: Table = {
             "The daemon: watch W&B, move what is new, serve it.",
         ),
         Verb(
+            "worker",
+            "syncd.cli.worker:worker",
+            "Move what others have queued on the same PostgreSQL; on any number of machines.",
+        ),
+        Verb(
             "gateway",
             "syncd.cli.serve:gateway",
             "Serve moved files to training machines, and nothing else.",

@@ -26,6 +26,8 @@ from syncd.catalog.catalog import State
 from syncd.catalog.pulse import Hint, Pulse
 from syncd.daemon import Daemon, Settings
 from syncd.errors import DiskFullError, ServiceUnavailableError
+from syncd.fleet import LOCAL, Member
+from syncd.locks import Locks
 from syncd.notify import Notifier
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
 
@@ -52,7 +54,8 @@ def settings(*face: str) -> Settings:
 
 def live(world: World, until: Callable[[], bool], *face: str, environ: Any = None) -> None:
     """Be a daemon until something is true, and then drain."""
-    made = Daemon(world.runtime, settings(*face), Notifier(environ or {}))
+    alone = Member(executor_id=LOCAL, locks=Locks())
+    made = Daemon(world.runtime, settings(*face), alone, Notifier(environ or {}))
     failed: list[str] = []
 
     def end() -> None:

@@ -41,7 +41,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
-    ("context", "workflow", "runtime", "lines", "backfill", "audit", "comparison"),
+    (
+        "context",
+        "workflow",
+        "runtime",
+        "lines",
+        "backfill",
+        "audit",
+        "comparison",
+        "fleet",
+        "handover",
+        "locks",
+        "worker",
+    ),
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
@@ -101,7 +113,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
     "sqlalchemy": ("catalog", "catalog."),
-    "dbos": ("context", "workflow", "runtime", "daemon"),
+    "psycopg": ("catalog.presence", "testing.postgres_process"),
+    "dbos": ("context", "workflow", "handover", "runtime", "daemon"),
     "apscheduler": ("scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from face_world import fill, made_up
@@ -13,23 +12,30 @@ from syncd.catalog.catalog import Catalog, State
 from syncd.catalog.panels import PAGE, Line, Proofs
 from syncd.refs import RepoRef
 from syncd.testing import MemoryArtifactSource
+from syncd.testing.postgres_process import Postgres
 
 COUNT = 2_000
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def catalog(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Catalog]:
     """A catalog of many versions."""
-    made = Catalog(f"sqlite:///{tmp_path_factory.mktemp('panels')}/syncd.db")
+    url = f"sqlite:///{tmp_path_factory.mktemp('panels')}/syncd.db"
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.database()
+    made = Catalog(url)
     fill(made, made_up(COUNT))
     yield made
     made.close()
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Catalog]:
+def empty(database: str) -> Iterator[Catalog]:
     """An empty catalog."""
-    made = Catalog(f"sqlite:///{tmp_path}/syncd.db")
+    made = Catalog(database)
     yield made
     made.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +12,9 @@ from syncd.catalog.pulse import Beat
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Where the catalog lies."""
-    return f"sqlite:///{tmp_path}/catalog.db"
-
-
-@pytest.fixture
-def catalog(url: str) -> Iterator[Catalog]:
+def catalog(database: str) -> Iterator[Catalog]:
     """An empty catalog."""
-    made = Catalog(url)
+    made = Catalog(database)
     yield made
     made.close()
 
@@ -87,9 +80,9 @@ def test_a_beat_replaces_the_last_one(catalog: Catalog) -> None:
     ]
 
 
-def test_processes_talk_through_the_database_alone(url: str, catalog: Catalog) -> None:
+def test_processes_talk_through_the_database_alone(database: str, catalog: Catalog) -> None:
     """Two catalogs on one database, many threads: every hint arrives, and is there once."""
-    other = Catalog(url)
+    other = Catalog(database)
     try:
 
         def say(number: int) -> None:
