@@ -183,6 +183,7 @@ def test_wandb_away_is_waited_for_and_told_once(small: World, undisturbed: dict[
         small.heal()
         process.alive_until(lambda: moved(small, 3), "all was moved")
         until(lambda: beat(small)["waiting_for"] is None, "nothing was waited for")
+        until(lambda: beat(small)["replaced"] == 3, "the runs' configs were written, too")
 
         assert terminate(process) == 0
     assert "W&B is away since" in told
