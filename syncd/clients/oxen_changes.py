@@ -223,6 +223,7 @@ def groundwork(
     *,
     fresh_repository: bool,
     unchanged: bool = False,
+    anew: Iterable[str] = (),
 ) -> Groundwork:
     """What must be committed first, so that the commit after it stages something in every folder.
 
@@ -235,13 +236,14 @@ def groundwork(
         name: what placeholders are called; no file has that name.
         fresh_repository: nothing was ever committed that new folders could clash with.
         unchanged: the trees are known to be equal.
+        anew: paths of both trees that must come as if they had not been there.
 
     Returns:
         Paths of the tree before to remove, topmost first, and placeholders to add.
     """
     known = folders_of(map(PATH, before()))
     folders = folders_of(after())
-    removals = {path for path in after() if path in known}
+    removals = {*anew, *(path for path in after() if path in known)}
     removals |= {entry.path for entry in before() if entry.path in folders}
     losing: set[str] = {""} if unchanged else set()
 

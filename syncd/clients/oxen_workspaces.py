@@ -154,13 +154,32 @@ class Workspaces:
             workspace = self._reopen(repo, branch, paths, unchanged=unchanged)
             self._stage(repo, workspace, tree)
         made = self._merge(repo, workspace.id, workspace.base, message, author)
+        if kept := self._kept(repo, workspace, made, tree):
+            workspace = self._reopen(repo, branch, paths, anew=kept)
+            self._stage(repo, workspace, tree)
+            made = self._merge(repo, workspace.id, workspace.base, message, author)
+            if kept := self._kept(repo, workspace, made, tree):
+                raise _another_tree(repo, kept[0])
+        return made
+
+    def _kept(
+        self, repo: RepoRef, workspace: Workspace, made: str, tree: Iterable[TreeEntry]
+    ) -> list[str]:
+        """Paths of a commit at which the server kept what was there before; see "times".
+
+        Raises:
+            VerificationError: when the commit differs from the tree in any other way.
+        """
         self._trees.fetch(repo, made, like=workspace.base)
+        kept = []
         for old, new in paired(self._trees.entries(repo, made), tree, PATH, PATH):
-            if old != new:
+            if old is None or new is None:
                 wrong = old or new
                 assert wrong is not None, "a pair holds one entry at least"
-                raise VerificationError(f"Oxen made another tree of {repo}: see {wrong.path!r}")
-        return made
+                raise _another_tree(repo, wrong.path)
+            if old != new:
+                kept.append(new.path)
+        return kept
 
     def _stage(self, repo: RepoRef, workspace: Workspace, tree: Iterable[TreeEntry]) -> bool:
         """Stage what is not yet; whether a commit of it would be the wanted tree, and one at all."""
@@ -204,7 +223,13 @@ class Workspaces:
     # --- workspaces
 
     def _reopen(
-        self, repo: RepoRef, branch: str, paths: Paths, *, unchanged: bool = False
+        self,
+        repo: RepoRef,
+        branch: str,
+        paths: Paths,
+        *,
+        unchanged: bool = False,
+        anew: Iterable[str] = (),
     ) -> Workspace:
         """A workspace for the next commit to a branch, on groundwork where that is needed."""
         self._discard(repo)
@@ -218,6 +243,7 @@ class Workspaces:
             f"syncd-{uuid.uuid4().hex}",
             fresh_repository=heads.keys() <= {BASE, WORK},
             unchanged=unchanged,
+            anew=anew,
         )
         if heads.get(WORK) != base:
             self._api.set_branch(repo, WORK, base)
@@ -259,6 +285,10 @@ class Workspaces:
                 return self._api.merge(
                     repo, workspace, WORK, message=message, author=author.name, email=author.email
                 )
+            except PermanentError as error:
+                if "NoChanges" in str(error):
+                    return base  # all that was staged was passed over; see "times"
+                raise
             except ServiceUnavailableError as error:
                 if "already taken" in str(error):
                     # Ids depend on parent, message, author and the second: the next one is free.
@@ -272,6 +302,10 @@ class Workspaces:
         workspace = self._open.pop(repo, None)
         if workspace is not None:
             self._api.delete_workspace(repo, workspace.id)
+
+
+def _another_tree(repo: RepoRef, path: str) -> VerificationError:
+    return VerificationError(f"Oxen made another tree of {repo}: see {path!r}")
 
 
 def _name(path: str, content: str) -> int:

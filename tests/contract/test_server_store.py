@@ -135,6 +135,25 @@ def test_an_increment_lists_only_the_folders_it_changed(server: OxenServer, tmp_
 
 
 @needs_server
+@pytest.mark.parametrize("others", [{}, {"d/c": b"other"}], ids=["nothing else", "something else"])
+def test_a_file_that_the_server_takes_for_unmodified_is_committed(
+    server: OxenServer, tmp_path: Path, others: dict[str, bytes]
+) -> None:
+    """It compares sizes and times of storing, and these it may believe to be coarse."""
+    store = opened(server.url, tmp_path)
+    before = {"a": b"one", "d/b": b"two", "e": b"still"}
+    after = {"a": b"eno", "d/b": b"owt", "e": b"still", **others}
+    for files in (before, after):
+        for data in files.values():
+            put(store, data)
+        for stored in (tmp_path / "server").glob("**/versions/files/*/*/data"):
+            os.utime(stored, (1, 1))
+        ref = commit(store, files)
+
+        assert contents(store, ref) == files
+
+
+@needs_server
 def test_a_clone_by_another_client_equals_what_was_committed(
     server: OxenServer, tmp_path: Path
 ) -> None:

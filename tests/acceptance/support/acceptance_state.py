@@ -17,6 +17,7 @@ from acceptance_project import tree
 from acceptance_world import PROJECT, World
 
 LINEAGE = ".syncd/lineage.json"
+_FOLDERS = "Make folders\n"
 _STATE = """
 query State($entity: String!, $project: String!) {
   project(entityName: $entity, name: $project) {
@@ -119,6 +120,9 @@ def _metadata(version: dict[str, Any]) -> dict[str, Any]:
 def oxen_state(store: Path, scratch: Path) -> dict[str, Any]:
     """Each repository's commits with their files, and its branches, as liboxen itself reads them.
 
+    A commit that only makes folders holds no version and is on no branch: whether one is needed
+    depends on what a process that was killed had left (`oxen_local.EmbeddedVersionStore.commit`).
+
     Args:
         store: the folder of the repositories; it is not touched.
         scratch: a folder for copies to read from.
@@ -136,6 +140,8 @@ def oxen_state(store: Path, scratch: Path) -> dict[str, Any]:
         for commit in branches.values():  # a version that came late lies outside main's history
             messages.setdefault(commit, "")
         for commit, message in messages.items():
+            if message.startswith(_FOLDERS) and commit not in branches.values():
+                continue
             for path in copy.iterdir():
                 if path.name != ".oxen":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
