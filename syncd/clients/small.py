@@ -93,6 +93,8 @@ class SmallGets:
             raise IntegrityError(
                 f"{what}: the answer of {place(url)} was cut short or garbled"
             ) from error
+        if response.length and len(body) <= limit:
+            raise IntegrityError(f"{what}: the answer of {place(url)} was cut short or garbled")
         if response.status in REDIRECTED:
             return None
         return SmallAnswer(

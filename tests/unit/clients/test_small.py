@@ -118,6 +118,15 @@ def test_a_connection_with_something_left_on_it_is_not_kept(
     assert talker.connections == 2
 
 
+def test_an_answer_that_is_cut_short_is_an_error(
+    talker: Talker, get: Callable[[], SmallAnswer]
+) -> None:
+    """It does not pass for a smaller file."""
+    talker.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo", None]
+    with pytest.raises(IntegrityError, match="download a.*cut short"):
+        get()
+
+
 @pytest.mark.parametrize("answer", [b"what?\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
 def test_what_is_no_http_is_an_error(
     answer: bytes, talker: Talker, get: Callable[[], SmallAnswer]
