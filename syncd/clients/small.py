@@ -85,7 +85,12 @@ class SmallGets:
                 body = response.read(limit + 1)
             finally:
                 self._back(kept, connection, response)
-        except OSError as error:  # RemoteDisconnected is one, too
+        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
+            # RemoteDisconnected is one, too
+            raise ServiceUnavailableError(
+                f"{what}: {place(url)} broke the connection off ({type(error).__name__})"
+            ) from error
+        except OSError as error:
             raise ServiceUnavailableError(
                 f"{what}: {place(url)} did not answer ({type(error).__name__})"
             ) from error

@@ -123,7 +123,7 @@ def test_an_answer_that_is_cut_short_is_an_error(
 ) -> None:
     """It does not pass for a smaller file."""
     talker.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo", None]
-    with pytest.raises(IntegrityError, match="download a.*cut short"):
+    with pytest.raises(IntegrityError, match=r"download a.*cut short"):
         get()
 
 
