@@ -149,4 +149,5 @@ class SmallGets:
         if response.isclosed() and not response.will_close and len(kept) < MAX_CONNECTIONS:
             kept.append(connection)
         else:
+            response.close()  # it has the socket when the server closes after it
             connection.close()
