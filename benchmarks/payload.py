@@ -130,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stores = _STORES if server else _STORES[1:]
     if chosen.quick and server:
         stores = _STORES[:1]
+    if chosen.store == "server" and server is None:
+        parser.error("no oxen-server to measure: set SYNCD_OXEN_SERVER")
     if chosen.store:
         stores = (chosen.store,)
     if server is None:

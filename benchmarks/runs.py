@@ -36,6 +36,8 @@ Figures = dict[str, Any]
 _SMALL = MIB
 _NOWHERE = "http://gateway.invalid"
 _CUT_AT = 0.9
+# The steps that run at a time; without an Oxen server the first alone.
+_LIMITS = (("get",), ("put",), ("get", "put"), ("get", "put", "digest"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +92,8 @@ class Bench:
                 yield World(folder=folder, wandb=wandb, namespace=name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            for repo in (
-                "put",
-                "get-put",
-                "get-put-digest",
-                "plain",
-                *map(_repo, self._scale.cases),
-            ):
+            limits = ("-".join(names) for names in _LIMITS)
+            for repo in ("plain", *limits, *map(_repo, self._scale.cases)):
                 if self._oxen is not None:
                     OxenHttp(self._oxen.url, f"{name}/{repo}").delete()
 
@@ -106,10 +103,7 @@ class Bench:
         """Seconds of all GETs, of all PUTs, and of both at a time, without and with hashing."""
         figures: Figures = {}
         with self.world() as world:
-            kinds: list[tuple[str, ...]] = [("get",)]
-            if self._oxen is not None:
-                kinds += [("put",), ("get", "put"), ("get", "put", "digest")]
-            for names in kinds:
+            for names in _LIMITS if self._oxen is not None else _LIMITS[:1]:
                 together = partial(self._together, world, case, *names)
                 figures[" and ".join(names)] = self._settled(world, together)
         return figures

@@ -6,7 +6,6 @@ clock runs. The baseline is the script that a user would write without syncd.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -25,6 +24,7 @@ from benchmarks.cases import COLLECTION, ENTITY, FLIGHT, MIB, Case
 from benchmarks.http_libraries import Standard
 from benchmarks.machine import emit
 from benchmarks.oxen_http import OxenHttp
+from syncd.manifest import md5
 
 _URLS = """
 query Urls($project: String!, $collection: String!, $first: Int, $after: String) {
@@ -135,7 +135,7 @@ def digest(*, algorithm: str, files: int, size: int, ready: str, go: str) -> Map
     start = time.time()
 
     def one(_number: int) -> int:
-        hasher = hashlib.md5(usedforsecurity=False) if algorithm == "MD5" else xxhash.xxh3_128()
+        hasher = md5() if algorithm == "MD5" else xxhash.xxh3_128()
         for _ in range(size // len(chunk)):
             hasher.update(chunk)
         return size

@@ -9,12 +9,11 @@ from typing import TypeVar
 import xxhash
 
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import ArtifactSource
+from syncd.clients.protocols import SMALL, ArtifactSource
 from syncd.errors import IntegrityError, TransientError
 from syncd.manifest import Entry, Hasher, md5
 
 T = TypeVar("T")
-SMALL = 1 << 20  # bytes; up to here files go together
 GROUP_FILES = 256
 GROUP_BYTES = 8 << 20
 BUFFER = 4 << 20  # bytes of a large file that are in memory at a time: chunks on both sides

@@ -77,19 +77,32 @@ def translated(what: str, url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
-        raise IntegrityError(
-            f"{what}: the answer of {place(url)} was cut short or garbled"
-        ) from error
+        raise garbled(what, url) from error
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
         raise PermanentError(
             f"{what}: {place(url)} leads in a circle, or away from the web"
         ) from error
     except httpx.TransportError as error:
-        raise ServiceUnavailableError(
-            f"{what}: {place(url)} did not answer ({type(error).__name__})"
-        ) from error
+        raise unanswered(what, url, error) from error
     except httpx.InvalidURL as error:
         raise PermanentError(f"{what}: {place(url)} is not a usable URL") from error
+
+
+def garbled(what: str, url: str) -> IntegrityError:
+    """The error for an answer that does not come whole, or is no HTTP."""
+    return IntegrityError(f"{what}: the answer of {place(url)} was cut short or garbled")
+
+
+def broken_off(what: str, url: str, error: Exception) -> ServiceUnavailableError:
+    """The error for a connection that ended before there was an answer."""
+    return ServiceUnavailableError(
+        f"{what}: {place(url)} broke the connection off ({type(error).__name__})"
+    )
+
+
+def unanswered(what: str, url: str, error: Exception) -> ServiceUnavailableError:
+    """The error for nobody being there, or nothing coming."""
+    return ServiceUnavailableError(f"{what}: {place(url)} did not answer ({type(error).__name__})")
 
 
 def check_status(what: str, response: httpx.Response, *, detail: str = "") -> None:

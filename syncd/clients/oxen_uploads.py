@@ -25,7 +25,7 @@ import xxhash
 
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_wire import Json
-from syncd.clients.protocols import Content, StoredContent, TreeEntry
+from syncd.clients.protocols import SMALL, Content, StoredContent, TreeEntry
 from syncd.clients.spool import Filling, Partial, Spool
 from syncd.errors import (
     AuthenticationError,
@@ -37,7 +37,6 @@ from syncd.errors import (
 )
 from syncd.refs import RepoRef
 
-SMALL = 1 << 20  # bytes; up to here a file is held in memory
 IN_MEMORY = 8 << 20  # bytes that `put` holds before it takes a file
 LARGE = 64 << 20  # bytes; from here on a file of unknown hash begins in the spool
 FIRST = 32 << 20  # bytes of it that tell how fast the rest will come

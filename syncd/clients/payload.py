@@ -21,10 +21,13 @@ from syncd.clients.http import (
     CONNECT_TIMEOUT,
     MAX_CONNECTIONS,
     READ_TIMEOUT,
+    broken_off,
     check_url,
+    garbled,
     place,
+    unanswered,
 )
-from syncd.errors import IntegrityError, PermanentError, ServiceUnavailableError, SyncdError
+from syncd.errors import PermanentError, SyncdError
 
 REDIRECTS = 5
 SEND_CHUNK = 1 << 18  # bytes of a body that is in memory, handed to the socket at a time
@@ -199,13 +202,7 @@ def translated(what: str, url: str) -> Iterator[None]:
     except ProtocolError as error:
         text = str(error)
         if "IncompleteRead" in text or "InvalidChunkLength" in text:
-            raise IntegrityError(
-                f"{what}: the answer of {place(url)} was cut short or garbled"
-            ) from error
-        raise ServiceUnavailableError(
-            f"{what}: {place(url)} broke the connection off ({type(error).__name__})"
-        ) from error
+            raise garbled(what, url) from error
+        raise broken_off(what, url, error) from error
     except (HTTPError, OSError) as error:
-        raise ServiceUnavailableError(
-            f"{what}: {place(url)} did not answer ({type(error).__name__})"
-        ) from error
+        raise unanswered(what, url, error) from error

@@ -24,6 +24,8 @@ from syncd.errors import SyncdError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import CommitRef, RepoRef, RunRef, Target
 
+SMALL = 1 << 20  # bytes; up to here a file is held in memory, and goes together with others
+
 # --- W&B
 
 

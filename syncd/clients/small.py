@@ -21,9 +21,16 @@ from http.client import (
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
-from syncd.clients.http import CONNECT_TIMEOUT, MAX_CONNECTIONS, READ_TIMEOUT, check_url, place
+from syncd.clients.http import (
+    CONNECT_TIMEOUT,
+    MAX_CONNECTIONS,
+    READ_TIMEOUT,
+    broken_off,
+    check_url,
+    garbled,
+    unanswered,
+)
 from syncd.clients.payload import REDIRECTED, proxy_of
-from syncd.errors import IntegrityError, ServiceUnavailableError
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "syncd"}
 _PLAIN = re.compile(r"[!-~]+")
@@ -87,19 +94,13 @@ class SmallGets:
                 self._back(kept, connection, response)
         except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
             # RemoteDisconnected is one, too
-            raise ServiceUnavailableError(
-                f"{what}: {place(url)} broke the connection off ({type(error).__name__})"
-            ) from error
+            raise broken_off(what, url, error) from error
         except OSError as error:
-            raise ServiceUnavailableError(
-                f"{what}: {place(url)} did not answer ({type(error).__name__})"
-            ) from error
+            raise unanswered(what, url, error) from error
         except HTTPException as error:
-            raise IntegrityError(
-                f"{what}: the answer of {place(url)} was cut short or garbled"
-            ) from error
+            raise garbled(what, url) from error
         if response.length and len(body) <= limit:
-            raise IntegrityError(f"{what}: the answer of {place(url)} was cut short or garbled")
+            raise garbled(what, url)
         if response.status in REDIRECTED:
             return None
         return SmallAnswer(

@@ -25,6 +25,7 @@ from syncd.clients.http import (
     translated,
 )
 from syncd.clients.payload import Answer, Payload
+from syncd.clients.protocols import SMALL
 from syncd.clients.small import SmallAnswer, SmallGets
 from syncd.clients.wandb_session import WandbSession
 from syncd.documents import read_manifest
@@ -38,7 +39,6 @@ from syncd.manifest import Entry, Manifest
 from syncd.replacements import version_digest
 
 FILE_URL_PAGE = 5000  # signed URLs a request, as the SDK asks (wandb 0.31.0, `artifact.py`)
-SMALL = 1 << 20  # bytes; up to here a file is read at once
 KEPT_URLS = 40_000  # signed URLs, some 30 MB: a batch of each of eight versions at a time
 # W&B does not say for how long it signs; a URL that is refused is renewed at any age.
 FRESH_SECONDS = 3600.0

@@ -8,16 +8,8 @@ from operator import attrgetter
 import pytest
 
 from syncd.clients.artifacts import Version
-from syncd.contents import (
-    BUFFER,
-    GROUP_BYTES,
-    GROUP_FILES,
-    SMALL,
-    WORTH,
-    EntryContent,
-    groups,
-    memory,
-)
+from syncd.clients.protocols import SMALL
+from syncd.contents import BUFFER, GROUP_BYTES, GROUP_FILES, WORTH, EntryContent, groups, memory
 from syncd.errors import IntegrityError, ServiceUnavailableError, TransientError
 from syncd.manifest import Entry
 from syncd.testing import MemoryArtifactSource

@@ -12,9 +12,9 @@ import xxhash
 from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import Content, StoredContent
+from syncd.clients.protocols import SMALL, Content, StoredContent
 from syncd.config import Config
-from syncd.contents import GROUP_FILES, SMALL
+from syncd.contents import GROUP_FILES
 from syncd.errors import (
     IntegrityError,
     NotFoundError,
