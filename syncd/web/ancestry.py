@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from syncd.catalog.panels import PAGE
 from syncd.clients.origins import Found, Origin
 from syncd.config import Config
 from syncd.errors import NotFoundError, SyncdError
-from syncd.lineages import MALFORMED, Lineage
+from syncd.lineages import MALFORMED, Lineage, Story, story
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.plan import place
@@ -26,21 +26,6 @@ DEPTH = 6  # runs between a version and the furthest ancestor that is shown
 MOST = 40  # versions that are shown
 LARGEST = 64 << 20  # bytes of a lineage file that a page waits for
 KEPT = 256  # stories in memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What one commit says of its version.
-
-    Args:
-        artifact: the version: ref, type, digest, description, aliases, tags.
-        run: who logged it: ref, name, url, config; None when nobody did.
-        inputs: what the run used: artifact, type, and oxen, its commit, where it has one.
-    """
-
-    artifact: Mapping[str, Any]
-    run: Mapping[str, Any] | None
-    inputs: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,17 +165,10 @@ class Ancestry:
                 f"the lineage file of {commit} is too large for a page",
                 hint=f"`syncd resolve` names the commit; the file is {found.path}.",
             )
-        lineage = Lineage(self._origin.read(found, 0, found.size))
         try:
-            for _ in lineage.files():
-                pass
-            artifact, run = lineage.member("artifact"), lineage.member("run")
-            inputs = [item for item in lineage.member("inputs") if isinstance(item, Mapping)]
-            if not isinstance(artifact, Mapping) or not isinstance(run, Mapping | None):
-                raise TypeError("a member has another shape")
+            return story(self._origin.read(found, 0, found.size))
         except MALFORMED as error:
             raise _damaged(commit, error) from error
-        return Story(artifact=artifact, run=run, inputs=inputs)
 
 
 def _file(group: str, path: str, item: Any, folder: str) -> File:

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "appearance",
         "succession",
         "lineages",
+        "deployments",
         "originals",
         "pointers",
         "holdings",
@@ -39,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
-    ("lineage", "promotion"),
+    ("lineage", "lineage.", "promotion", "promotion.", "deployment", "deployment.", "difference"),
     # durability
     (
         "context",

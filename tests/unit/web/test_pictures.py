@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from syncd.catalog.panels import Day
+from syncd.lineages import Story
 from syncd.refs import CommitRef
 from syncd.web import chart, words
-from syncd.web.ancestry import Ancestor, Story
+from syncd.web.ancestry import Ancestor
 from syncd.web.graph import BOX, TALL, Picture, picture
 from syncd.web.pages import link, version_path
 
