@@ -1,7 +1,7 @@
 # install  a virtual environment with the locked versions      demo   the whole job on this machine
 # test     everything that must pass before a commit           check  lint, format and types only
 # lint     correct what can be corrected                       lock   choose the versions anew
-# nightly  what takes too long for each commit
+# nightly  what takes too long for each commit                 soak   eight hours of syncd run in as many minutes
 # bench    all measurements, into docs/benchmarks.md           bench-quick   in a minute, prints ratios
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ JOBS ?= 2
 SEED ?= $(shell date +%s)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test nightly check lint lock bench bench-quick
+.PHONY: install demo test nightly soak check lint lock bench bench-quick
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -43,6 +43,11 @@ nightly: install
 	SYNCD_TEST_SEQUENCES=500 $(BIN)/python -m pytest tests/unit/test_generated_project.py
 	SYNCD_TEST_KILLS=200 SYNCD_TEST_SEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
 	  tests/acceptance/test_killed_anywhere.py
+
+# Prints its figures as JSON; those of a run stand in docs/daemon.md. SOAK: seconds.
+SOAK ?= 480
+soak: install
+	SYNCD_TEST_SOAK=$(SOAK) $(BIN)/python -m pytest -q -s tests/acceptance/test_soak.py
 
 lint: install
 	$(BIN)/ruff check --fix

@@ -1,26 +1,27 @@
 """Backfill: discover, put what is to move in the queue, and follow it to the end.
 
-Versions of a repository are queued in order. A version waits until the inputs of the run that
-logged it have been moved (or have failed), so that a model's commit can name the commit of its
-data. Nothing is kept here that a second run would miss: run it again to resume.
+In which order versions go: `lines`. Nothing is kept here that a second run would miss: run it again
+to resume.
 """
 
 from __future__ import annotations
 
 import queue
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import log, workflow
+from syncd import fleet, log, workflow
 from syncd.blocks import Builder, batches
-from syncd.catalog.catalog import Record, State
-from syncd.clients.artifacts import Run, Version
+from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
-from syncd.errors import NotFoundError
+from syncd.fleet import Member
+from syncd.handover import EndedUnheardError
+from syncd.lines import Lines, uses
 from syncd.plans import BATCH, Digest, TransferPlan
-from syncd.refs import RepoRef, RunRef, Target, alias_branch
+from syncd.refs import RepoRef, Target, alias_branch
 from syncd.replacements import replacement_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
@@ -28,7 +29,8 @@ from syncd.stages.discover import Discovered, changed, discover
 from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 
-LOOK_AGAIN = 5.0  # seconds without news after which the engine is asked
+LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
+LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,15 +173,6 @@ def move(
     """
     report = Report()
     news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    context = Context(
-        source=runtime.source,
-        store=runtime.store,
-        catalog=runtime.catalog,
-        config=runtime.config,
-        etagged=runtime.etagged,
-        progress=follower.working,
-        finished=news.put,
-    )
     pending: list[Discovered] = []
     heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
@@ -187,7 +180,7 @@ def move(
         report.discovered += 1
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
-            _follow_aliases(runtime, item, heads)
+            follow_aliases(runtime, item, heads)
         elif limit is not None and counted >= limit:
             reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
@@ -199,12 +192,30 @@ def move(
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
-        concurrency = runtime.config.transfer.concurrency
-        workflow.launch(context, database=engine_database(runtime.config), concurrency=concurrency)
-        try:
-            _drive(runtime, pending, news, lambda outcome: _ended(report, follower, outcome))
-        finally:
-            workflow.stop(timeout=0)
+        with fleet.joined(runtime.config) as member:
+            context = Context(
+                source=runtime.source,
+                store=runtime.store,
+                catalog=runtime.catalog,
+                config=runtime.config,
+                etagged=runtime.etagged,
+                progress=follower.working,
+                finished=news.put,
+                locks=member.locks,
+            )
+            workflow.launch(
+                context,
+                database=engine_database(runtime.config),
+                concurrency=runtime.config.transfer.concurrency,
+                executor_id=member.executor_id,
+            )
+            try:
+                lines = Lines(runtime)
+                lines.add(pending, uses(runtime, [item.version for item in pending]))
+                ends = _Ends(member, lines, news)
+                _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
+            finally:
+                workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
         if annotate(runtime.source, run):
             runtime.catalog.remove_run_due(run)
@@ -230,111 +241,56 @@ def _ended(report: Report, follower: Follower, outcome: Outcome) -> None:
     follower.ended(outcome)
 
 
-def _drive(
-    runtime: Runtime,
-    pending: Sequence[Discovered],
-    news: queue.SimpleQueue[Outcome],
-    ended: Callable[[Outcome], None],
-) -> None:
+def _drive(lines: Lines, ends: _Ends, ended: Callable[[Outcome], None]) -> None:
     """Queue versions as their inputs are done with, until all have ended."""
-    waits = _inputs(runtime, [item.version for item in pending])
-    lines: dict[RepoRef, deque[Discovered]] = {}
-    for item in pending:
-        repo, _ = destination(item.version, runtime.config)
-        lines.setdefault(repo, deque()).append(item)
-    open_ids = {item.version.id for item in pending}
-    running: dict[str, str] = {}  # artifact id -> workflow id
-
-    def release() -> None:
-        for repo, line in lines.items():
-            while line and not waits[line[0].version.id] & open_ids:
-                item = line.popleft()
-                running[item.version.id] = _enqueue(runtime, item, repo)
-        if not running and any(lines.values()):
-            # A circle: a run logged a version and then used a later one. The oldest goes first.
-            oldest = min(
-                (line[0].version for line in lines.values() if line),
-                key=lambda version: (version.created_at, str(version.ref)),
-            )
-            waits[oldest.id] = set()
-            release()
-
-    release()
-    while open_ids:
-        try:
-            outcome = news.get(timeout=LOOK_AGAIN)
-        except queue.Empty:
-            _check_alive(runtime, running, news)
-            continue
-        if outcome["artifact_id"] in open_ids:
-            open_ids.discard(outcome["artifact_id"])
-            running.pop(outcome["artifact_id"], None)
-            ended(outcome)
-            release()
+    lines.release()
+    while lines.open:
+        for artifact_id, outcome in ends.next():
+            if outcome is None:
+                lines.again(artifact_id)
+            elif lines.ended(artifact_id):
+                ended(outcome)
+                lines.release()
 
 
-def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
-    record = runtime.catalog.get(item.version.id)
-    if record is not None and workflow.unfinished(record.workflow_id):
-        return record.workflow_id  # begun by a process that was killed; the engine goes on with it
-    # The engine may know of attempts that a lost or rebuilt catalog does not.
-    attempt = workflow.next_attempt(item.version.id, after=record.attempts if record else 0)
-    workflow_id = workflow.enqueue(
-        item.version,
-        attempt=attempt,
-        partition=str(repo),
-        replacement_id=item.replacement.id if item.replacement else "",
-    )
-    runtime.catalog.note(
-        item.version,
-        record.state if record and _under_way(record) else State.WAITING,
-        attempts=attempt,
-        workflow_id=workflow_id,
-        namespace=repo.namespace,
-        repo=repo.repo,
-    )
-    return workflow_id
+class _Ends:
+    """How versions end: here, of which there is news, or elsewhere, which the engine tells.
+
+    Args:
+        member: this process's place in the fleet.
+        lines: what is on its way.
+        news: outcomes of this process.
+    """
+
+    def __init__(self, member: Member, lines: Lines, news: queue.SimpleQueue[Outcome]) -> None:
+        self._member, self._lines, self._news = member, lines, news
+        self._every = LOOK_AGAIN if member.presence is None else LOOK_AGAIN_SHARED
+        self._look_at = time.monotonic() + self._every
+        self._recovered = time.monotonic()
+
+    def next(self) -> Iterator[tuple[str, Outcome | None]]:
+        """Wait for some versions to end; artifact ids with outcomes, None for a cancelled workflow.
+
+        Raises:
+            EndedUnheardError: when a workflow ended with an exception.
+        """
+        with suppress(queue.Empty):
+            outcome = self._news.get(timeout=self._every)
+            yield outcome["artifact_id"], outcome
+        now = time.monotonic()
+        if now >= self._look_at:
+            for artifact_id, end in self._lines.over().items():
+                if isinstance(end, EndedUnheardError):
+                    raise end
+                yield artifact_id, end
+            cost = time.monotonic() - now  # grows with what is queued
+            self._look_at = time.monotonic() + max(self._every, 10 * cost)
+        if now - self._recovered >= fleet.RECOVER:
+            fleet.recover(self._member)
+            self._recovered = time.monotonic()
 
 
-def _under_way(record: Record) -> bool:
-    return record.state is State.REPLACE  # a replacement may have been logged: look before again
-
-
-def _check_alive(
-    runtime: Runtime, running: dict[str, str], news: queue.SimpleQueue[Outcome]
-) -> None:
-    """Raise when a workflow ended without telling, rather than wait for ever."""
-    for artifact_id, workflow_id in running.items():
-        # It tells before it ends: news may have come while the engine was asked.
-        if not workflow.unfinished(workflow_id) and news.empty():
-            record = runtime.catalog.get(artifact_id)
-            raise RuntimeError(
-                f"workflow {workflow_id} of {record.ref if record else artifact_id} ended unheard"
-            )
-
-
-def _inputs(runtime: Runtime, versions: Sequence[Version]) -> dict[str, set[str]]:
-    """For each version the pending versions that the run which logged it had used before."""
-    pending = {version.id for version in versions}
-    runs: dict[RunRef, Run | None] = {}
-    waits: dict[str, set[str]] = {}
-    for version in versions:
-        waits[version.id] = set()
-        if version.run is None:
-            continue
-        if version.run not in runs:
-            try:
-                runs[version.run] = runtime.source.run(version.run)
-            except NotFoundError:
-                runs[version.run] = None  # its own workflow reports it
-        run = runs[version.run]
-        for used in run.inputs if run else ():
-            if used.id in pending and used.id != version.id:
-                waits[version.id].add(used.id)
-    return waits
-
-
-def _follow_aliases(
+def follow_aliases(
     runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
 ) -> None:
     """Point the Oxen branches of a moved version's aliases where W&B has them now.

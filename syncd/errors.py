@@ -63,6 +63,12 @@ class IntegrityError(TransientError):
     )
 
 
+class DiskFullError(TransientError):
+    """A disk of this machine has no room left."""
+
+    default_hint = "Make room on the disk; nothing is lost, and the same command then goes on."
+
+
 class StoreLockedError(TransientError):
     """Another process has the Oxen repository open."""
 

@@ -255,6 +255,8 @@ def execute(
             _leave(runtime, Stay(facts=facts, reasons=found))
             report.stays.append(_stay(facts, found))
             continue
+        if terms.policy == reclaim.DELETE:
+            runtime.catalog.reclaimed(facts.source.id, expected)
         log.get().info(log.Stage.RECLAIM.done, artifact=name, bytes=expected)
         report.removals.append(_removal(removal, expected))
     freed = sweep.freed

@@ -12,9 +12,11 @@ with an outcome, never with an exception: one bad version must not stop the othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
@@ -34,17 +36,32 @@ QUEUE = "syncd-versions"
 # Workflows of another path must not be resumed by this one; changed only when steps change.
 PATH_VERSION = "syncd-path-1"
 POLL = 0.1  # seconds between looks at the queue
+CONNECTIONS = 10  # of one process to the engine's database
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
+AWAY = (errors.ServiceUnavailableError, errors.DiskFullError, errors.StoreLockedError)
+KEPT = timedelta(days=30)  # that an ended workflow is remembered; the catalog knows more anyway
+FORGOTTEN_AT_ONCE = 1000  # workflows
 _context: Context | None = None
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
-def launch(context: Context, *, database: str, concurrency: int) -> None:
+def launch(
+    context: Context,
+    *,
+    database: str,
+    concurrency: int,
+    poll: float = POLL,
+    executor_id: str = "local",
+) -> None:
     """Start DBOS in this process; workflows that a killed one left behind go on at once.
 
     Args:
         context: what workflows work with.
         database: an SQLAlchemy URL for DBOS's own tables.
-        concurrency: versions at a time.
+        concurrency: versions at a time, in each process.
+        poll: seconds between two looks at the queue.
+        executor_id: whose workflows go on: those that a process of this name has begun.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
@@ -52,7 +69,8 @@ def launch(context: Context, *, database: str, concurrency: int) -> None:
         "name": "syncd",
         "system_database_url": database,
         "application_version": PATH_VERSION,
-        "executor_id": "local",
+        "executor_id": executor_id,
+        "sys_db_pool_size": CONNECTIONS,
         "console_log_level": "WARNING",
         "log_level": "WARNING",
     }
@@ -62,7 +80,7 @@ def launch(context: Context, *, database: str, concurrency: int) -> None:
         QUEUE,
         worker_concurrency=concurrency,
         partition_concurrency=1,
-        polling_interval_sec=POLL,
+        polling_interval_sec=poll,
     )
 
 
@@ -80,16 +98,21 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
         partition: the Oxen repository's name.
         replacement_id: the version that replaces it already, empty when there is none.
     """
-    workflow_id = f"{version.id}.{attempt}"
+    name = workflow_id(version.id, attempt)
     priority = version.index + 1
     with (
-        SetWorkflowID(workflow_id),
+        SetWorkflowID(name),
         SetEnqueueOptions(queue_partition_key=partition, priority=priority),
     ):
         queue = DBOS.retrieve_queue(QUEUE)
         assert queue is not None, "launch() registers the queue"
         queue.enqueue(move_version, version.id, replacement_id)
-    return workflow_id
+    return name
+
+
+def workflow_id(artifact_id: str, attempt: int) -> str:
+    """The name of the workflow that is an attempt at a version."""
+    return f"{artifact_id}.{attempt}"
 
 
 def next_attempt(artifact_id: str, *, after: int) -> int:
@@ -100,24 +123,62 @@ def next_attempt(artifact_id: str, *, after: int) -> int:
         after: attempts that are known to have ended.
     """
     attempt = after + 1
-    while (found := DBOS.get_workflow_status(f"{artifact_id}.{attempt}")) is not None:
+    while (found := DBOS.get_workflow_status(workflow_id(artifact_id, attempt))) is not None:
         if found.status in UNFINISHED:
             break
         attempt += 1
     return attempt
 
 
-def unfinished(workflow_id: str) -> bool:
+def known(name: str) -> bool:
+    """Whether the engine knows a workflow of this id."""
+    return bool(name) and DBOS.get_workflow_status(name) is not None
+
+
+def unfinished(name: str) -> bool:
     """Whether a workflow of this id is still to end."""
-    status = DBOS.get_workflow_status(workflow_id) if workflow_id else None
+    status = DBOS.get_workflow_status(name) if name else None
     return status is not None and status.status in UNFINISHED
+
+
+def forget_ended(before: datetime) -> int:
+    """Forget workflows that ended before a time, so that years do not fill the disk; how many."""
+    ended = DBOS.list_workflows(
+        status=["SUCCESS", "ERROR", "CANCELLED"],
+        completed_before=before.isoformat(),
+        limit=FORGOTTEN_AT_ONCE,
+        load_input=False,
+        load_output=False,
+    )
+    DBOS.delete_workflows([item.workflow_id for item in ended])
+    return len(ended)
+
+
+def _patient(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same, again when what it needed was away and is back; see `context.Patience`."""
+
+    @wraps(work)
+    def patient(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        patience, own = _here().patience, 0
+        while True:
+            try:
+                with patience.working():
+                    return work(*arguments, **named)
+            except AWAY as error:
+                again = patience.again(error, own)
+                if again is None:
+                    raise
+                own = again
+
+    return patient
 
 
 @DBOS.workflow(name="move_version")
 def move_version(artifact_id: str, replacement_id: str) -> Outcome:
     """Take one version along the whole path; the answer says how it ended."""
     context = _here()
-    outcome = _move(context, artifact_id, replacement_id)
+    with context.deciding(artifact_id):
+        outcome = _move(context, artifact_id, replacement_id)
     context.finished(outcome)
     return outcome
 
@@ -126,7 +187,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
     stage = log.Stage.PLAN
     version: Version | None = None
     try:
-        planned = context.plans(artifact_id)
+        planned = _planned(artifact_id)
         version = planned.version
         log.get().info(
             stage.done,
@@ -136,21 +197,22 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         if planned.skip:
             context.catalog.note(version, State.SKIPPED, reason=planned.skip)
-            decided = fingerprint(context.config)
+            decided = fingerprint(context.config_of(artifact_id))
             context.catalog.looks.settle(artifact_id, planned.skip, decided)
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
-        if not replacement_id:
-            stage = log.Stage.TRANSFER
-            moved = transfer_step(artifact_id)
-            stage = log.Stage.COMMIT
-            committed = commit_step(artifact_id)
-            stage = log.Stage.VERIFY
-            receipt = verify_step(artifact_id, committed)
-        else:
-            moved, committed, receipt = {}, "", {}
-        stage = log.Stage.REPLACE
-        replaced = replace_step(artifact_id, committed, receipt, replacement_id)
-        annotate_step(artifact_id, replaced["replacement_id"])
+        with context.locks.alone(f"repository {planned.repo}"):
+            if not replacement_id:
+                stage = log.Stage.TRANSFER
+                moved = transfer_step(artifact_id)
+                stage = log.Stage.COMMIT
+                committed = commit_step(artifact_id)
+                stage = log.Stage.VERIFY
+                receipt = verify_step(artifact_id, committed)
+            else:
+                moved, committed, receipt = {}, "", {}
+            stage = log.Stage.REPLACE
+            replaced = replace_step(artifact_id, committed, receipt, replacement_id)
+            annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
@@ -164,6 +226,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
 
 
 @DBOS.step(name="transfer")
+@_patient
 def transfer_step(artifact_id: str) -> dict[str, int]:
     """Bring the version's bytes into Oxen; raises the first failure when any file failed."""
     context, stage = _here(), log.Stage.TRANSFER
@@ -179,9 +242,12 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
         progress=lambda done: context.progress(artifact_id, stage, done),
     )
     if result.failed:
-        first = result.failed[0]
+        # What was away is waited for, so it is told before what is wrong with a file.
+        away = (failure for failure in result.failed if isinstance(failure.error, AWAY))
+        first = next(away, result.failed[0])
         others = f" (and {len(result.failed) - 1} more files)" if len(result.failed) > 1 else ""
-        raise errors.PermanentError(
+        kind = type(first.error) if isinstance(first.error, AWAY) else errors.PermanentError
+        raise kind(
             f"{first.path}: {first.error}{others}", hint=getattr(first.error, "hint", None)
         ) from first.error
     moved = {
@@ -196,6 +262,7 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
 
 
 @DBOS.step(name="commit")
+@_patient
 def commit_step(artifact_id: str) -> str:
     """Commit the version; the commit's name."""
     context, stage = _here(), log.Stage.COMMIT
@@ -215,6 +282,7 @@ def commit_step(artifact_id: str) -> str:
 
 
 @DBOS.step(name="verify")
+@_patient
 def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
     """Read the commit back; the receipt, or a VerificationError with what is wrong."""
     context, stage = _here(), log.Stage.VERIFY
@@ -235,13 +303,15 @@ def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
 
 
 @DBOS.step(name="replace")
+@_patient
 def replace_step(
     artifact_id: str, committed: str, receipt: dict[str, Any], replacement_id: str
 ) -> dict[str, Any]:
     """Log the reference version and move what points at the old one; the replacement's name."""
     context, stage = _here(), log.Stage.REPLACE
     record = context.catalog.get(artifact_id)
-    again = record is not None and record.state is State.REPLACE
+    # Another attempt, or another machine's, may have logged one since this one was queued.
+    again = record is not None and (record.state is State.REPLACE or bool(record.replacement_id))
     planned = _enter(artifact_id, stage, State.REPLACE)
     version = planned.version
     existing = context.source.version(replacement_id) if replacement_id else None
@@ -296,6 +366,7 @@ def replace_step(
 
 
 @DBOS.step(name="annotate")
+@_patient
 def annotate_step(artifact_id: str, replacement_id: str) -> None:
     """Write the run-config keys of the runs around the version; running ones are noted for later.
 
@@ -306,7 +377,9 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
-        if annotate.annotate(context.source, run):
+        with context.locks.alone(f"run {run}"):  # it is read, and then written
+            ended = annotate.annotate(context.source, run)
+        if ended:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)
@@ -328,10 +401,16 @@ def _still_there(context: Context, link: Replacement) -> Receipt:
     return report.receipt
 
 
+@_patient
+def _planned(artifact_id: str) -> TransferPlan:
+    return _here().plans(artifact_id)
+
+
 def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
     context = _here()
     planned = context.plans(artifact_id)
     context.catalog.note(planned.version, state)
+    context.entered(planned, stage)
     log.get().info(stage.started, artifact=str(planned.version.ref))
     return planned
 

@@ -1,7 +1,7 @@
 """Every test starts as a user nobody knows: an empty home, no settings, no waiting.
 
-Tests of the server store skip with `oxen_process.MISSING` where there is no server, and the summary
-says aloud how many did.
+Tests of the server store skip with `oxen_process.MISSING` where there is no server, those of PostgreSQL
+with `postgres_process.MISSING`, and the summary says aloud how many did.
 """
 
 from __future__ import annotations
@@ -13,26 +13,31 @@ from pathlib import Path
 import pytest
 
 from syncd import log, retry
-from syncd.testing import oxen_process
+from syncd.testing import oxen_process, postgres_process
+from syncd.testing.postgres_process import Postgres
 
 FOREIGN = ("WANDB_", "OXEN_", "SYNCD_", "XDG_", "DBOS_", "CREDENTIALS_DIRECTORY", "NETRC")
 
 
 def pytest_configure() -> None:
-    """Look for the server while the variable that names it is there."""
+    """Look for the servers while the variables that name them are there."""
     oxen_process.find_server()
+    postgres_process.find_postgres()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what a green run without a server did not show."""
+    """Tell what a green run without a server, a browser or promtool did not show."""
     skipped = terminalreporter.getreports("skipped")
-    count = sum(oxen_process.MISSING in str(report.longrepr) for report in skipped)
-    if count:
-        line = (
-            f"oxen-server not found: {count} tests of the server store did not run; "
-            f"set {oxen_process.VARIABLE}"
-        )
-        terminalreporter.write_sep("!", line, yellow=True, bold=True)
+    for missing, what in (
+        (oxen_process.MISSING, "the server store"),
+        (postgres_process.MISSING, "PostgreSQL"),
+        ("chromium not found", "the pages in a browser (chromium and chromium-driver of Debian)"),
+        ("promtool not found", "the alert rules (prometheus of Debian)"),
+    ):
+        count = sum(missing in str(report.longrepr) for report in skipped)
+        if count:
+            line = f"{count} tests of {what} did not run: {missing}"
+            terminalreporter.write_sep("!", line, yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +47,24 @@ def oxen_binary() -> Path:
     if found is None:
         pytest.skip(oxen_process.MISSING)
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of this process; whoever asks is skipped where there is none."""
+    if postgres_process.find_postgres() is None:
+        pytest.skip(postgres_process.MISSING)
+    with postgres_process.postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of the test's own, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/database.db"
+    cluster: Postgres = request.getfixturevalue("postgres")
+    return cluster.database()
 
 
 @pytest.fixture(autouse=True)

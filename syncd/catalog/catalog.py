@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
 from syncd.catalog.looks import Looks
+from syncd.catalog.panels import Panels
+from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
 from syncd.plans import Digest
@@ -103,11 +105,15 @@ class Catalog:
 
     Attributes:
         looks: what discovery decided for good, and how far it came.
+        panels: what the pages and the figures ask.
+        pulse: what the processes of an installation tell each other.
     """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self.looks = Looks(self._database)
+        self.panels = Panels(self._database)
+        self.pulse = Pulse(self._database)
 
     def close(self) -> None:
         """Close all connections."""
@@ -173,6 +179,20 @@ class Catalog:
         for row in self._database.rows(query):
             first, last = (row.pop(key) or row["updated_at"] for key in ("first_at", "last_at"))
             yield Quarantined(record=_record(row), first_at=first, last_at=last)
+
+    def release(self, artifact_id: str) -> bool:
+        """Let a version out of quarantine, to wait for its turn; whether it was in there."""
+        table = schema.versions
+        return self._database.changed(
+            sa.update(table)
+            .where(table.c.artifact_id == artifact_id, table.c.state == State.QUARANTINED)
+            .values(state=State.WAITING, failed_stage="", reason="", hint="", updated_at=now())
+        )
+
+    def reclaimed(self, artifact_id: str, size: int) -> None:
+        """Remember that a version was taken out of W&B, and the bytes that were to come free."""
+        row = {"artifact_id": artifact_id, "bytes": size, "at": now()}
+        self._database.upsert(schema.reclaimed, [row], ("artifact_id",))
 
     def forget(self, artifact_id: str) -> None:
         """Forget a version."""

@@ -1,18 +1,32 @@
-"""The database under the catalog: connections, and the two statements all its tables share."""
+"""The database under the catalog: connections, and the two statements all its tables share.
+
+SQLite for one machine, PostgreSQL for many; what differs between them stands here and in
+`presence`. A transaction that a deadlock or a broken connection ended is done again: all of them
+are short, and doing one twice is doing it once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from syncd import retry
 from syncd.catalog import schema
+from syncd.errors import DiskFullError, ServiceUnavailableError
 from syncd.refs import Target
 
+Result = TypeVar("Result")
 BUSY_TIMEOUT = 30.0  # seconds a writer waits for SQLite's lock
+CONNECT_TIMEOUT = 10  # seconds for PostgreSQL to answer
+CONNECTIONS = 10  # of one process to PostgreSQL, the engine's and the presence's apart
+SCHEMA_LOCK = (
+    0x73796E6364  # PostgreSQL's advisory lock that one process at a time makes tables under
+)
+PATIENCE = retry.Policy(attempts=5, first_wait=0.1, longest_wait=2.0, total=30.0)
 BATCH = 500  # values in one IN list; SQLite takes 32,766 variables, PostgreSQL more
 
 
@@ -21,20 +35,28 @@ class Database:
 
     Args:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
+
+    Raises:
+        ServiceUnavailableError: when the server does not answer; likewise from every method.
+        DiskFullError: when there is no room for SQLite's file; likewise from every method.
     """
 
     def __init__(self, url: str) -> None:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._engine = sa.create_engine(
-            parsed, connect_args={"timeout": BUSY_TIMEOUT} if is_sqlite else {}
-        )
-        self._insert = sqlite.insert if is_sqlite else postgresql.insert
-        if is_sqlite:
+        parsed = driver_url(url)
+        self._sqlite = parsed.get_backend_name() == "sqlite"
+        if self._sqlite:
+            self._engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
             sa.event.listen(self._engine, "connect", _use_wal)
-        schema.metadata.create_all(self._engine)
+        else:
+            self._engine = sa.create_engine(
+                parsed,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT},
+                pool_size=CONNECTIONS,
+                max_overflow=0,
+                pool_pre_ping=True,
+            )
+        self._insert = sqlite.insert if self._sqlite else postgresql.insert
+        self._repeated(self._make_tables)
 
     def close(self) -> None:
         """Close all connections."""
@@ -42,14 +64,31 @@ class Database:
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """All rows of a query."""
-        with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+
+        def read() -> list[dict[str, Any]]:
+            with self._engine.connect() as connection:
+                return [dict(row) for row in connection.execute(query).mappings()]
+
+        return self._repeated(read)
 
     def change(self, *statements: sa.Executable) -> None:
         """Do all of these or none."""
-        with self._engine.begin() as connection:
-            for statement in statements:
-                connection.execute(statement)
+
+        def write() -> None:
+            with self._engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
+        self._repeated(write)
+
+    def changed(self, statement: sa.Update) -> bool:
+        """Do it; whether there was a row to change."""
+
+        def write() -> bool:
+            with self._engine.begin() as connection:
+                return bool(connection.execute(statement).rowcount)
+
+        return self._repeated(write)
 
     def upsert(
         self,
@@ -79,8 +118,70 @@ class Database:
             upsert = statement.on_conflict_do_update(index_elements=key, set_=changed)
         else:
             upsert = statement.on_conflict_do_nothing(index_elements=key)
-        with self._engine.begin() as connection:
-            connection.execute(upsert, list(rows))
+        # In one order, whoever writes: two that lock the same rows in turn would wait for each other.
+        ordered = sorted(rows, key=lambda row: tuple(str(row[name]) for name in key))
+        values = [{name: _storable(value) for name, value in row.items()} for row in ordered]
+
+        def write() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(upsert, values)
+
+        self._repeated(write)
+
+    def _make_tables(self) -> None:
+        """Make the missing tables; of processes that start at a time, one after the other."""
+        with self._engine.connect() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            schema.metadata.create_all(connection)
+            connection.commit()
+
+    def _repeated(self, work: Callable[[], Result]) -> Result:
+        """Do a transaction, on PostgreSQL again when it was given up."""
+        if self._sqlite:
+            return _at_once(work)
+
+        def once() -> Result:
+            try:
+                return work()
+            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+                raise unanswered(self._engine.url, error.orig) from error
+
+        return retry.call(once, what="use the catalog's database", policy=PATIENCE)
+
+
+def _at_once(work: Callable[[], Result]) -> Result:
+    """Do a transaction on SQLite, which has waited for its lock; a full disk does not mend itself."""
+    try:
+        return work()
+    except sa.exc.OperationalError as error:
+        if "disk is full" in str(error.orig):  # SQLITE_FULL
+            raise DiskFullError("cannot write to the catalog: the disk is full") from error
+        raise
+
+
+def driver_url(text: str) -> sa.URL:
+    """The URL as SQLAlchemy takes it: PostgreSQL is spoken to through psycopg."""
+    parsed = sa.make_url(text)
+    if parsed.get_backend_name() in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def unanswered(url: sa.URL, cause: BaseException | None) -> ServiceUnavailableError:
+    """What to raise when PostgreSQL does not answer, or gave a transaction up for another's sake."""
+    return ServiceUnavailableError(
+        f"the database {url.render_as_string(hide_password=True)} does not answer: "
+        f"{str(cause).strip()}",
+        hint="Look whether PostgreSQL runs and lets this machine in, then run again.",
+    )
+
+
+def _storable(value: object) -> object:
+    """The value without what PostgreSQL refuses in text; names and messages may hold anything."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def within(table: sa.Table, target: Target) -> list[sa.ColumnElement[bool]]:

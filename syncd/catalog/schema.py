@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -38,6 +49,7 @@ versions = Table(
     Column("hint", Text, nullable=False, default=""),
     Index("syncd_versions_by_name", "entity", "project", "collection", "version_index"),
     Index("syncd_versions_by_state", "state"),
+    Index("syncd_versions_by_replacement", "replacement_id"),
 )
 
 # Which content of Oxen a digest of W&B stands for, learned while the bytes passed.
@@ -98,4 +110,34 @@ failures = Table(
     Column("artifact_id", String(64), primary_key=True),
     Column("first_at", String(40), nullable=False),
     Column("last_at", String(40), nullable=False),
+)
+
+# What was taken out of W&B, and when: the bytes it was expected to free.
+reclaimed = Table(
+    "syncd_reclaimed",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("at", String(40), nullable=False),
+)
+
+# What a webhook said, until somebody has looked: at most one row per project and collection.
+hints = Table(
+    "syncd_hints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String(511), nullable=False),
+    Column("collection", String(255), nullable=False, default=""),
+    Column("at", Double, nullable=False),
+    Index("syncd_hints_by_name", "project", "collection", unique=True),
+    sqlite_autoincrement=True,  # an id names one row for ever, also after that was taken
+)
+
+# The last sign of life of each process, and what it told of itself (JSON).
+beats = Table(
+    "syncd_beats",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("detail", Text, nullable=False),
 )

@@ -40,6 +40,8 @@ class Context:
         log_level: from `--log-level`; over what the configuration says.
         log_format: from `--log-format`, likewise.
         environ: the environment variables.
+        given_log_level: what `--log-level` said, once the configuration was read.
+        given_log_format: what `--log-format` said, likewise.
     """
 
     output: Output = field(default_factory=Output)
@@ -47,6 +49,8 @@ class Context:
     log_level: str | None = None
     log_format: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    given_log_level: str | None = None
+    given_log_format: str | None = None
     _config: Config | None = None
 
     @property
@@ -60,6 +64,7 @@ class Context:
             from syncd import config  # noqa: PLC0415 pydantic is slow to import
 
             self._config = config.load(self.config_file, self.environ)
+            self.given_log_level, self.given_log_format = self.log_level, self.log_format
             self.log_level = self.log_level or self._config.log.level
             self.log_format = self.log_format or self._config.log.format
             self.start_logging()

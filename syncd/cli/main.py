@@ -1,7 +1,7 @@
 """The program `syncd`: finds the verb, runs it, and turns failures into exit codes.
 
 `verbs.VERBS` lists every verb with the module that holds it; the module is imported when its verb
-is called, and `syncd --help` imports none. Failures are turned into text and exit codes in `_report`
+is called, and `syncd --help` imports none. Failures are turned into text and exit codes in `report`
 and nowhere else.
 """
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
             return ExitCode.FAILED
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the one place that reports
-            return _report(error, context)
+            return report(error, context)
 
 
 def build(table: Table) -> TyperGroup:
@@ -163,7 +163,7 @@ def _syncd(
     """Move W&B artifact payloads into Oxen repositories and leave references behind."""
     _apply(ctx.obj, config, log_level, log_format)
     if version:
-        typer.echo(f"syncd {_version()}")
+        typer.echo(f"syncd {program_version()}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
@@ -179,7 +179,8 @@ def _apply(
     context.log_format = log_format or context.log_format
 
 
-def _version() -> str:
+def program_version() -> str:
+    """The version of the installed program."""
     from importlib import metadata  # noqa: PLC0415 slow, and only --version asks
 
     try:
@@ -212,7 +213,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 # --- failures
 
 
-def _report(error: BaseException, context: Context) -> int:
+def report(error: BaseException, context: Context) -> int:
     """Tell the failure to people, and as a document with `--json`; return the exit code."""
     failure = describe(error)
     if context.output.as_json and not context.output.written:

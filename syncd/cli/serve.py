@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from syncd import errors
 from syncd.cli import Context
 
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
@@ -22,25 +21,16 @@ def gateway(context: Context) -> None:
     while nothing else of syncd runs. Prints one JSON line when ready: {"url"}. Ends on SIGINT
     or SIGTERM.
     """
-    from syncd import config  # noqa: PLC0415
     from syncd.web import gateway as server  # noqa: PLC0415
     from syncd.web import origin  # noqa: PLC0415
 
     host, port = context.config.web.address
-    tokens = {
-        token.get_secret_value() for token in config.gateway_tokens(context.config, context.environ)
-    }
-    if not tokens and config.oxen_token(context.config, context.environ):
-        problem = (
-            "web.read_token_file: is not set, so everyone could read what the Oxen token opens"
-        )
-        raise errors.ConfigurationError([f"{problem}; name one, or run without the Oxen token"])
     with suppress(KeyboardInterrupt):  # a signal is how a server is meant to end
         server.serve(
             origin.configured(context.config, context.environ),
             host,
             port,
-            tokens=frozenset(tokens) or None,  # without any, everyone may read
+            tokens=origin.readers(context.config, context.environ),
             ready=lambda url: context.output.line({"url": url}),
         )
 

@@ -111,9 +111,34 @@ VERBS: Table = {
     ),
     "Serve": (
         Verb(
+            "run",
+            "syncd.cli.run:run",
+            "The daemon: watch W&B, move what is new, serve it.",
+        ),
+        Verb(
+            "worker",
+            "syncd.cli.worker:worker",
+            "Move what others have queued on the same PostgreSQL; on any number of machines.",
+        ),
+        Verb(
             "gateway",
             "syncd.cli.serve:gateway",
             "Serve moved files to training machines, and nothing else.",
+        ),
+        Verb(
+            "face",
+            "syncd.cli.face:face",
+            "What answers HTTP: webhooks, dashboard, figures. Started by `syncd run`.",
+        ),
+        Verb(
+            "webhook install",
+            "syncd.cli.webhook:install",
+            "Make the automations in W&B that call this server.",
+        ),
+        Verb(
+            "webhook test",
+            "syncd.cli.webhook:test",
+            "Send a signed request to this server, and see it arrive.",
         ),
         Verb(
             "sandbox serve", "syncd.cli.serve:sandbox", "Start a W&B-compatible server for trials."
@@ -124,5 +149,6 @@ GROUPS = {
     "catalog": "The local state, which is a cache.",
     "config": "Check, show or write the configuration.",
     "quarantine": "Versions that failed for good.",
+    "webhook": "W&B tells when something is new.",
     "sandbox": "A W&B-compatible server for trials.",
 }

@@ -62,6 +62,7 @@ class EmbeddedVersionStore:
 
         Raises:
             StoreLockedError: when the repository must be made and another process is at work.
+            DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
         return self._intake(repo).put(chunks)

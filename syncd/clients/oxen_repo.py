@@ -49,7 +49,7 @@ from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_direc
 from syncd.clients.oxen_lock import in_use
 from syncd.clients.oxen_paths import NOWHERE, escaped, parents
 from syncd.clients.protocols import Author, Commit
-from syncd.errors import PermanentError
+from syncd.errors import DiskFullError, PermanentError
 from syncd.refs import CommitRef
 
 Checkpoint = Callable[[str], None]
@@ -145,6 +145,8 @@ class OxenRepository:
             if not panic and not isinstance(error, Exception):
                 raise
             text = " ".join(str(error).split())[:500]
+            if os.strerror(errno.ENOSPC).lower() in text.lower():
+                raise DiskFullError(f"Oxen cannot {what} {self.index.repo}: {text}") from error
             if "lock file" in text.lower() or "LockTimeout" in text:
                 raise in_use(self.index) from error
             raise PermanentError(f"Oxen cannot {what} {self.index.repo}: {text}") from error

@@ -20,8 +20,9 @@ from typing import Self
 
 import xxhash
 
+from syncd.clients.oxen_index import NO_ROOM
 from syncd.clients.protocols import Content, StoredContent
-from syncd.errors import IntegrityError, PermanentError
+from syncd.errors import DiskFullError, IntegrityError, PermanentError
 
 CHUNK = 1 << 20
 KEPT = 7 * 24 * 3600.0  # seconds that a partial file nobody asks for is kept
@@ -56,11 +57,14 @@ class Partial:
         """Add bytes at the end.
 
         Raises:
+            DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
         try:
             self._file.write(chunk)
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise DiskFullError(f"cannot write to the spool: {error.strerror}") from error
             raise PermanentError(
                 f"cannot write to the spool: {error.strerror or error}",
                 hint="Check the free space under [transfer] spool_dir, then run again.",

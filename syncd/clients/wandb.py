@@ -23,6 +23,7 @@ from syncd.clients.artifacts import (
     Use,
     Version,
 )
+from syncd.clients.http import check_status
 from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
@@ -67,6 +68,20 @@ class WandbSource:
         self._session.close()
 
     # --- what there is
+
+    def probe(self, entity: str) -> None:
+        """Ask one small thing, once.
+
+        Args:
+            entity: whose projects are asked for.
+
+        Raises:
+            ServiceUnavailableError: while W&B is away.
+            SyncdError: when it is there and does not like us.
+        """
+        what = "see whether W&B answers"
+        variables = {"entity": entity, "cursor": None, "perPage": 1}
+        check_status(what, self._session.send(what, gql.PROJECTS, variables))
 
     def projects(self, entity: str) -> Iterator[str]:
         """Names of an entity's projects."""

@@ -26,6 +26,11 @@ DEFAULT_GRACE = timedelta(days=14)
 DEFAULT_PINNED = timedelta(days=30)
 DEFAULT_POLL = timedelta(minutes=5)
 DEFAULT_VERIFY = timedelta(days=7)
+DEFAULT_SWEEP = timedelta(days=1)
+DEFAULT_BACKUP = timedelta(days=1)
+DEFAULT_BACKUPS = 3  # copies
+DEFAULT_DRAIN = timedelta(seconds=30)
+DEFAULT_MIN_FREE = 512 * units.MIB  # bytes
 DEFAULT_MAX_PER_DAY = 1000  # versions
 DEFAULT_CONCURRENCY = 8  # files
 RENDERED_BY_WANDB = ("*.table.json", "media/**")
@@ -227,6 +232,17 @@ class Schedule(Section):
         DEFAULT_VERIFY,
         example="30d",
     )
+    reclaim: units.PositiveDuration = _key(
+        "Time between two sweeps that free W&B storage, where [reclaim] policy allows any.",
+        DEFAULT_SWEEP,
+        example="6h",
+    )
+    backup: units.PositiveDuration = _key(
+        "Time between two copies of the catalog, kept in the folder backups of engine.state_dir. "
+        "PostgreSQL is left to its own tools.",
+        DEFAULT_BACKUP,
+        example="6h",
+    )
 
 
 class Transfer(Section):
@@ -272,6 +288,21 @@ class Engine(Section):
         derived="sqlite, the file syncd.db in engine.state_dir",
         repr=False,
     )
+    backups: int = _key(
+        "How many copies of the catalog are kept.", DEFAULT_BACKUPS, example=14, ge=1
+    )
+    drain: units.Duration = _key(
+        "How long `syncd run` waits, when it is told to stop, for stages that run. What is cut off "
+        "goes on at the next start.",
+        DEFAULT_DRAIN,
+        example="5m",
+    )
+    min_free: units.Size = _key(
+        "Room on the disks of the state, the spool and the folder of repositories, below which "
+        "`syncd run` begins nothing new.",
+        DEFAULT_MIN_FREE,
+        example="10GiB",
+    )
 
 
 class Web(Section):
@@ -288,9 +319,10 @@ class Web(Section):
         example="/etc/syncd/webhook-secret",
     )
     read_token_file: units.SecretFile | None = _key(
-        "A file with the tokens that may read moved files, one on a line. Without it: "
+        "A file with the tokens that may read moved files and see the dashboard, one on a line. "
+        "Without it: "
         "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the "
-        "address may read. A gateway with an Oxen token does not start without.",
+        "address may read files, and the dashboard is for this machine alone. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
     dashboard: bool = _key("Whether the pages for people are served.", True)

@@ -19,6 +19,8 @@ A fault says what it matches, what happens, and how often. The first that matche
 | `corrupt` | flips a bit of the first byte of the body |
 | `delay:500` | waits for 500 ms, then goes on |
 
+A fault with a `rate` from 0 to 1 meets only that share of the requests it matches, spread evenly.
+
 Of these a webhook's delivery knows `status` (a failed attempt), `drop` (it is never made), `delay`, and one of its own:
 `double` (it is made twice).
 
@@ -55,6 +57,7 @@ class Fault:
     number: int
     retry_after: str | None
     times: int | None
+    rate: float
 
     @classmethod
     def from_json(cls, given: object) -> Fault:
@@ -68,9 +71,11 @@ class Fault:
         well_formed = (action in plain and not number) or (
             action in numbered and number.isdecimal()
         )
-        if kind not in _KINDS or not pattern or not well_formed:
-            raise SandboxError(f"not a fault: {given!r}", status=HTTPStatus.BAD_REQUEST)
         times, retry_after = given.get("times"), given.get("retry_after")
+        rate = given.get("rate", 1)
+        shared = isinstance(rate, (int, float)) and 0 < rate <= 1
+        if kind not in _KINDS or not pattern or not well_formed or not shared:
+            raise SandboxError(f"not a fault: {given!r}", status=HTTPStatus.BAD_REQUEST)
         return cls(
             kind,
             pattern,
@@ -78,6 +83,7 @@ class Fault:
             int(number or 0),
             None if retry_after is None else str(retry_after),
             None if times is None else int(times),
+            float(rate),
         )
 
 
@@ -87,6 +93,7 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._armed: list[tuple[Fault, int | None]] = []
+        self._due: Counter[Fault] = Counter()  # requests that each would have met by its rate
 
     def arm(self, given: Iterable[object]) -> int:
         """Add faults; how many are in force now."""
@@ -99,12 +106,15 @@ class Faults:
         """End all faults."""
         with self._lock:
             self._armed.clear()
+            self._due.clear()
 
     def take(self, kind: str, name: str) -> Fault | None:
         """The fault that meets this request, one time less from now on."""
         with self._lock:
             for position, (fault, left) in enumerate(self._armed):
                 if fault.kind == kind and fnmatch.fnmatchcase(name, fault.pattern):
+                    if not self._meets(fault):
+                        continue
                     if left is not None:
                         if left <= 1:
                             del self._armed[position]
@@ -112,6 +122,11 @@ class Faults:
                             self._armed[position] = (fault, left - 1)
                     return fault
         return None
+
+    def _meets(self, fault: Fault) -> bool:
+        """Whether this request is among the share that a fault meets."""
+        self._due[fault] += 1
+        return int(self._due[fault] * fault.rate) > int((self._due[fault] - 1) * fault.rate)
 
 
 class Stats:

@@ -15,7 +15,7 @@ from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
 from syncd.plans import Decision, PlannedEntries, TransferPlan
-from syncd.refs import RepoRef, check_path, parse_reference_url, repo_name
+from syncd.refs import ArtifactRef, RepoRef, check_path, parse_reference_url, repo_name
 from syncd.replacements import linked_content
 
 # Of what this module and `stages.discover` decide; raised when the same version and configuration
@@ -78,14 +78,19 @@ def fingerprint(config: Config) -> str:
 
 def destination(version: Version, config: Config) -> tuple[RepoRef, str]:
     """The Oxen repository a version goes to, and the folder of its tree, empty for the root."""
+    return place(version.ref, version.type, config)
+
+
+def place(ref: ArtifactRef, kind: str, config: Config) -> tuple[RepoRef, str]:
+    """The same for whoever knows a version's name and type alone."""
     fields = {
-        "entity": version.ref.entity,
-        "project": version.ref.project,
-        "collection": version.ref.collection,
-        "type": version.type,
+        "entity": ref.entity,
+        "project": ref.project,
+        "collection": ref.collection,
+        "type": kind,
     }
     repo = RepoRef(
-        namespace=repo_name(config.oxen.namespace or version.ref.entity),
+        namespace=repo_name(config.oxen.namespace or ref.entity),
         repo=repo_name(config.oxen.repo.format(**fields)),
     )
     folders = [part for part in config.oxen.path.format(**fields).split("/") if part]

@@ -77,6 +77,11 @@ class MemoryArtifactSource(MemoryProject):
         """How often each method was called."""
         return self._call.count
 
+    def probe(self, entity: str) -> None:
+        """See `clients.wandb.WandbSource.probe`."""
+        del entity
+        self._call("probe")
+
     def versions(self, target: Target) -> Iterator[Version]:
         """See `ArtifactSource.versions`.
 

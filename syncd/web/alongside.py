@@ -11,7 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from syncd.clients.origin_folder import FolderOrigin
-from syncd.web.gateway import BACKLOG, gateway_app
+from syncd.web.gateway import gateway_app
+from syncd.web.server import BACKLOG
 
 
 @contextmanager

@@ -15,11 +15,9 @@ encoded; a segment that decodes to a slash names no file.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,12 +25,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from syncd.clients.origins import Origin
-from syncd.errors import AuthenticationError, ConfigurationError, SyncdError
+from syncd.errors import AuthenticationError, SyncdError
 from syncd.refs import RepoRef
 from syncd.web.answers import RefusedError, answer, failure, reason
+from syncd.web.server import Server, listening
 from syncd.web.tokens import authorize
 
-BACKLOG = 512  # connections that may wait to be taken
 MAX_URL_BYTES = 16_384  # a path of 4,096 bytes with every byte encoded fits
 _PREFIX = b"/api/repos/"
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -106,29 +104,8 @@ def serve(
     Raises:
         ConfigurationError: when the address cannot be listened at.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        # The protocol is named because asyncio turns Nagle's delay off for named ones only.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        raise ConfigurationError([f"gateway {host}:{port}: {error.strerror}"]) from error
-    shown = f"[{host}]" if family == socket.AF_INET6 else host
-    url = f"http://{shown}:{listener.getsockname()[1]}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                ready(url)
-
-    config = uvicorn.Config(
-        gateway_app(origin, tokens=tokens), access_log=False, log_config=None, lifespan="off"
-    )
-    with listener:
-        Server(config).run(sockets=[listener])
+    with listening(host, port, "gateway") as (listener, url):
+        Server(gateway_app(origin, tokens=tokens), lambda: ready(url)).run(sockets=[listener])
 
 
 # --- which file

@@ -1,4 +1,4 @@
-"""Where the gateway finds moved files: what `[oxen] url` names, opened without the rest of syncd."""
+"""Where the gateway finds moved files, and who may read them: what `[oxen] url` names, opened without the rest of syncd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from syncd.clients.origin_folder import FolderOrigin
 from syncd.clients.origin_server import ServerOrigin
 from syncd.clients.origins import Origin
 from syncd.clients.payload import Payload
-from syncd.config import Config, oxen_token
+from syncd.config import Config, gateway_tokens, oxen_token
+from syncd.errors import ConfigurationError
 
 
 def configured(config: Config, environ: Mapping[str, str]) -> Origin:
@@ -21,3 +22,18 @@ def configured(config: Config, environ: Mapping[str, str]) -> Origin:
         return FolderOrigin(config.oxen.directory)
     token = oxen_token(config, environ)
     return ServerOrigin(config.oxen.url, token.get_secret_value() if token else "", Payload())
+
+
+def readers(config: Config, environ: Mapping[str, str]) -> frozenset[str] | None:
+    """The tokens that may read; None when everybody may.
+
+    Raises:
+        ConfigurationError: when everybody could read what the Oxen token opens.
+    """
+    tokens = {token.get_secret_value() for token in gateway_tokens(config, environ)}
+    if not tokens and oxen_token(config, environ):
+        problem = (
+            "web.read_token_file: is not set, so everyone could read what the Oxen token opens"
+        )
+        raise ConfigurationError([f"{problem}; name one, or run without the Oxen token"])
+    return frozenset(tokens) or None

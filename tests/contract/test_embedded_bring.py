@@ -18,7 +18,7 @@ from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.protocols import TreeEntry
 from syncd.clients.spool import Spool
-from syncd.errors import PermanentError, TransientError
+from syncd.errors import DiskFullError, TransientError
 
 CHILD = Path(__file__).parent / "support" / "bring_child.py"
 MIB = 1 << 20
@@ -135,7 +135,7 @@ def test_a_disk_that_refuses_is_the_outcome_of_what_it_meets(
     monkeypatch.setattr(os, "write", full)
     outcomes = store.bring(REPO, [Bytes(data=b"too much"), Bytes(data=b"fits", path="b")])
 
-    assert isinstance(outcomes[0], PermanentError)
+    assert isinstance(outcomes[0], DiskFullError)
     assert "No space left" in str(outcomes[0])
     assert outcomes[1] == named(b"fits")
     assert temporary_files(tmp_path) == []

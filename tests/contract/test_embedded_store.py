@@ -18,7 +18,7 @@ from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_repo import ONE_NODE, OxenRepository
 from syncd.clients.protocols import Author, TreeEntry
-from syncd.errors import PermanentError, StoreLockedError
+from syncd.errors import DiskFullError, PermanentError, StoreLockedError
 from syncd.refs import CommitRef, RepoRef
 
 CHILD = Path(__file__).parent / "support" / "embedded_child.py"
@@ -402,9 +402,7 @@ def test_a_process_that_liboxen_keeps_out_is_told_so(root: Path) -> None:
     assert holds(store, commit(store, THIRD), THIRD)
 
 
-def test_a_disk_that_refuses_is_a_permanent_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the cause in the message, and nothing left behind."""
     store = EmbeddedVersionStore(tmp_path)
     commit(store, FIRST)
@@ -414,7 +412,7 @@ def test_a_disk_that_refuses_is_a_permanent_error(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(PermanentError, match="No space left"):
+        with pytest.raises(DiskFullError, match="No space left"):
             store.put(REPO, [b"more"])
 
     assert list(RepoIndex(tmp_path, REPO).tmp.iterdir()) == []

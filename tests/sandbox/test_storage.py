@@ -117,6 +117,16 @@ with wandb.init(project="p") as run:
     assert graph.version(client, "ds:v0") is not None
 
 
+def test_a_fault_with_a_rate_meets_its_share(client: Client) -> None:
+    """Every fifth, not the first five."""
+    graph.log(client, {"f": b"content"})
+    url = graph.urls(client, "v0")["f"]
+    client.admin("faults", [{"match": "download:f", "action": "status:503", "rate": 0.2}])
+    answers = [httpx.get(url).status_code for _ in range(10)]
+
+    assert answers == [*[200] * 4, 503] * 2
+
+
 def test_faults_hit_downloads_in_the_way_they_say(client: Client) -> None:
     """Status, drop, truncate, corrupt and delay, for the paths that match and as many times as given."""
     graph.log(client, {"f": BIG, "g/small": b"small"})

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from syncd.catalog.catalog import Catalog, Record, State
 from syncd.catalog.database import BATCH
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
+from syncd.errors import DiskFullError, ServiceUnavailableError
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
-from syncd.testing import MemoryArtifactSource
+from syncd.testing import MemoryArtifactSource, postgres_process
+from syncd.testing.postgres_process import Postgres
 
 REPO = RepoRef(namespace="team", repo="proj-ds")
 OTHER = RepoRef(namespace="team", repo="other")
@@ -36,15 +46,9 @@ def version(index: int = 0, name: str = "ds", project: str = "proj") -> Version:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Where the catalog lies."""
-    return f"sqlite:///{tmp_path}/catalog.db"
-
-
-@pytest.fixture
-def catalog(url: str) -> Iterator[Catalog]:
+def catalog(database: str) -> Iterator[Catalog]:
     """An empty catalog."""
-    made = Catalog(url)
+    made = Catalog(database)
     yield made
     made.close()
 
@@ -228,7 +232,9 @@ def test_many_threads_write_at_once_and_nothing_is_lost(catalog: Catalog) -> Non
     assert len(catalog.verified(REPO, [f"{number:x}" for number in range(40)])) == 40
 
 
-def test_a_catalog_that_is_opened_again_has_kept_everything(catalog: Catalog, url: str) -> None:
+def test_a_catalog_that_is_opened_again_has_kept_everything(
+    catalog: Catalog, database: str
+) -> None:
     """Also beside the one that is still open: `status` looks while the mover works."""
     ours = version()
     catalog.note(ours, State.REPLACED, reason="because")
@@ -236,7 +242,7 @@ def test_a_catalog_that_is_opened_again_has_kept_everything(catalog: Catalog, ur
     catalog.mark_read_back(REPO, ["12ab"], good=True)
     catalog.mark_read_back(REPO, ["34cd"], good=False)
     catalog.add_run_due(RUN)
-    again = Catalog(url)
+    again = Catalog(database)
     try:
         assert again.get(ours.id) == catalog.get(ours.id)
         assert again.known([digest(1)]) == {digest(1): STORED}
@@ -245,3 +251,127 @@ def test_a_catalog_that_is_opened_again_has_kept_everything(catalog: Catalog, ur
         assert again.runs_due() == [RUN]
     finally:
         again.close()
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """Whoever waits for room must know that it is that."""
+    catalog = Catalog(f"sqlite:///{tmp_path}/full.db")
+
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count=30")
+
+    sa.event.listen(catalog._database._engine, "connect", limit)
+    catalog._database._engine.dispose()
+
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        catalog.learn({digest(number): STORED for number in range(10_000)})
+    catalog.close()
+
+
+# --- what differs between SQLite and PostgreSQL
+
+OPEN = """
+import sys
+from syncd.catalog.catalog import Catalog
+sys.stdin.readline()
+Catalog(sys.argv[1]).close()
+"""
+
+
+def test_processes_that_start_at_a_time_make_the_tables_once(database: str) -> None:
+    """Each finds them, whoever made them."""
+    command = [sys.executable, "-c", OPEN, database]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+
+    assert ended == [("", 0)] * 6
+
+
+def test_text_that_nobody_should_write_is_kept_as_far_as_it_can_be(catalog: Catalog) -> None:
+    """A name from W&B in an error message may hold a NUL, which PostgreSQL refuses."""
+    ours = version()
+    catalog.fail(ours, stage="transfer", reason="a\0b ' \\ \x1b % :x é 🙂", hint="")
+
+    assert found(catalog, ours.id).reason == "a\N{REPLACEMENT CHARACTER}b ' \\ \x1b % :x é 🙂"
+
+
+def test_writers_of_the_same_rows_do_not_wait_for_each_other_for_ever(database: str) -> None:
+    """In whatever order each of them has them."""
+    rows = [(digest(number), STORED) for number in range(200)]
+    catalogs = [Catalog(database) for _ in range(4)]
+
+    def work(number: int) -> None:
+        mixed = random.Random(number).sample(rows, len(rows))
+        catalogs[number % 4].learn(dict(mixed))
+        hashes = [name for (_, name), _ in mixed]
+        catalogs[number % 4].mark_read_back(REPO, hashes, good=True)
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(24)))
+        assert len(catalogs[0].known([name for name, _ in rows])) == 200
+    finally:
+        for catalog in catalogs:
+            catalog.close()
+
+
+def test_a_transaction_that_was_given_up_for_another_is_done_again(postgres: Postgres) -> None:
+    """PostgreSQL ends one of two that wait for each other."""
+    url = postgres.database()
+    catalog = Catalog(url)
+    catalog.learn({digest(1): STORED, digest(2): STORED})
+    name = url.split("/")[3].split("?")[0]
+    both = threading.Barrier(2)
+
+    def other() -> None:
+        with psycopg.connect(host=str(postgres.directory), user="syncd", dbname=name) as connection:
+            update = "UPDATE syncd_contents SET size = 8 WHERE digest = %s"
+            connection.execute("SET deadlock_timeout = '1h'")  # the catalog's is the one that goes
+            connection.execute(update, (digest(2)[1],))
+            both.wait()
+            until_waiting(connection)
+            connection.execute(update, (digest(1)[1],))
+
+    def until_waiting(connection: psycopg.Connection[Any]) -> None:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while connection.execute(waiting).fetchall() == [(0,)]:
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    both.wait()
+    catalog.learn({digest(1): replace(STORED, size=9), digest(2): replace(STORED, size=9)})
+    thread.join()
+
+    assert {stored.size for stored in catalog.known([digest(1), digest(2)]).values()} == {9}
+    catalog.close()
+
+
+def test_a_database_that_is_away_is_waited_for_and_named_without_its_password() -> None:
+    """Attempts are counted; the next run may find it."""
+    url = "postgresql://syncd:opensesame@127.0.0.1:1/syncd"
+    with pytest.raises(ServiceUnavailableError, match="syncd does not answer") as raised:
+        Catalog(url)
+
+    assert "opensesame" not in str(raised.value)
+
+
+def test_a_catalog_outlives_a_restart_of_its_server() -> None:
+    """Its connections are made anew."""
+    if postgres_process.find_postgres() is None:
+        pytest.skip(postgres_process.MISSING)
+    with postgres_process.postgres() as cluster:
+        catalog = Catalog(cluster.database())
+        catalog.note(version(), State.WAITING)
+        cluster.stop()
+        cluster.start()
+
+        assert found(catalog, version().id).state is State.WAITING
+        catalog.close()

@@ -10,6 +10,7 @@ from syncd import context as module
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.config import Config
+from syncd.config.units import parse_bandwidth
 from syncd.context import Context
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
 
@@ -74,3 +75,30 @@ def test_plans_of_many_entries_go_earlier(
 
     context.plans(first.id)
     assert source.calls["manifest"] == 3
+
+
+def test_a_version_is_decided_under_the_configuration_its_path_began_with(
+    source: MemoryArtifactSource, context: Context
+) -> None:
+    """Also when another one comes in the middle; the next version and the bandwidth follow it."""
+    first, second = logged(source, 2)
+    moves_all = context.config.model_copy(
+        update={
+            "select": context.config.select.model_copy(update={"min_file_size": 1}),
+            "transfer": context.config.transfer.model_copy(
+                update={"bandwidth_limit": parse_bandwidth("1MiB")}
+            ),
+        }
+    )
+    assert context._rate() is None
+    with context.deciding(first.id):
+        context.config = moves_all
+        during = context.plans(first.id)
+    after = context.plans(first.id)
+
+    assert [bool(found.skip) for found in (during, after, context.plans(second.id))] == [
+        True,
+        False,
+        False,
+    ]
+    assert context._rate() == 1 << 20

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
-    ("log", "retry", "limiter", "config", "config.", "documents"),  # plumbing
+    ("log", "retry", "limiter", "config", "config.", "documents", "notify"),  # plumbing
     # what stages hand to each other, and what Oxen can hold
     (
         "clients",
@@ -41,9 +41,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stages", "stages."),  # the path
     ("lineage", "promotion"),
     # durability
-    ("context", "workflow", "runtime", "backfill", "audit", "comparison", "scheduler", "daemon"),
+    (
+        "context",
+        "workflow",
+        "runtime",
+        "lines",
+        "backfill",
+        "audit",
+        "comparison",
+        "fleet",
+        "handover",
+        "locks",
+        "worker",
+    ),
     # what is built on the above
-    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration"),
+    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
+    # the process that lasts
+    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
@@ -60,10 +74,19 @@ NARROW: dict[str, tuple[str, ...]] = {
     "manifest": ("errors", "blocks", "entry"),
     "documents": ("errors", "blocks", "entry", "manifest"),
     "stages.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "catalog", "catalog."),
-    "web.gateway": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "web.answers", "web.tokens"),
+    "web.gateway": (
+        *LAYERS[0],
+        *LAYERS[1],
+        *LAYERS[2],
+        "clients.",
+        "web.answers",
+        "web.server",
+        "web.tokens",
+    ),
     "web.answers": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.origins", "web.ranges"),
     "web.origin": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients."),
     "web.ranges": (*LAYERS[0], *LAYERS[1]),
+    "web.server": (*LAYERS[0], *LAYERS[1]),
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
     "testing": ("testing.",),
     "testing.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "testing."),
@@ -90,7 +113,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
     "sqlalchemy": ("catalog", "catalog."),
-    "dbos": ("context", "workflow", "runtime", "daemon"),
+    "psycopg": ("catalog.presence", "testing.postgres_process"),
+    "dbos": ("context", "workflow", "handover", "runtime", "daemon"),
     "apscheduler": ("scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),
@@ -100,6 +124,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "starlette": ("web", "web.", "sandbox", "sandbox."),
     "uvicorn": ("web", "web.", "sandbox", "sandbox."),
     "ariadne": ("web", "web.", "sandbox", "sandbox."),
+    "jinja2": ("web.",),
+    "prometheus_client": ("web.",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
 }
 

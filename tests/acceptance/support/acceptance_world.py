@@ -61,15 +61,19 @@ class World:
         state: Path | None = None,
         store: Path | None = None,
         oxen: str = "",
+        database: str = "",
     ) -> None:
-        """Write the configuration file; `oxen` names a server in the place of the folder."""
+        """Write the configuration file; `oxen` and `database` name servers in the place of files."""
         self.state, self.store = state or self.state, store or self.store
         sections: dict[str, dict[str, Any]] = {
             "wandb": {"base_url": base_url or self.base_url, "projects": [self.target]},
             "oxen": {"url": oxen or self.store.as_uri()},
             "select": {"min_file_size": "64B"},
             "references": {"base_url": references},
-            "engine": {"state_dir": str(self.state)},
+            "engine": {
+                "state_dir": str(self.state),
+                **({"database": database} if database else {}),
+            },
             "web": {"bind": "127.0.0.1:0"},
             "log": {"format": "json"},
         }

@@ -28,12 +28,12 @@ class Looker:
     """A project, and somebody who looks at it again and again.
 
     Args:
-        folder: of the catalog.
+        database: of the catalog.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, database: str) -> None:
         self.source = MemoryArtifactSource()
-        self.catalog = Catalog(f"sqlite:///{folder}/catalog.db")
+        self.catalog = Catalog(database)
 
     def moved(self, name: str, data: bytes = b"1", *, complete: bool = True) -> Version:
         """A version that is replaced."""
@@ -68,9 +68,9 @@ class Looker:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Looker]:
+def here(database: str) -> Iterator[Looker]:
     """An empty project."""
-    made = Looker(tmp_path)
+    made = Looker(database)
     yield made
     made.catalog.close()
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import pytest
 
-from syncd import backfill, rebuild, restoration, sweep, workflow
+from syncd import backfill, lines, rebuild, restoration, sweep, workflow
 from syncd.catalog.catalog import Catalog, State
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
@@ -228,7 +228,7 @@ class GeneratedProject:
         heads: dict[RepoRef, dict[str, str]] = {}
         for item in list(found):
             if item.skip:
-                backfill._follow_aliases(runtime, item, heads)
+                backfill.follow_aliases(runtime, item, heads)
             else:
                 self._enqueued(item, runtime)
                 made = item.replacement.id if item.replacement else ""
@@ -243,7 +243,7 @@ class GeneratedProject:
         repo, _ = destination(item.version, runtime.config)
         self.catalog.note(
             item.version,
-            record.state if record and backfill._under_way(record) else State.WAITING,
+            record.state if record and lines._under_way(record) else State.WAITING,
             namespace=repo.namespace,
             repo=repo.repo,
         )

@@ -37,16 +37,33 @@ class Recorder(Follower):
 
 
 class World:
-    """Both ends and the state between them."""
+    """Both ends and the state between them.
 
-    def __init__(self, folder: Path, source: MemoryArtifactSource | None = None) -> None:
+    Args:
+        folder: of the state.
+        source: W&B, an empty one by default.
+        store: Oxen, likewise.
+        sections: of the configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        source: MemoryArtifactSource | None = None,
+        store: MemoryVersionStore | None = None,
+        **sections: Any,
+    ) -> None:
         self.source = source or MemoryArtifactSource()
-        self.store = MemoryVersionStore()
+        self.store = store or MemoryVersionStore()
         self.catalog = Catalog(f"sqlite:///{folder}/syncd.db")
         self.told = Recorder()
         self.runtime = Runtime(
             config=Config.model_validate(
-                {"select": {"min_file_size": 4}, "engine": {"state_dir": str(folder)}}
+                {
+                    "select": {"min_file_size": 4},
+                    "engine": {"state_dir": str(folder)},
+                    **sections,
+                }
             ),
             source=cast("WandbSource", self.source),
             store=self.store,

@@ -1,0 +1,215 @@
+"""Where a version came from, read from the lineage files of Oxen's commits.
+
+Each commit names the run that logged it and the commits of what that run used; following those
+leads from a model to the data it was trained on. What a commit says never changes, so it is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from syncd.catalog.panels import PAGE
+from syncd.clients.origins import Found, Origin
+from syncd.config import Config
+from syncd.errors import NotFoundError, SyncdError
+from syncd.lineages import MALFORMED, Lineage
+from syncd.plans import LINEAGE_PATH
+from syncd.refs import ArtifactRef, CommitRef
+from syncd.stages.plan import place
+
+DEPTH = 6  # runs between a version and the furthest ancestor that is shown
+MOST = 40  # versions that are shown
+LARGEST = 64 << 20  # bytes of a lineage file that a page waits for
+KEPT = 256  # stories in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What one commit says of its version.
+
+    Args:
+        artifact: the version: ref, type, digest, description, aliases, tags.
+        run: who logged it: ref, name, url, config; None when nobody did.
+        inputs: what the run used: artifact, type, and oxen, its commit, where it has one.
+    """
+
+    artifact: Mapping[str, Any]
+    run: Mapping[str, Any] | None
+    inputs: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ancestor:
+    """A version in the ancestry of another.
+
+    Args:
+        name: `entity/project/collection:vN`.
+        kind: its artifact type.
+        commit: its Oxen commit, None when it has none.
+        story: what that says, None when it was not read.
+    """
+
+    name: str
+    kind: str
+    commit: CommitRef | None
+    story: Story | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a version.
+
+    Args:
+        path: in the artifact.
+        size: bytes, None when nobody knows.
+        hash: what Oxen calls its content; empty when Oxen has none.
+        where: `moved`, `kept` in W&B too, `reference` elsewhere, or `omitted`.
+        tree_path: in the commit's tree; empty when it is not in there.
+    """
+
+    path: str
+    size: int | None
+    hash: str
+    where: str
+    tree_path: str
+
+
+class Ancestry:
+    """Reads lineage files.
+
+    Args:
+        origin: where they lie.
+        config: says in which folder of a commit.
+    """
+
+    def __init__(self, origin: Origin, config: Config) -> None:
+        self._origin = origin
+        self._config = config
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[CommitRef, str], Story] = OrderedDict()
+
+    def story(self, ref: ArtifactRef, kind: str, commit: CommitRef) -> Story:
+        """What a version's commit says.
+
+        Raises:
+            SyncdError: when it cannot be read.
+        """
+        _, folder = place(ref, kind, self._config)
+        key = (commit, folder)
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None:
+            found = self._read(commit, folder)
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+        return found
+
+    def ancestors(self, ref: ArtifactRef, kind: str, commit: CommitRef) -> list[Ancestor]:
+        """The version itself, then what its run used, then what led to those; each once.
+
+        Raises:
+            SyncdError: when the version's own commit cannot be read.
+        """
+        own = Ancestor(name=str(ref), kind=kind, commit=commit, story=self.story(ref, kind, commit))
+        found = {own.name: own}
+        row = [own]
+        for _ in range(DEPTH):
+            following: list[Ancestor] = []
+            for item in (use for each in row if each.story for use in each.story.inputs):
+                name = str(item.get("artifact"))
+                if name not in found and len(found) < MOST:
+                    found[name] = self._ancestor(name, item)
+                    following.append(found[name])
+            row = following
+        return list(found.values())
+
+    def files(
+        self, ref: ArtifactRef, kind: str, commit: CommitRef, page: int
+    ) -> tuple[list[File], bool]:
+        """A page of a version's files, by path, and whether there are more.
+
+        Raises:
+            SyncdError: when they cannot be read.
+        """
+        _, folder = place(ref, kind, self._config)
+        first, found = page * PAGE, list[File]()
+        passed = 0
+        lineage = self._opened(commit, folder)
+        try:
+            for name, members in lineage.files():
+                for path, item in members.items():
+                    if passed >= first:
+                        found.append(_file(name, path, item, folder))
+                    passed += 1
+                    if len(found) > PAGE:
+                        return found[:PAGE], True
+        except MALFORMED as error:
+            raise _damaged(commit, error) from error
+        return found, False
+
+    def _ancestor(self, name: str, item: Mapping[str, Any]) -> Ancestor:
+        kind, told = str(item.get("type", "")), item.get("oxen")
+        commit: CommitRef | None = None
+        story: Story | None = None
+        # What cannot be read leads no further; its own page says why.
+        with suppress(SyncdError):
+            commit = CommitRef.parse(told) if isinstance(told, str) else None
+            if commit is not None:
+                story = self.story(ArtifactRef.parse(name), kind, commit)
+        return Ancestor(name=name, kind=kind, commit=commit, story=story)
+
+    def _opened(self, commit: CommitRef, folder: str) -> Lineage:
+        found = self._found(commit, folder)
+        return Lineage(self._origin.read(found, 0, found.size))
+
+    def _found(self, commit: CommitRef, folder: str) -> Found:
+        path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+        return self._origin.find(commit.repo, [commit.commit, *path.split("/")])
+
+    def _read(self, commit: CommitRef, folder: str) -> Story:
+        found = self._found(commit, folder)
+        if found.size > LARGEST:
+            raise NotFoundError(
+                f"the lineage file of {commit} is too large for a page",
+                hint=f"`syncd resolve` names the commit; the file is {found.path}.",
+            )
+        lineage = Lineage(self._origin.read(found, 0, found.size))
+        try:
+            for _ in lineage.files():
+                pass
+            artifact, run = lineage.member("artifact"), lineage.member("run")
+            inputs = [item for item in lineage.member("inputs") if isinstance(item, Mapping)]
+            if not isinstance(artifact, Mapping) or not isinstance(run, Mapping | None):
+                raise TypeError("a member has another shape")
+        except MALFORMED as error:
+            raise _damaged(commit, error) from error
+        return Story(artifact=artifact, run=run, inputs=inputs)
+
+
+def _file(group: str, path: str, item: Any, folder: str) -> File:
+    if group == "omitted" or not isinstance(item, Mapping):
+        return File(path=path, size=None, hash="", where="omitted", tree_path="")
+    size = item.get("size")
+    if group == "references":
+        return File(path=path, size=size, hash="", where="reference", tree_path="")
+    return File(
+        path=path,
+        size=size,
+        hash=str(item.get("hash", "")),
+        where="moved" if item.get("moved") else "kept",
+        tree_path=f"{folder}/{path}" if folder else path,
+    )
+
+
+def _damaged(commit: CommitRef, error: Exception) -> NotFoundError:
+    return NotFoundError(
+        f"the lineage file of {commit} cannot be read: {error}",
+        hint="Run `syncd verify` on this version.",
+    )

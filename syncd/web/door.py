@@ -1,0 +1,144 @@
+"""Who sees the pages and the figures: whoever shows a read token, or sits at this machine.
+
+A browser shows the token once; the cookie it gets holds a value derived from it, which opens the
+pages and nothing else. Without any token configured, the pages are for this machine alone, and only
+under its own name: another site cannot reach them through the browser of whoever sits here. What
+changes something wants a second value that only our own pages hold, and comes from them alone.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from syncd.errors import AuthenticationError
+from syncd.web.answers import RefusedError
+from syncd.web.tokens import authorize
+
+COOKIE = "syncd_session"
+COOKIE_AGE = 30 * 86_400  # seconds
+_LOCAL_NAMES = frozenset({"localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Somebody who may look.
+
+    Args:
+        form_token: what a form of theirs has to hold.
+    """
+
+    form_token: str
+
+
+class Door:
+    """Lets visitors in.
+
+    Args:
+        tokens: who may read; None when nobody is named.
+        bind: the host that is listened at.
+        public_url: where others reach us, None when it is not said.
+    """
+
+    def __init__(self, tokens: frozenset[str] | None, bind: str, public_url: str | None) -> None:
+        self._tokens = tokens
+        self._sessions = [_derived(token, "session") for token in sorted(tokens or ())]
+        self._key = secrets.token_bytes(32)
+        public = urlsplit(public_url or "")
+        self.is_secure = public.scheme == "https"
+        self._open = not is_local(bind) or not is_local(public.hostname or bind)
+
+    @property
+    def asks(self) -> bool:
+        """Whether visitors have to show a token."""
+        return self._tokens is not None
+
+    def enter(self, headers: Mapping[str, str]) -> Visitor:
+        """Let the sender of a request with these headers look.
+
+        Raises:
+            RefusedError: 403 when nobody may, 401 when a token has to be shown.
+        """
+        if self._tokens is None:
+            self._alone(headers.get("host", ""))
+            return Visitor(form_token=self._form_token("alone"))
+        session = _cookie(headers.get("cookie", ""))
+        # every one is compared in full, so the time tells nothing about which was near
+        matches = [hmac.compare_digest(session.encode(), known) for known in self._sessions]
+        if any(matches):
+            return Visitor(form_token=self._form_token(session))
+        try:
+            authorize(headers.get("authorization", ""), self._tokens)
+        except AuthenticationError as error:
+            raise RefusedError(
+                401, "these pages need a read token", "Enter one, or send it as Bearer token."
+            ) from error
+        return Visitor(form_token=self._form_token("bearer"))
+
+    def session(self, token: str) -> str:
+        """The cookie's value for a token.
+
+        Raises:
+            AuthenticationError: when it is none of ours.
+        """
+        authorize(f"Bearer {token.strip()}", self._tokens or frozenset())
+        return _derived(token.strip(), "session").decode()
+
+    def check_form(self, visitor: Visitor, headers: Mapping[str, str], given: str) -> None:
+        """Make sure that a form which changes something is one of our own pages'.
+
+        Raises:
+            RefusedError: when it is not.
+        """
+        site = headers.get("sec-fetch-site", "same-origin")
+        ours = hmac.compare_digest(given.encode(), visitor.form_token.encode())
+        if not ours or site not in {"same-origin", "none"}:
+            raise RefusedError(
+                403, "the form is not of this page", "Load the page again and repeat what you did."
+            )
+
+    def _alone(self, host: str) -> None:
+        if self._open:
+            raise RefusedError(
+                403,
+                "the pages are closed, because no read token is configured and others reach this "
+                "address",
+                "Set [web] read_token_file, or bind to 127.0.0.1 and leave public_url out.",
+            )
+        name = urlsplit(f"//{host}").hostname or ""
+        if not is_local(name):
+            raise RefusedError(
+                403,
+                "without a read token the pages are for this machine alone",
+                "Open them as http://localhost, or set [web] read_token_file.",
+            )
+
+    def _form_token(self, session: str) -> str:
+        return hmac.digest(self._key, session.encode(), "sha256").hex()
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, as it calls itself."""
+    if host.lower() in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _derived(token: str, purpose: str) -> bytes:
+    return hmac.digest(token.encode(), f"syncd {purpose}".encode(), "sha256").hex().encode()
+
+
+def _cookie(header: str) -> str:
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""

@@ -1,0 +1,70 @@
+"""One listening socket, and uvicorn on it, for whatever application."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from syncd.errors import ConfigurationError
+
+BACKLOG = 512  # connections that may wait to be taken
+
+
+@contextmanager
+def listening(host: str, port: int, what: str) -> Iterator[tuple[socket.socket, str]]:
+    """A listening socket and its base URL, for the block.
+
+    Args:
+        host: the address to listen at.
+        port: the port; 0 takes a free one.
+        what: who listens, for errors.
+
+    Raises:
+        ConfigurationError: when the address cannot be listened at.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's delay off for named ones only.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise ConfigurationError([f"{what} {host}:{port}: {error.strerror}"]) from error
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        yield listener, f"http://{shown}:{listener.getsockname()[1]}"
+
+
+class Server(uvicorn.Server):
+    """A server of one application.
+
+    Args:
+        app: the application.
+        ready: called once when requests are answered.
+        patience: seconds that requests under way are given at the end; None gives them all they need.
+    """
+
+    def __init__(
+        self, app: ASGIApp, ready: Callable[[], None], *, patience: int | None = None
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=patience,
+            )
+        )
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()

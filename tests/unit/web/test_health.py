@@ -1,0 +1,84 @@
+"""Health: green means that somebody moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from face_world import beat, client, made_parts
+
+from syncd.catalog.catalog import Catalog
+from syncd.web.health import OLD, readiness
+from syncd.web.inbox import Inbox
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """An empty catalog."""
+    made = Catalog(f"sqlite:///{tmp_path}/syncd.db")
+    yield made
+    made.close()
+
+
+def asked(catalog: Catalog, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
+    """What a probe is answered."""
+    with client(made_parts(catalog)) as http:
+        answer = http.get(path)
+    return answer.status_code, answer.json()
+
+
+def test_without_an_engine_it_is_not_ready(catalog: Catalog) -> None:
+    """It lives, and says what to start."""
+    status, document = asked(catalog)
+
+    assert (status, document["status"]) == (503, "not ready")
+    assert "syncd run" in document["reasons"][0]
+    assert asked(catalog, "/healthz") == (200, {"status": "ok"})
+
+
+def test_with_a_beating_engine_it_is_ready(catalog: Catalog) -> None:
+    """Also while that waits for W&B, which is told and is no reason to start anything again."""
+    beat(catalog, at=time.time(), waiting_for="W&B is away since 07:12")
+    status, document = asked(catalog)
+
+    assert (status, document["reasons"]) == (200, [])
+    assert document["notices"] == ["engine:local: W&B is away since 07:12"]
+
+
+def test_an_engine_that_fell_silent_is_a_reason(catalog: Catalog) -> None:
+    """With the time since when."""
+    beat(catalog, at=time.time() - OLD - 60)
+    status, document = asked(catalog)
+
+    assert status == 503
+    assert "engine:local has given no sign of life for 9" in document["reasons"][0]
+
+
+def test_one_of_two_engines_is_enough(catalog: Catalog) -> None:
+    """The other one is told of, for a day."""
+    now = time.time()
+    beat(catalog, at=now)
+    catalog.pulse.beat("engine:host-2", {}, at=now - 300)
+    catalog.pulse.beat("engine:host-3", {}, at=now - 2 * 86_400)
+    found = readiness(catalog, Inbox(catalog), now)
+
+    assert found.reasons == ()
+    assert found.notices == ("engine:host-2 fell silent 300 s ago",)
+
+
+def test_a_catalog_that_cannot_be_read_is_a_reason(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first line alone, which quotes no statement."""
+
+    def broken() -> Any:
+        raise OSError("unable to open database file\n[SQL: SELECT secret]")
+
+    monkeypatch.setattr(catalog.pulse, "beats", broken)
+    found = readiness(catalog, Inbox(catalog), 0.0)
+
+    assert found.reasons == ("the catalog cannot be read: OSError: unable to open database file",)
+    assert not found.readable
