@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-JOBS ?= 2
+JOBS ?= 3
 SEED ?= $(shell date +%s)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -39,6 +39,7 @@ test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 nightly: install
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m nightly
 	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
 	SYNCD_TEST_SEQUENCES=500 $(BIN)/python -m pytest tests/unit/test_generated_project.py
 	SYNCD_TEST_KILLS=200 SYNCD_TEST_SEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \

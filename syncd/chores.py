@@ -16,8 +16,10 @@ from typing import Any
 
 from syncd import audit, log, sweep, workflow
 from syncd.catalog.backup import backup
+from syncd.catalog.pulse import ENGINE, GONE
 from syncd.config import Config
 from syncd.errors import SyncdError, TransientError
+from syncd.locks import Locks
 from syncd.patience import Waiting
 from syncd.refs import Target
 from syncd.runtime import Runtime
@@ -32,6 +34,7 @@ LEAST_PARTS, MOST_PARTS = (
 PART = timedelta(hours=1)
 TIDY_EVERY = timedelta(hours=1)
 SOON = timedelta(minutes=10)  # after which what was never done is done
+LATELY = 0.9  # of the time between two: done by another daemon since, it is not due here
 SHOWN = 20  # versions with problems that a beat names
 
 
@@ -51,13 +54,22 @@ class Chores:
         runtime: open clients; may be exchanged for one with another configuration.
         patience: told when a service does not answer.
         died: told when the thread ends by a failure that nobody expected.
+        locks: among all daemons that share the chores.
+        shared: whether there may be others, so that what one of them did need not be done again.
     """
 
     def __init__(
-        self, runtime: Runtime, patience: Waiting, died: Callable[[BaseException], None]
+        self,
+        runtime: Runtime,
+        patience: Waiting,
+        died: Callable[[BaseException], None],
+        *,
+        locks: Locks | None = None,
+        shared: bool = False,
     ) -> None:
         self.runtime = runtime
         self._patience, self._died = patience, died
+        self._locks, self._shared = locks or Locks(), shared
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._waiting: set[str] = set()
         self._stopped = False
@@ -80,6 +92,18 @@ class Chores:
 
     def jobs(self) -> list[Job]:
         """When which of them is due, by the configuration."""
+        return [
+            Job(
+                name=name,
+                every=interval,
+                fire=partial(self.do, name),
+                first=_rest(self._last(name), interval, time.time()),
+            )
+            for name, interval in self._intervals().items()
+        ]
+
+    def _intervals(self) -> dict[str, timedelta]:
+        """The time between two times that each is done."""
         schedule = self.runtime.config.schedule
         every = {
             VERIFY: schedule.verify / parts(schedule.verify),
@@ -91,15 +115,7 @@ class Chores:
             every[RECLAIM] = (
                 schedule.reclaim
             )  # once more after "none", which takes back time to live
-        return [
-            Job(
-                name=name,
-                every=interval,
-                fire=partial(self.do, name),
-                first=_rest(self._last(name), interval, time.time()),
-            )
-            for name, interval in every.items()
-        ]
+        return every
 
     # --- in its thread
 
@@ -108,10 +124,20 @@ class Chores:
             while name := self._told.get():
                 self._waiting.discard(name)
                 self._patience.until_back()
-                if not self._stopped:
-                    self._do(name)
+                # Daemons that share a database share their chores: one does it, for all.
+                with self._locks.alone(f"chore {name}"):
+                    if not self._stopped and not (self._shared and self._done_lately(name)):
+                        self._do(name)
         except BaseException as error:  # noqa: BLE001 the process must not go on without it
             self._died(error)
+
+    def _done_lately(self, name: str) -> bool:
+        """Whether it was done, by whomever, in the time in which it is to be done once."""
+        last, every = self._last(name), self._intervals().get(name)
+        if not last or every is None:
+            return False
+        passed: float = time.time() - last["at"]
+        return passed < LATELY * every.total_seconds()
 
     def _do(self, name: str) -> None:
         runtime = self.runtime
@@ -124,6 +150,7 @@ class Chores:
                 case "backup":
                     done = _backup(runtime.config)
                 case _:
+                    runtime.catalog.pulse.forget(ENGINE, before=time.time() - GONE)
                     done = {"forgotten": workflow.forget_ended(datetime.now(UTC) - workflow.KEPT)}
             if done is None:
                 return  # cut off; it is begun anew

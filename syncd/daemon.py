@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any
 
 from syncd import fleet, log, workflow
+from syncd.catalog.pulse import ENGINE
 from syncd.child import Child
 from syncd.chores import Chores
 from syncd.config import Config
@@ -87,7 +88,9 @@ class Daemon:
         self._mover = Mover(
             runtime, self._vitals, self._patience, self._told.put, shared=self._shared
         )
-        self._chores = Chores(runtime, self._patience, self._told.put)
+        self._chores = Chores(
+            runtime, self._patience, self._told.put, locks=member.locks, shared=self._shared
+        )
         self._context = Context(
             source=runtime.source,
             store=runtime.store,
@@ -210,7 +213,7 @@ class Daemon:
             waiting_for=waiting_for,
             version=self._settings.version,
         )
-        name = f"engine:{self._member.executor_id}"
+        name = f"{ENGINE}{self._member.executor_id}"
         self._runtime.catalog.pulse.beat(name, detail, at=time.time())
         queued = f"{self._mover.queued} versions on their way"
         self._notifier.status(f"{phase}; {queued}" + (f"; {waiting_for}" if waiting_for else ""))

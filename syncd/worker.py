@@ -1,6 +1,6 @@
 """A worker: takes versions from the queue that others fill, until it is told to stop.
 
-It never looks for new versions. It gives the work of members that are gone back to the queue, as
+It never looks for new versions. What is away it waits for, as the daemon does. It gives the work of members that are gone back to the queue, as
 every member does, and leaves a beat, so that whoever shows the state knows of it.
 """
 
@@ -10,9 +10,11 @@ import threading
 import time
 
 from syncd import fleet, log, workflow
+from syncd.catalog.pulse import ENGINE
 from syncd.context import Context, Outcome
 from syncd.errors import TransientError
 from syncd.fleet import Member
+from syncd.patience import DISK, Waiting, probes
 from syncd.runtime import Runtime, engine_database
 
 TICK = 0.5  # seconds between two looks whether it is to stop
@@ -35,6 +37,7 @@ class Worker:
         self._ended = 0
         self._looked = float("-inf")
         self._phase, self._since = "", time.time()
+        self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
         self._context = Context(
             source=runtime.source,
             store=runtime.store,
@@ -42,6 +45,7 @@ class Worker:
             config=runtime.config,
             etagged=runtime.etagged,
             finished=self._finished,
+            patience=self._patience,
             locks=member.locks,
         )
 
@@ -61,18 +65,25 @@ class Worker:
         if time.monotonic() - self._looked < LOOK_AGAIN:
             return
         self._looked = time.monotonic()
+        phase = "moving" if self._member.locks.busy else "waiting"
         try:
             fleet.recover(self._member)
-            self._beat("moving" if self._member.locks.busy else "waiting")
+            self._beat("away" if self._patience.away else phase)
         except TransientError as error:
             log.get().warning(log.Life.CALL_RETRIED, error=str(error), hint=error.hint)
 
     def drain(self, seconds: int) -> None:
-        """Take nothing any more, and wait at most so long for what runs."""
+        """Let no stage begin any more, and wait at most so long for those that run.
+
+        Others go on with the rest, from there.
+        """
         log.get().info(log.Life.WORKER_STOPPING, at_most_seconds=seconds)
+        self._patience.close()
         self._beat("draining")
-        workflow.stop(timeout=seconds)
-        log.get().info(log.Life.WORKER_STOPPED, ended=self._ended, cut_off=self._member.locks.busy)
+        self._patience.quiet(seconds)
+        left = self._patience.busy
+        workflow.stop(timeout=0)
+        log.get().info(log.Life.WORKER_STOPPED, ended=self._ended, cut_off=left)
 
     def _finished(self, outcome: Outcome) -> None:
         with self._lock:
@@ -93,8 +104,8 @@ class Worker:
             "transfers": [],
             "limiter": {"allowed": pressure.allowed, "most": pressure.most},
             "queue": self._member.locks.busy,
-            "waiting_for": None,
+            "waiting_for": self._patience.describe(),
             "errors": dict(self._errors),
             "version": self._version,
         }
-        self._runtime.catalog.pulse.beat(f"engine:{self._member.executor_id}", detail, at=now)
+        self._runtime.catalog.pulse.beat(f"{ENGINE}{self._member.executor_id}", detail, at=now)

@@ -18,6 +18,9 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.database import Database
 
+ENGINE = "engine:"  # what the names of those that move begin with
+GONE = 86_400.0  # seconds after which nobody misses a process any more
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
@@ -106,6 +109,19 @@ class Pulse:
         """
         row = {"name": name, "at": at, "detail": json.dumps(detail, allow_nan=False)}
         self._database.upsert(schema.beats, [row], ("name",))
+
+    def forget(self, prefix: str, *, before: float) -> None:
+        """Forget processes that nobody has heard of since.
+
+        Args:
+            prefix: of their names.
+            before: Unix seconds.
+        """
+        table = schema.beats
+        old = sa.delete(table).where(
+            table.c.name.startswith(prefix, autoescape=True), table.c.at < before
+        )
+        self._database.change(old)
 
     def beats(self) -> list[Beat]:
         """The last sign of life of every process, by name."""

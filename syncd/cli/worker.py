@@ -18,9 +18,7 @@ def worker(
     *,
     drain: Annotated[
         int,
-        typer.Option(
-            "--drain", help="Seconds that versions have to end when it is stopped.", min=0
-        ),
+        typer.Option("--drain", help="Seconds that stages have to end when it is stopped.", min=0),
     ] = DRAIN,
 ) -> ExitCode:
     """Move what others have queued on the same PostgreSQL.

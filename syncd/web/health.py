@@ -16,12 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from syncd.catalog.catalog import Catalog
-from syncd.catalog.pulse import Beat
+from syncd.catalog.pulse import ENGINE, GONE, Beat
 from syncd.web.inbox import Inbox
 
 OLD = 30.0  # seconds after which a mover that beats every 5 is taken for dead
-GONE = 86_400.0  # seconds after which nobody misses it any more
-ENGINE = "engine:"
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -76,13 +74,14 @@ def readiness(catalog: Catalog, inbox: Inbox, now: float) -> Readiness:
     if not living:
         last = max(silent, key=lambda beat: beat.at, default=None)
         reasons.append(
-            f"{last.name} has given no sign of life for {now - last.at:.0f} s; look at its log"
+            f"no engine has given a sign of life for {now - last.at:.0f} s; look at its log"
             if last
             else "no engine has given a sign of life; start `syncd run`"
         )
-    notices = [f"{beat.name}: {text}" for beat in living if (text := waiting_for(beat))]
+    # Whoever may ask this has shown no token: machines and folders are not named.
+    notices = [text for beat in living if (text := waiting_for(beat))]
     if living:
-        notices += [f"{beat.name} fell silent {now - beat.at:.0f} s ago" for beat in silent]
+        notices += [f"an engine fell silent {now - beat.at:.0f} s ago" for beat in silent]
     return Readiness(reasons=tuple(reasons), notices=tuple(notices))
 
 

@@ -18,8 +18,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from syncd.catalog.catalog import Catalog
-from syncd.catalog.pulse import Beat
-from syncd.web.health import ENGINE, GONE, OLD, readiness, waiting_for
+from syncd.catalog.pulse import ENGINE, GONE, Beat
+from syncd.web.health import OLD, readiness, waiting_for
 from syncd.web.inbox import Inbox
 
 # Name without the ending of counters -> what it says, and its labels.

@@ -18,7 +18,7 @@ import pytest
 from acceptance_state import differences, end_state
 from acceptance_world import PROJECT, World, world
 
-KILLS = int(os.environ.get("SYNCD_TEST_KILLS", "10"))  # `make nightly` takes 200
+KILLS = int(os.environ.get("SYNCD_TEST_KILLS", "5"))  # `make nightly` takes 200
 SEED = int(os.environ.get("SYNCD_TEST_SEED", "1"))  # of the first round
 ROUND = 5  # kills, in one migration as long as it is not done
 WORK = 2.0  # seconds from the first event, in which an instant lies

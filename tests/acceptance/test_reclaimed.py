@@ -17,7 +17,7 @@ import pytest
 from acceptance_state import differences, end_state
 from acceptance_world import Once, World, world
 
-VERSIONS = int(os.environ.get("SYNCD_TEST_VERSIONS", "10"))  # `make nightly` takes 200
+VERSIONS = int(os.environ.get("SYNCD_TEST_VERSIONS", "8"))  # `make nightly` takes 200
 DELETE = {"SYNCD_RECLAIM__POLICY": "delete", "SYNCD_RECLAIM__GRACE": "0s"}
 # Versions that share files within and between collections, some with XXH128 digests.
 LOG = """

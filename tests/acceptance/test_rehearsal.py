@@ -198,6 +198,7 @@ def test_the_strictest_server_loses_nothing_even_after_a_kill(empty: World) -> N
     }
 
 
+@pytest.mark.nightly
 def test_the_laxest_server_loses_nothing(empty: World) -> None:
     """All switches the other way round."""
     lax = {name: value for name, value in LAST.items() if name not in STRICT}

@@ -91,13 +91,13 @@ def test_a_tree_that_is_not_sorted_is_refused(harness: StoreHarness) -> None:
         harness.store.commit(REPO, branch="main", tree=tree, message="m", author=ANN)
 
 
-def test_five_thousand_files_and_a_small_change(harness: StoreHarness) -> None:
+def test_two_thousand_files_and_a_small_change(harness: StoreHarness) -> None:
     """The size of an ordinary dataset."""
     store = harness.store
     stored = [put(store, f"content {n % 50}".encode()) for n in range(50)]
     tree = [
         TreeEntry(path=f"d{n // 125:02}/{n:05}", hash=stored[n % 50].hash, size=stored[n % 50].size)
-        for n in range(5000)
+        for n in range(2000)
     ]
     changed = put(store, b"changed")
     after = [

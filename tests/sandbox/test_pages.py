@@ -42,14 +42,14 @@ NOWHERE = [
     "/sandbox/p/artifacts/model/ds",
     "/sandbox/p/artifacts/dataset/none",
     "/sandbox/p/artifacts/dataset/ds/none",
-    "/sandbox/p/artifacts/dataset/ds/v99999999999999999999999",
+    "/sandbox/p/artifacts/dataset/ds/v29999999999999999999999",
     "/sandbox/p/artifacts/dataset/ds/v0/more",
     "/sandbox/p/artifacts/dataset/ds/%00%ff%3Cscript%3E",
     "/sandbox/p/runs/none",
     "/?after=nonsense",
     "/?after=" + quote(base64.b64encode(b"[1, 99999999999999999999999]")),
     "/?after=" + quote(base64.b64encode(b'[{"a": 1}, "x"]')),
-    "/?after=" + quote(base64.b64encode(b"[" * 10_000)),
+    "/?after=" + quote(base64.b64encode(b"[" * 3_000)),
 ]
 
 
@@ -221,17 +221,15 @@ def test_unknown_names_and_cursors_are_a_page_of_their_own(client: Client, db: D
         assert "nothing by this name" in _see(client, path, status=404).text
 
 
-def test_ten_thousand_versions_and_a_hundred_thousand_files_come_by_pages(
-    client: Client, db: Database
-) -> None:
+def test_thousands_of_versions_and_files_come_by_pages(client: Client, db: Database) -> None:
     """A page has a hundred rows, and the next one is a link away."""
-    made, _ = _log(db, "ds", "dataset", 10_000)
+    made, _ = _log(db, "ds", "dataset", 3_000)
     with db.transaction():
         manifests.store(
             db,
             (
                 Entry(made[-1].id, at, f"f{at}", "digest", None, 1, "https://example.org/f")
-                for at in range(100_000)
+                for at in range(20_000)
             ),
         )
     first = _see(client, "/sandbox/p/artifacts/dataset/ds")
@@ -242,15 +240,15 @@ def test_ten_thousand_versions_and_a_hundred_thousand_files_come_by_pages(
     project = _see(client, "/sandbox/p/artifacts")
 
     assert [link for link in first.links if re.search(r"/v\d+$", link)][::99] == [
-        f"/sandbox/p/artifacts/dataset/ds/v{at}" for at in (9999, 9900)
+        f"/sandbox/p/artifacts/dataset/ds/v{at}" for at in (2999, 2900)
     ]
-    assert second.way("/ds/v9899")
+    assert second.way("/ds/v2899")
     assert "First page" in second.text
-    assert "References100,000" in files.text
+    assert "References20,000" in files.text
     assert ("f991 B" in files.text, "f1001 B" in files.text) == (True, False)
     assert ("f991 B" in more.text, "f1001 B" in more.text) == (False, True)
     assert outputs.way("/ds/v99")
-    assert project.way("/ds/v9999")
+    assert project.way("/ds/v2999")
 
 
 def test_pages_take_nothing_from_the_api(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from unit_world import World
 
 from syncd import chores as module
+from syncd import workflow
 from syncd.chores import Chores, parts
+from syncd.locks import Locks
 from syncd.patience import Waiting
 
 CONFIG: dict[str, Any] = {"wandb": {"projects": ["team/proj"]}}
@@ -21,10 +24,10 @@ CONFIG: dict[str, Any] = {"wandb": {"projects": ["team/proj"]}}
 class Told:
     """Chores that were done, as their beats tell."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, **others: Any) -> None:
         self.world = world
         self.died: list[BaseException] = []
-        self.chores = Chores(world.runtime, Waiting({}), self.died.append)
+        self.chores = Chores(world.runtime, Waiting({}), self.died.append, **others)
         self.chores.start()
 
     def of(self, name: str) -> dict[str, Any]:
@@ -129,3 +132,33 @@ def test_a_chore_that_fails_leaves_the_others_alone(
     assert '"event": "chore.failed"' in capsys.readouterr().err
     assert told.of("backup") == {}
     assert told.died == []
+
+
+def test_daemons_that_share_a_database_share_their_chores(told: Told, tmp_path: Path) -> None:
+    """What one has done is not due at the other; what nobody has done is."""
+    told.do("backup")
+    before = told.of("backup")
+    other = Told(told.world, locks=Locks(), shared=True)
+    other.chores.do("backup")
+    other.do("verify")  # behind it, in the same thread
+    other.chores.stop()
+
+    assert told.of("backup") == before
+    assert len(list((tmp_path / "backups").iterdir())) == 1
+    assert other.died == []
+
+
+def test_a_machine_that_is_gone_for_days_is_forgotten(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last sign of life is tidied away; what was done stays known."""
+    monkeypatch.setattr(workflow, "forget_ended", lambda _before: 0)  # no engine runs here
+    pulse = told.world.catalog.pulse
+    pulse.beat("engine:gone", {}, at=time.time() - 90_000)
+    pulse.beat("engine:here", {}, at=time.time())
+    pulse.beat("verify", {"part": 3}, at=time.time() - 90_000)
+    told.do("tidy")
+
+    names = {beat.name for beat in pulse.beats()}
+    assert names >= {"engine:here", "verify", "tidy"}
+    assert "engine:gone" not in names

@@ -53,12 +53,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "fleet",
         "handover",
         "locks",
-        "worker",
     ),
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
-    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
+    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "worker", "daemon"),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),

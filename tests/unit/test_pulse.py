@@ -80,6 +80,15 @@ def test_a_beat_replaces_the_last_one(catalog: Catalog) -> None:
     ]
 
 
+def test_processes_that_are_long_gone_are_forgotten(catalog: Catalog) -> None:
+    """Those of a kind, and nobody else."""
+    for name, at in (("engine:a", 10.0), ("engine:b", 30.0), ("engine_c", 10.0), ("verify", 10.0)):
+        catalog.pulse.beat(name, {}, at=at)
+    catalog.pulse.forget("engine:", before=20.0)
+
+    assert {beat.name for beat in catalog.pulse.beats()} == {"engine:b", "engine_c", "verify"}
+
+
 def test_processes_talk_through_the_database_alone(database: str, catalog: Catalog) -> None:
     """Two catalogs on one database, many threads: every hint arrives, and is there once."""
     other = Catalog(database)

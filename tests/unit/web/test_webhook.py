@@ -219,13 +219,13 @@ def http_connection(host: str | None, port: int | None) -> http.client.HTTPConne
 def test_a_flood_fills_neither_the_log_nor_the_catalog(
     parts: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A thousand bad signatures are counted, told of in a line, and remembered by nobody."""
+    """Hundreds of bad signatures are counted, told of in a line, and remembered by nobody."""
     with client(parts) as http:
-        for number in range(1_000):
+        for number in range(300):
             send(http, {**EVENT, "collection": str(number)}, x_wandb_signature="00" * 32)
 
         assert send(http).status_code == 202
-    assert parts.inbox.outcomes == {"refused": 1_000, "accepted": 1}
+    assert parts.inbox.outcomes == {"refused": 300, "accepted": 1}
     assert capsys.readouterr().err.count("webhook.refused") <= 2
     assert hints(parts.catalog) == [("team/proj", "ds")]
 
