@@ -137,12 +137,33 @@ class Oxen(Section):
         "{project}-{collection}",
         example="{project}",
     )
-    branch: units.BranchName = _key("The branch that versions are committed to, in order.", "main")
+    branch: units.BranchTemplate = _key(
+        "The branch that versions are committed to, in order. With {version}, and the fields of "
+        "repo, each version gets a branch of its own on top of main, which then moves by `syncd "
+        "merge` alone.",
+        "main",
+        example="candidate/{version}",
+    )
+    main: units.BranchName = _key(
+        "The branch that versions are based on and merged into, where branch has fields.",
+        "main",
+        example="trunk",
+    )
     path: units.PathTemplate = _key(
         "A folder in the repository to put each version in; the same fields as in repo.",
         "",
         example="{collection}",
     )
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each version has a branch of its own, and the main one moves by merges."""
+        return "{" in self.branch
+
+    @property
+    def main_branch(self) -> str:
+        """The branch that shows what counts."""
+        return self.main if self.has_candidates else self.branch
 
     @property
     def directory(self) -> Path | None:
