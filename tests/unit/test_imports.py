@@ -43,7 +43,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
-    ("lineage", "lineage.", "promotion", "promotion.", "deployment", "deployment.", "difference", "merging"),
+    (
+        "lineage",
+        "lineage.",
+        "promotion",
+        "promotion.",
+        "deployment",
+        "deployment.",
+        "difference",
+        "merging",
+    ),
     # durability
     (
         "context",

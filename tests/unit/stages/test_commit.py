@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.plans import LINEAGE_PATH, TransferPlan
 from syncd.refs import CommitRef
 from syncd.replacements import Replacement, Restored, replacement_of
-from syncd.stages.commit import commit, trailers
+from syncd.stages.commit import LINE, commit, trailers
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
@@ -60,6 +61,12 @@ def lineage(store: MemoryVersionStore, made: CommitRef, path: str = LINEAGE_PATH
     """The lineage file."""
     document: dict[str, Any] = json.loads(b"".join(store.read(made, path)))
     return document
+
+
+def with_candidates(config: Config, **oxen: str) -> Config:
+    """Each version on a branch of its own."""
+    told = {"branch": "candidate/{version}", **oxen}
+    return config.model_copy(update={"oxen": config.oxen.model_copy(update=told)})
 
 
 def with_folders(config: Config) -> Config:
@@ -304,6 +311,108 @@ def test_a_kill_in_a_shared_repository_heals_on_the_same_version(
 
     assert store.calls["commit"] == 1
     assert "ds/wandb/v0" in store.branches(planned.repo)
+
+
+# --- candidates
+
+
+def test_a_candidate_is_committed_on_top_of_main_which_stays_where_it_is(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """Each on a branch of its own, also an older one that comes late; main moves by merges alone."""
+
+    def planned(version: Version) -> TransferPlan:
+        return plan(version, source.manifest(version), with_candidates(config))
+
+    older = source.log("ds", {"a": b"first"}, aliases=())
+    first = planned(source.log("ds", {"a": b"second"}, aliases=("main",)))
+    made = committed(source, store, first)
+    assert dict(store.branches(first.repo)) == dict.fromkeys(
+        ["candidate/v1", "wandb/v1", "wandb/alias/main"], made.commit
+    )
+    store.set_branch(made, "main")
+    late = committed(source, store, planned(older))
+    second = committed(source, store, planned(source.log("ds", {"b": b"third"})))
+
+    branches = store.branches(first.repo)
+    assert branches["main"] == made.commit
+    assert branches["candidate/v0"] == branches["wandb/v0"] == late.commit
+    assert branches["candidate/v2"] == branches["latest"] == second.commit
+    assert paths(store, second) == [LINEAGE_PATH, "b"]
+    for candidate in (late, second):
+        found = store.resolve(candidate.repo, candidate.commit)
+        assert found is not None
+        assert found.parents == (made.commit,)
+    assert committed(source, store, planned(older)) == late
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_candidate_that_was_killed_anywhere_ends_as_if_undisturbed(
+    at: int,
+    call: tuple[str, bool],
+    source: MemoryArtifactSource,
+    config: Config,
+    committed: Committed,
+) -> None:
+    """Also when main moved on meanwhile; the branch that was begun holds nothing of its own."""
+    versions = [source.log("ds", {"a": data}) for data in (b"first", b"second", b"third")]
+    plans = [plan(v, source.manifest(v), with_candidates(config)) for v in versions]
+    calm = MemoryVersionStore()
+    calm.set_branch(committed(source, calm, plans[0]), "main")
+    fault = Fault(method=call[0], error=KILL, at=calm.calls[call[0]] + at, late=call[1])
+    store = MemoryVersionStore(faults=[fault])
+    store.set_branch(committed(source, store, plans[0]), "main")
+    for number in (1, 2):
+        with contextlib.suppress(ServiceUnavailableError):
+            committed(source, store, plans[number])
+    store.set_branch(committed(source, store, plans[2]), "main")
+    made = committed(source, store, plans[1])
+
+    found = store.resolve(made.repo, made.commit)
+    assert found is not None
+    assert trailers(found.message)["Wandb-Artifact"] == "team/proj/ds:v1"
+    branches = store.branches(made.repo)
+    assert branches["candidate/v1"] == branches["wandb/v1"] == made.commit
+    assert branches["main"] == branches["candidate/v2"] == branches["wandb/v2"]
+    assert store.calls["commit"] <= 4  # a kill right after the commit costs none
+
+
+def test_candidates_whose_branch_is_somebody_elses_are_refused(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """Two collections of one repository have a v0 each; neither takes the other's branch."""
+    shared = with_candidates(config, repo="{project}", path="{collection}")
+    apart = with_candidates(
+        config, repo="{project}", path="{collection}", branch="new/{collection}/{version}"
+    )
+    one, other = source.log("ds", {"a": b"first"}), source.log("dsx", {"a": b"other"})
+    made = committed(source, store, plan(one, source.manifest(one), shared))
+
+    with pytest.raises(RepositoryConflictError, match="candidate/v0") as caught:
+        committed(source, store, plan(other, source.manifest(other), shared))
+    assert "{collection}/{version}" in caught.value.hint
+    assert store.branches(made.repo)["candidate/v0"] == made.commit
+    committed(source, store, plan(other, source.manifest(other), apart))
+    assert store.branches(made.repo)["candidate/v0"] == made.commit
+
+
+def test_versions_go_on_behind_a_merge(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A commit that says whose line it is is nobody else's, and an older version knows its place."""
+    older = source.log("ds", {"a": b"first"})
+    newer = plan_of(source, source.log("ds", {"b": b"second"}))
+    committed(source, store, newer)
+    message = f"Merge\n\n{LINE}: team/proj/ds:v1\nWandb-Merged-Commit: abc"
+    head = store.commit(newer.repo, branch="main", tree=[], message=message, author=AUTHOR)
+    late = committed(source, store, plan_of(source, older))
+    assert store.branches(newer.repo)["main"] == head.commit
+    assert store.branches(newer.repo)["wandb/v0"] == late.commit
+
+    next_one = plan_of(source, source.log("ds", {"c": b"third"}))
+    made = committed(source, store, next_one)
+    assert store.branches(newer.repo)["main"] == made.commit
 
 
 # --- what it says
