@@ -170,7 +170,7 @@ def tree_rows(store: VersionStore, commit: CommitRef, folder: str = "") -> Itera
             yield path, entry.hash, entry.size
 
 
-def beside(rows: Iterator[Row], held: Original | None) -> Iterator[Row]:
+def beside(rows: Iterable[Row], held: Original | None) -> Iterator[Row]:
     """A version's files with its references among them; what Oxen has of both counts."""
     references = (
         (path, reference_identity(url, digest), size)
