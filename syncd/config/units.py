@@ -254,6 +254,11 @@ def _template(text: str, fields: frozenset[str] = TEMPLATE_FIELDS) -> str:
     return text
 
 
+def fields_of(template: str) -> set[str]:
+    """The fields that a template has."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
 def _repo_template(text: str) -> str:
     literal = "".join(part for part, *_ in string.Formatter().parse(_template(text)))
     if not text or not re.fullmatch(r"[A-Za-z0-9._-]*", literal):

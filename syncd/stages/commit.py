@@ -3,7 +3,7 @@
 The message ends in git-style trailers; the tree holds `.syncd/lineage.json` with the run, its
 config, the inputs with THEIR commits, and the W&B digest of every file. Done before, it is found by
 the version's branch or, when a kill came between commit and branch, by the trailers of the head.
-Where versions are candidates, each has one branch more, on top of the main one (`candidates`).
+Where versions are candidates, each has one branch more, and the main one stays (`candidates`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from syncd import candidates
@@ -88,7 +89,7 @@ def commit(
             and not prefix
             and _index(head) > version.index
         )
-        candidates.begin(store, plan)
+        candidates.begin(store, plan, _made_from(store, plan, run))
         ref = store.commit(
             plan.repo,
             branch=own_branch if late else plan.branch,
@@ -99,6 +100,8 @@ def commit(
                 email=f"{version.author or 'syncd'}@wandb.invalid",
             ),
         )
+    if head is None and plan.branch != plan.main:
+        store.set_branch(ref, plan.main)
     store.set_branch(ref, own_branch)
     for alias in version.aliases:
         store.set_branch(ref, alias_branch(alias, prefix, main=plan.main))
@@ -259,6 +262,22 @@ def inputs(run: Run | None) -> list[dict[str, Any]]:
         }
         for version, link in gone
     ]
+
+
+def _made_from(store: VersionStore, plan: TransferPlan, run: Run | None) -> CommitRef | None:
+    """The newest version of the same collection that a candidate's run used, where it is there."""
+    found: list[tuple[int, CommitRef]] = []
+    for item in inputs(run) if plan.branch != plan.main else ():
+        ref = CommitRef.parse(item["oxen"]) if item["oxen"] else None
+        used, own = ArtifactRef.parse(item["artifact"]), plan.version.ref
+        same = (used.entity, used.project, used.collection) == (
+            own.entity,
+            own.project,
+            own.collection,
+        )
+        if ref and same and ref.repo == plan.repo and store.resolve(ref.repo, ref.commit):
+            found.append((used.index or 0, ref))
+    return max(found, key=itemgetter(0), default=(0, None))[1]
 
 
 def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:

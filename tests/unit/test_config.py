@@ -230,6 +230,19 @@ def test_a_mistaken_value_is_told_with_its_key_path(
     assert complaint in problem
 
 
+def test_candidates_of_one_repository_need_branches_that_tell_them_apart(tmp_path: Path) -> None:
+    """Else one collection's v3 would take the other's branch."""
+    keys = '[oxen]\nrepo = "all"\npath = "{project}/{collection}"\nbranch = '
+    [problem] = problems(write(tmp_path, f'{keys}"new/{{collection}}/{{version}}"\n'))
+
+    assert problem.startswith("oxen.branch")
+    assert "needs {project}" in problem
+    read = config.read(
+        write(tmp_path, f'{keys}"new/{{project}}/{{collection}}/{{version}}"\n'), NAMELESS
+    )
+    assert read.config.oxen.has_candidates
+
+
 # --- mistakes
 
 

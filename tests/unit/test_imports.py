@@ -52,6 +52,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "deployment.",
         "difference",
         "merging",
+        "sides",
+        "tables",
     ),
     # durability
     (

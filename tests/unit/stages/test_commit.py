@@ -316,10 +316,10 @@ def test_a_kill_in_a_shared_repository_heals_on_the_same_version(
 # --- candidates
 
 
-def test_a_candidate_is_committed_on_top_of_main_which_stays_where_it_is(
+def test_a_candidate_is_committed_beside_main_which_stays_where_it_is(
     source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
 ) -> None:
-    """Each on a branch of its own, also an older one that comes late; main moves by merges alone."""
+    """Each on a branch of its own, also an older one that comes late; the first one begins main."""
 
     def planned(version: Version) -> TransferPlan:
         return plan(version, source.manifest(version), with_candidates(config))
@@ -328,9 +328,8 @@ def test_a_candidate_is_committed_on_top_of_main_which_stays_where_it_is(
     first = planned(source.log("ds", {"a": b"second"}, aliases=("main",)))
     made = committed(source, store, first)
     assert dict(store.branches(first.repo)) == dict.fromkeys(
-        ["candidate/v1", "wandb/v1", "wandb/alias/main"], made.commit
+        ["candidate/v1", "main", "wandb/v1", "wandb/alias/main"], made.commit
     )
-    store.set_branch(made, "main")
     late = committed(source, store, planned(older))
     second = committed(source, store, planned(source.log("ds", {"b": b"third"})))
 
@@ -378,23 +377,49 @@ def test_a_candidate_that_was_killed_anywhere_ends_as_if_undisturbed(
     assert store.calls["commit"] <= 4  # a kill right after the commit costs none
 
 
-def test_candidates_whose_branch_is_somebody_elses_are_refused(
+def test_a_candidate_stands_on_the_version_that_it_was_made_from(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, catalog: Catalog
+) -> None:
+    """So that the two can be merged one after the other; what other collections it used is nothing."""
+    made: list[CommitRef] = []
+    run = None
+    for number in range(3):
+        version = source.log("ds", {"a": b"data %d" % number}, run=run)
+        planned = plan(version, source.manifest(version), with_candidates(config))
+        assert transfer(source, store, catalog, planned, concurrency=1).failed == ()
+        made.append(commit(store, planned, catalog.known, run=source.run(run) if run else None))
+        link = Replacement(
+            commit=made[-1], url="", source_version=str(version.ref),
+            source_artifact_id=version.id, source_digest=version.digest, source_created_at="",
+            moved_files=1, moved_bytes=6, digest=version.digest,
+        )  # fmt: skip
+        other = replace(link, source_version="team/proj/other:v9", source_artifact_id="other")
+        run = source.add_run(f"clean-{number}")
+        for item in (link, other):
+            files = {"a": b"data %d" % number}  # a link counts for the digest that it names
+            source.record_use(run, source.log("new", files, metadata=item.into({})))
+
+    parents = [found.parents for item in made if (found := store.resolve(item.repo, item.commit))]
+    assert parents == [(), (made[0].commit,), (made[1].commit,)]
+    assert store.branches(made[0].repo)["main"] == made[0].commit
+
+
+def test_a_candidates_branch_that_somebody_uses_is_refused(
     source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
 ) -> None:
-    """Two collections of one repository have a v0 each; neither takes the other's branch."""
-    shared = with_candidates(config, repo="{project}", path="{collection}")
-    apart = with_candidates(
-        config, repo="{project}", path="{collection}", branch="new/{collection}/{version}"
+    """What is there is nobody else's copy, and would be lost."""
+    first = source.log("ds", {"a": b"first"})
+    committed(source, store, plan(first, source.manifest(first), with_candidates(config)))
+    second = source.log("ds", {"a": b"second"})
+    planned = plan(second, source.manifest(second), with_candidates(config))
+    theirs = store.commit(
+        planned.repo, branch="candidate/v1", tree=[], message="mine", author=AUTHOR
     )
-    one, other = source.log("ds", {"a": b"first"}), source.log("dsx", {"a": b"other"})
-    made = committed(source, store, plan(one, source.manifest(one), shared))
 
-    with pytest.raises(RepositoryConflictError, match="candidate/v0") as caught:
-        committed(source, store, plan(other, source.manifest(other), shared))
-    assert "{collection}/{version}" in caught.value.hint
-    assert store.branches(made.repo)["candidate/v0"] == made.commit
-    committed(source, store, plan(other, source.manifest(other), apart))
-    assert store.branches(made.repo)["candidate/v0"] == made.commit
+    with pytest.raises(RepositoryConflictError, match="candidate/v1") as caught:
+        committed(source, store, planned)
+    assert "delete the branch" in caught.value.hint
+    assert store.branches(planned.repo)["candidate/v1"] == theirs.commit
 
 
 def test_versions_go_on_behind_a_merge(
