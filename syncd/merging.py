@@ -70,6 +70,11 @@ class Review:
     conflicts: Blocks
     difference: Difference
 
+    def outcome(self, made: CommitRef) -> State:
+        """What the merge was that ended with this commit: one was made, or the branch just moved."""
+        just_moved = made == self.candidate.ref or self.state is State.MERGED
+        return self.state if just_moved else State.MERGE
+
 
 def review(store: VersionStore, candidate: CommitRef, into: str, *, theirs: bool = False) -> Review:
     """Find out what a merge would do; nothing is changed.

@@ -113,6 +113,7 @@ def merge(
     document = {
         "candidate": side.document(),
         **_document(found),
+        "state": str(found.outcome(made)),
         "commit": str(made),
         "summary": found.difference.document(),
     }
