@@ -91,7 +91,8 @@ class Side:
         """What it is, for people."""
         if self.version is None:
             return self.name
-        return f"{self.version.ref}{f' (replaces {self.source})' if self.source else ''}"
+        source = self.source.rpartition(":")[2]
+        return f"{self.version.ref}{f' (replaces {source})' if source else ''}"
 
     def document(self) -> dict[str, Any]:
         """As JSON."""

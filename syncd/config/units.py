@@ -309,6 +309,8 @@ def _branch_template(text: str) -> str:
         raise ValueError("a branch with fields needs {version}: each version has one of its own")
     if "{" in text.split("/", maxsplit=1)[0]:
         raise ValueError("a branch with fields begins with a plain folder: candidate/{version}")
+    if "wandb" in text.split("/"):
+        raise ValueError(f"{text!r} lies where the branches of versions are (wandb/v3)")
     _branch(re.sub(r"\{\w+\}", "x", text))
     return text
 

@@ -190,6 +190,7 @@ def test_a_bandwidth_can_be_set_anywhere_and_is_shown_as_it_was(text: str, tmp_p
         ("oxen.branch", "a b", "is not a branch name"),
         ("oxen.branch", "wandb/v0", "where the branches of versions are"),
         ("oxen.branch", "wandb/{version}", "where the branches of versions are"),
+        ("oxen.branch", "new/wandb/{version}", "where the branches of versions are"),
         ("oxen.branch", "new/{versio}", "{versio} is not a field"),
         ("oxen.branch", "new/{collection}", "needs {version}"),
         ("oxen.branch", "{version}", "begins with a plain folder"),
