@@ -42,7 +42,9 @@ def parents(commit: Commit) -> tuple[str, ...]:
     return (*commit.parents, *_MERGED.findall(commit.message))
 
 
-def relation(store: VersionStore, repo: RepoRef, ours: str, theirs: str) -> Relation:
+def relation(
+    store: VersionStore, repo: RepoRef, ours: str, theirs: str, *, merges: bool = True
+) -> Relation:
     """Walk back from both until the rest is common; commits on the way to others are not counted.
 
     Args:
@@ -50,8 +52,9 @@ def relation(store: VersionStore, repo: RepoRef, ours: str, theirs: str) -> Rela
         repo: the repository.
         ours: commit id.
         theirs: commit id.
+        merges: whether what messages name counts; else Oxen's own history alone.
     """
-    walk = _Walk(store, repo)
+    walk = _Walk(store, repo, merges=merges)
     walk.begin(ours, _OURS)
     walk.begin(theirs, _THEIRS)
     bases = walk.bases()
@@ -62,9 +65,11 @@ def relation(store: VersionStore, repo: RepoRef, ours: str, theirs: str) -> Rela
     )
 
 
-def descends(store: VersionStore, repo: RepoRef, commit: str, ancestor: str) -> bool:
-    """Whether a commit is, or comes from, another one."""
-    return relation(store, repo, commit, ancestor).base == ancestor
+def descends(
+    store: VersionStore, repo: RepoRef, commit: str, ancestor: str, *, merges: bool = True
+) -> bool:
+    """Whether a commit is, or comes from, another one; see `relation`."""
+    return relation(store, repo, commit, ancestor, merges=merges).base == ancestor
 
 
 class _Walk:
@@ -74,8 +79,8 @@ class _Walk:
     is all below it.
     """
 
-    def __init__(self, store: VersionStore, repo: RepoRef) -> None:
-        self._store, self._repo = store, repo
+    def __init__(self, store: VersionStore, repo: RepoRef, *, merges: bool) -> None:
+        self._store, self._repo, self._merges = store, repo, merges
         self._marks: dict[str, int] = {}
         self._parents: dict[str, tuple[str, ...]] = {}  # of those that were looked at
         self._counted: set[str] = set()
@@ -112,7 +117,8 @@ class _Walk:
     def _above(self, commit: str) -> Iterator[str]:
         if commit not in self._parents:
             found = self._store.resolve(self._repo, commit)
-            self._parents[commit] = parents(found) if found else ()
+            above = (parents(found) if self._merges else found.parents) if found else ()
+            self._parents[commit] = above
             if found and not _ON_THE_WAY.match(found.message):
                 self._counted.add(commit)
         yield from self._parents[commit]

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from operator import itemgetter
 
-from syncd.ancestry import MERGED, relation
+from syncd.ancestry import MERGED, descends, relation
 from syncd.blocks import Blocks, Builder, Row, paired
 from syncd.clients.oxen_paths import files_and_folders
 from syncd.clients.protocols import Author, Commit, VersionStore
@@ -106,7 +106,10 @@ def review(store: VersionStore, candidate: CommitRef, into: str, *, theirs: bool
         state = State.NEW
     elif base == candidate.commit:
         state = State.MERGED
-    elif base == head.ref.commit:
+    elif base == head.ref.commit and descends(
+        store, candidate.repo, candidate.commit, base, merges=False
+    ):
+        # In Oxen's own history: what only a message names would be on no branch any more.
         state = State.FORWARD
     else:
         state = State.MERGE

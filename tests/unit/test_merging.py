@@ -227,6 +227,23 @@ def test_a_strangers_commit_is_merged_by_one_that_tells_whose_line_it_is() -> No
     assert "Wandb-Version: team/proj/ds:v0" in line.main().message
 
 
+def test_main_never_moves_to_where_only_a_message_names_what_it_was() -> None:
+    """Main was merged into the candidate: Oxen itself would know nothing of main's own commit."""
+    line = Line()
+    first = line.commit("main", {"a": "1"}, "v0")
+    line.branch("candidate/v1", first)
+    candidate = line.commit("candidate/v1", {"a": "1", "b": "1"}, "v1")
+    own = line.commit("main", {"a": "2"}, "v2")
+    back = merge(line.store, review(line.store, own, "candidate/v1"), author=ANN, now=NOW)
+    made = line.merge(back)
+
+    assert candidate.commit in line.history(back)
+    assert made not in {own, back}
+    assert line.main().parents == (own.commit,)
+    assert line.files() == {"a": "2", "b": "1"}
+    assert line.review(back).state is State.MERGED
+
+
 def test_a_branch_that_moved_since_it_was_looked_at_stays_where_it_is() -> None:
     """Somebody else's commit would be lost."""
     line = Line()
