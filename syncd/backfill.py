@@ -309,7 +309,7 @@ def follow_aliases(
     if repo not in heads:
         heads[repo] = dict(runtime.store.branches(repo))
     for alias in replacement.aliases:
-        name = alias_branch(alias, prefix, main=runtime.config.oxen.branch)
+        name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)
         if heads[repo].get(name) != link.commit.commit:
             runtime.store.set_branch(link.commit, name)
             heads[repo][name] = link.commit.commit

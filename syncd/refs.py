@@ -292,10 +292,22 @@ def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:
     hides = branch == main or alias in {main, "HEAD", ""}
     if not hides and "/" not in alias and not _BRANCH_UNSAFE.search(alias):
         return branch
-    escaped = re.sub(
-        r"[^A-Za-z0-9_]",
-        lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
-        alias,
-    )
-    branch = f"wandb/alias/{escaped or '-'}"
+    branch = f"wandb/alias/{_escaped(alias)}"
     return f"{prefix}/{branch}" if prefix else branch
+
+
+def branch_part(name: str) -> str:
+    """A name of W&B's as a part of a branch's; escaped as `alias_branch` does where it must be."""
+    plain = name and "/" not in name and not _BRANCH_UNSAFE.search(name)
+    return name if plain else _escaped(name)
+
+
+def _escaped(name: str) -> str:
+    return (
+        re.sub(
+            r"[^A-Za-z0-9_]",
+            lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
+            name,
+        )
+        or "-"
+    )

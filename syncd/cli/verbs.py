@@ -87,6 +87,23 @@ VERBS: Table = {
             "Give the other side's name of a version or a commit.",
         ),
     ),
+    "Versions": (
+        Verb(
+            "diff",
+            "syncd.cli.diff:diff",
+            "Show what one version has against another: files, bytes, rows.",
+        ),
+        Verb(
+            "review",
+            "syncd.cli.merge:review",
+            "Show what merging a version into the main branch would change.",
+        ),
+        Verb(
+            "merge",
+            "syncd.cli.merge:merge",
+            "Merge a version into the main branch, in Oxen alone.",
+        ),
+    ),
     "Mend": (
         Verb(
             "quarantine list",

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from syncd import log
 from syncd.config import units
@@ -137,12 +144,42 @@ class Oxen(Section):
         "{project}-{collection}",
         example="{project}",
     )
-    branch: units.BranchName = _key("The branch that versions are committed to, in order.", "main")
     path: units.PathTemplate = _key(
         "A folder in the repository to put each version in; the same fields as in repo.",
         "",
         example="{collection}",
     )
+    branch: units.BranchTemplate = _key(
+        "The branch that versions are committed to, in order. With {version}, and the fields of "
+        "repo, each version gets a branch of its own beside main, which begins with the first one and "
+        "moves by `syncd merge` alone.",
+        "main",
+        example="candidate/{version}",
+    )
+    main: units.BranchName = _key(
+        "The branch that versions stand on and are merged into, where branch has fields.",
+        "main",
+        example="trunk",
+    )
+
+    @field_validator("branch")
+    @classmethod
+    def _tells_apart(cls, branch: str, others: ValidationInfo) -> str:
+        """Collections that share a repository must not share branches."""
+        for field in sorted(units.fields_of(others.data.get("path", ""))):
+            if "{" in branch and field not in units.fields_of(branch):
+                raise ValueError(f"needs {{{field}}}, by which path tells versions apart")
+        return branch
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each version has a branch of its own, and the main one moves by merges."""
+        return "{" in self.branch
+
+    @property
+    def main_branch(self) -> str:
+        """The branch that shows what counts."""
+        return self.main if self.has_candidates else self.branch
 
     @property
     def directory(self) -> Path | None:

@@ -189,6 +189,15 @@ def test_a_bandwidth_can_be_set_anywhere_and_is_shown_as_it_was(text: str, tmp_p
         ("oxen.branch", "", "is not a branch name"),
         ("oxen.branch", "a b", "is not a branch name"),
         ("oxen.branch", "wandb/v0", "where the branches of versions are"),
+        ("oxen.branch", "wandb/{version}", "where the branches of versions are"),
+        ("oxen.branch", "new/wandb/{version}", "where the branches of versions are"),
+        ("oxen.branch", "new/{versio}", "{versio} is not a field"),
+        ("oxen.branch", "new/{collection}", "needs {version}"),
+        ("oxen.branch", "{version}", "begins with a plain folder"),
+        ("oxen.branch", "{collection}/{version}", "begins with a plain folder"),
+        ("oxen.branch", "new/..{version}", "is not a branch name"),
+        ("oxen.branch", "new/{version", "is not a template"),
+        ("oxen.main", "a b", "is not a branch name"),
         ("select.keep", [""], "a pattern must not be empty"),
         ("select.keep", ["/media/**"], "begins with /"),
         ("select.exclude.types", "job", "must be a list"),
@@ -220,6 +229,19 @@ def test_a_mistaken_value_is_told_with_its_key_path(
 
     assert problem.startswith(key)
     assert complaint in problem
+
+
+def test_candidates_of_one_repository_need_branches_that_tell_them_apart(tmp_path: Path) -> None:
+    """Else one collection's v3 would take the other's branch."""
+    keys = '[oxen]\nrepo = "all"\npath = "{project}/{collection}"\nbranch = '
+    [problem] = problems(write(tmp_path, f'{keys}"new/{{collection}}/{{version}}"\n'))
+
+    assert problem.startswith("oxen.branch")
+    assert "needs {project}" in problem
+    read = config.read(
+        write(tmp_path, f'{keys}"new/{{project}}/{{collection}}/{{version}}"\n'), NAMELESS
+    )
+    assert read.config.oxen.has_candidates
 
 
 # --- mistakes

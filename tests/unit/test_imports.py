@@ -37,10 +37,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pointers",
         "holdings",
         "cautions",
+        "trees",
+        "ancestry",
+        "candidates",
     ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
-    ("lineage", "lineage.", "promotion", "promotion.", "deployment", "deployment.", "difference"),
+    (
+        "lineage",
+        "lineage.",
+        "promotion",
+        "promotion.",
+        "deployment",
+        "deployment.",
+        "difference",
+        "merging",
+        "sides",
+        "tables",
+    ),
     # durability
     (
         "context",
