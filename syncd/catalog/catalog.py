@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
 from syncd.catalog.looks import Looks
+from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
@@ -105,6 +106,7 @@ class Catalog:
 
     Attributes:
         looks: what discovery decided for good, and how far it came.
+        mirror: what was promoted and deployed.
         panels: what the pages and the figures ask.
         pulse: what the processes of an installation tell each other.
     """
@@ -112,6 +114,7 @@ class Catalog:
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self.looks = Looks(self._database)
+        self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)
 
@@ -214,6 +217,7 @@ class Catalog:
                 for other in (schema.settled, schema.failures)
             ),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
+            sa.delete(schema.events).where(*within(schema.events, target)),
             sa.delete(table).where(*within(table, target)),
         )
 

@@ -87,6 +87,23 @@ VERBS: Table = {
             "Give the other side's name of a version or a commit.",
         ),
     ),
+    "Promote": (
+        Verb(
+            "promote",
+            "syncd.cli.promote:promote",
+            "Give an alias to a version, in W&B and in Oxen together.",
+        ),
+        Verb(
+            "rollback",
+            "syncd.cli.promote:rollback",
+            "Give an alias back to the version that had it before.",
+        ),
+        Verb(
+            "production",
+            "syncd.cli.production:production",
+            "What is in production, since when, by whom, trained on what.",
+        ),
+    ),
     "Mend": (
         Verb(
             "quarantine list",

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "succession",
         "lineages",
         "deployments",
+        "events",
         "originals",
         "pointers",
         "holdings",
