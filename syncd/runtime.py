@@ -106,17 +106,21 @@ def engine_database(config: Config) -> str:
 
 
 @contextmanager
-def one_promotion(config: Config) -> Iterator[None]:
+def one_promotion(config: Config, of: str = "") -> Iterator[None]:
     """Promote nothing else on this machine within the block; waits for those who do.
 
     A promotion goes on beside a mover: it keeps to repositories for moments only.
+
+    Args:
+        config: names the state directory.
+        of: an endpoint, where that is what is changed.
 
     Raises:
         StoreLockedError: when others promote for longer than anybody waits.
     """
     with ExitStack() as held:
         retry.call(
-            lambda: held.enter_context(only_one(config, "promotion.lock")),
+            lambda: held.enter_context(only_one(config, f"{of or 'promotion'}.lock")),
             what="wait for another promotion",
             policy=PROMOTIONS,
         )

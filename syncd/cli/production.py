@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from syncd.catalog.catalog import Catalog
     from syncd.events import Event
-    from syncd.promotion.production import Answer
+    from syncd.promotion.production import Answer, Endpoint
     from syncd.runtime import Runtime
+
+    Found = tuple[list[Answer], list[Endpoint]]
 
 
 class Side(Enum):
@@ -58,7 +60,7 @@ def production(
     if history:
         found = [e for e in _events(context, named, side) if _concerns(e, named, alias)]
         told = {"history": [event.document() for event in found]}
-        context.output.result(told, partial(_print_history, document=told))
+        context.output.result(told, partial(print_history, document=told))
         return ExitCode.DONE
     asked = {
         Side.WANDB: _from_wandb,
@@ -66,8 +68,11 @@ def production(
         Side.CATALOG: _from_catalog,
         Side.BOTH: _from_both,
     }
-    answers = asked[side](context, named, alias)
-    document = {"production": [item.document() for item in answers]}
+    answers, endpoints = asked[side](context, named, alias)
+    document = {
+        "production": [item.document() for item in answers],
+        "endpoints": [item.document() for item in endpoints],
+    }
     context.output.result(document, partial(_print, document=document, alias=alias))
     return ExitCode.PARTIAL if any(item.problems for item in answers) else ExitCode.DONE
 
@@ -88,16 +93,16 @@ def _concerns(event: Event, named: list[str], alias: str) -> bool:
     return event.subject in named if named else event.subject.endswith(f":{alias}")
 
 
-def _from_wandb(context: Context, named: list[str], alias: str) -> list[Answer]:
+def _from_wandb(context: Context, named: list[str], alias: str) -> Found:
     from syncd import runtime  # noqa: PLC0415
     from syncd.promotion import production as work  # noqa: PLC0415
 
     with runtime.opened(context.config, context.environ) as parts:
         names = named or _aliased(parts, alias)
-        return [work.from_wandb(parts.source, name) for name in names]
+        return [work.from_wandb(parts.source, name) for name in names], []
 
 
-def _from_oxen(context: Context, named: list[str], alias: str) -> list[Answer]:
+def _from_oxen(context: Context, named: list[str], alias: str) -> Found:
     from syncd import runtime  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
     from syncd.promotion import production as work  # noqa: PLC0415
@@ -105,18 +110,23 @@ def _from_oxen(context: Context, named: list[str], alias: str) -> list[Answer]:
     store = runtime.build_store(context.config, context.environ)
     events = journal.read(store, journal.journals(context.config, map(_entity, named)))
     names = named or work.subjects(events, alias)
-    return [work.from_oxen(store, events, context.config, name) for name in names]
+    answers = [work.from_oxen(store, events, context.config, name) for name in names]
+    found = work.endpoints(events, lambda at: work.told_at(store, at))
+    return [work.with_endpoints(item, events) for item in answers], found
 
 
-def _from_catalog(context: Context, named: list[str], alias: str) -> list[Answer]:
+def _from_catalog(context: Context, named: list[str], alias: str) -> Found:
     from syncd.promotion import production as work  # noqa: PLC0415
 
     with _catalog(context) as catalog:
-        names = named or work.subjects(catalog.mirror.events(), alias)
-        return [work.from_catalog(catalog.mirror, name) for name in names]
+        mirror = catalog.mirror
+        events = mirror.events()
+        answers = [work.from_catalog(mirror, n) for n in named or work.subjects(events, alias)]
+        found = work.endpoints(events, lambda at: (at.commit and mirror.story(at.commit)) or {})
+        return [work.with_endpoints(item, events) for item in answers], found
 
 
-def _from_both(context: Context, named: list[str], alias: str) -> list[Answer]:
+def _from_both(context: Context, named: list[str], alias: str) -> Found:
     from syncd import runtime  # noqa: PLC0415
     from syncd.cli.promote import desk_of  # noqa: PLC0415
     from syncd.promotion import journal, promote  # noqa: PLC0415
@@ -134,12 +144,14 @@ def _from_both(context: Context, named: list[str], alias: str) -> list[Answer]:
                     ended += promote.finish(desk_of(parts, _entity(name), ""), name)
             events = journal.read(parts.store, repos)
         work.remember(parts.store, parts.catalog.mirror, events)
-        return [
+        answers = [
             work.with_ends(
                 work.from_both(parts.source, parts.store, events, context.config, name), ended
             )
             for name in names
         ]
+        found = work.endpoints(events, lambda at: work.told_at(parts.store, at))
+        return [work.with_endpoints(item, events) for item in answers], found
 
 
 def _aliased(parts: Runtime, alias: str) -> list[str]:
@@ -172,19 +184,35 @@ def _print(console: Console, document: dict[str, Any], alias: str) -> None:
         console.print(f"  commit   {item['commit'] or 'not in Oxen'}")
         since = f"{item['since']} by {item['by']}" if item["since"] else "not known"
         console.print(f"  since    {since}")
-        console.print(f"  run      {item['run'] or 'none'}")
-        for data in item["data"]:
-            console.print(
-                f"  {data['type']:<8} {data['artifact']}  {data['commit'] or 'not in Oxen'}"
-            )
+        _print_origin(console, item)
+        if item["endpoints"]:
+            console.print(f"  served   {', '.join(it['endpoint'] for it in item['endpoints'])}")
         for problem in item["problems"]:
             console.print(f"  problem: {problem['problem']}")
             console.print(f"    next: {problem['hint']}")
+    for item in document["endpoints"]:
+        print_endpoint(console, item)
     if not document["production"]:
         console.print(f"Nothing has the alias {alias}; `syncd promote REF {alias}` gives it.")
 
 
-def _print_history(console: Console, document: dict[str, Any]) -> None:
+def print_endpoint(console: Console, item: dict[str, Any]) -> None:
+    """What an endpoint serves, for people."""
+    console.print(f"endpoint {item['endpoint']}")
+    console.print(f"  serves   {item['version']}  {item['commit']}")
+    console.print(f"  since    {item['since']} by {item['by']}")
+    _print_origin(console, item)
+
+
+def _print_origin(console: Console, item: dict[str, Any]) -> None:
+    console.print(f"  run      {item['run'] or 'none'}")
+    for data in item["data"]:
+        commit = data["commit"] or "not in Oxen"
+        console.print(f"  {data['type']:<8} {data['artifact']}  {commit}")
+
+
+def print_history(console: Console, document: dict[str, Any]) -> None:
+    """Events as a table, for people."""
     from rich.table import Table  # noqa: PLC0415
 
     if not document["history"]:

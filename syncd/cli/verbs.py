@@ -103,6 +103,31 @@ VERBS: Table = {
             "syncd.cli.production:production",
             "What is in production, since when, by whom, trained on what.",
         ),
+        Verb(
+            "compare",
+            "syncd.cli.compare:compare",
+            "A candidate beside what is in production: metrics, config, data, weights.",
+        ),
+        Verb(
+            "deploy",
+            "syncd.cli.deploy:deploy",
+            "Let an endpoint serve a version.",
+        ),
+        Verb(
+            "endpoint rollback",
+            "syncd.cli.deploy:rollback",
+            "Let an endpoint serve again what it served before.",
+        ),
+        Verb(
+            "endpoint list",
+            "syncd.cli.deploy:list_",
+            "What each endpoint serves, and which data trained it.",
+        ),
+        Verb(
+            "endpoint history",
+            "syncd.cli.deploy:history",
+            "What an endpoint served, since when, and who deployed it.",
+        ),
     ),
     "Mend": (
         Verb(
@@ -164,6 +189,7 @@ VERBS: Table = {
 }
 GROUPS = {
     "catalog": "The local state, which is a cache.",
+    "endpoint": "What serves models.",
     "config": "Check, show or write the configuration.",
     "quarantine": "Versions that failed for good.",
     "webhook": "W&B tells when something is new.",

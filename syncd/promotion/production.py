@@ -12,15 +12,16 @@ problem with a next step. A version is called as it was logged: its commit knows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
 
 from syncd.catalog.mirror import Mirror
-from syncd.clients.artifacts import Version
+from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
+from syncd.deployments import Served, served, serving
 from syncd.errors import NotFoundError, PermanentError
 from syncd.events import Event, Point, State, of, standing, trail
 from syncd.lineages import MALFORMED, story
@@ -57,6 +58,14 @@ class Data:
     type: str
     commit: CommitRef | None
 
+    def document(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "artifact": self.artifact,
+            "type": self.type,
+            "commit": str(self.commit) if self.commit else None,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -83,7 +92,7 @@ class Answer:
     by: str | None = None
     run: str | None = None
     data: tuple[Data, ...] = ()
-    endpoints: tuple[Mapping[str, Any], ...] = ()
+    endpoints: tuple[Served, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def document(self) -> dict[str, Any]:
@@ -96,15 +105,8 @@ class Answer:
             "since": self.since,
             "by": self.by,
             "run": self.run,
-            "data": [
-                {
-                    "artifact": item.artifact,
-                    "type": item.type,
-                    "commit": str(item.commit) if item.commit else None,
-                }
-                for item in self.data
-            ],
-            "endpoints": [dict(item) for item in self.endpoints],
+            "data": [item.document() for item in self.data],
+            "endpoints": [item.document() for item in self.endpoints],
             "problems": [{"problem": i.problem, "hint": i.hint} for i in self.problems],
         }
 
@@ -120,16 +122,20 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
         raise _nothing(subject)
     found = located.of(source, version)
     run = source.run(found.version.run) if found.version.run else None
-    born = {item.id: item for item in run.inputs} if run else {}
-    data = [_data(item, born.get(str(item["id"]))) for item in inputs(run)]
     return Answer(
         subject=subject,
         version=found.logged,
         reference=str(found.version.ref),
         commit=found.point.commit,
         run=str(run.ref) if run else None,
-        data=tuple(data),
+        data=used(run),
     )
+
+
+def used(run: Run | None) -> tuple[Data, ...]:
+    """What a run was given, as W&B knows it."""
+    born = {item.id: item for item in run.inputs} if run else {}
+    return tuple(_data(item, born.get(str(item["id"]))) for item in inputs(run))
 
 
 def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subject: str) -> Answer:
@@ -232,6 +238,44 @@ def from_both(
     return changed(answer, problems=tuple(problems))
 
 
+def with_endpoints(answer: Answer, events: Sequence[Event]) -> Answer:
+    """The answer with the endpoints that serve the version."""
+    found = [item for item in served(events) if item.commit == answer.commit]
+    return changed(answer, endpoints=tuple(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What an endpoint serves, and what that was trained on."""
+
+    served: Served
+    run: str | None
+    data: tuple[Data, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON."""
+        data = [item.document() for item in self.data]
+        return {**self.served.document(), "run": self.run, "data": data}
+
+
+def endpoints(
+    events: Sequence[Event], tell: Callable[[Point], Mapping[str, Any]]
+) -> list[Endpoint]:
+    """What every endpoint serves, and which data trained it.
+
+    Args:
+        events: of all journals, by time.
+        tell: gives what the lineage file of a version says, see `told_by`.
+    """
+    found: list[Endpoint] = []
+    for item in served(events):
+        point = serving(of(events, item.endpoint))
+        assert point is not None, "it serves something"
+        answer = _answer(item.endpoint, item.commit, tell(point))
+        found.append(Endpoint(served=item, run=answer.run, data=answer.data))
+    return found
+
+
 def with_ends(answer: Answer, ended: Sequence[Event]) -> Answer:
     """The answer with what became of events that were left half done, where they came to nothing.
 
@@ -270,6 +314,14 @@ def told_by(store: VersionStore, commit: CommitRef, folder: str) -> dict[str, An
         }
     except MALFORMED as error:
         raise PermanentError(f"{path} of {commit} is no lineage file ({error!r})") from error
+
+
+def told_at(store: VersionStore, point: Point) -> dict[str, Any]:
+    """The same of where a version lies; nothing where it cannot be read."""
+    try:
+        return told_by(store, point.commit, point.folder) if point.commit else {}
+    except PermanentError:
+        return {}  # `syncd verify` tells of it
 
 
 def remember(store: VersionStore, mirror: Mirror, events: Sequence[Event]) -> list[str]:

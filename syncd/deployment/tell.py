@@ -1,0 +1,43 @@
+"""How an endpoint or a trigger is told: by the command or the URL that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from syncd import log
+from syncd.clients import hooks
+from syncd.config.model import Hook
+
+
+def tell(hook: Hook, document: Mapping[str, Any], *, key: str, variables: Mapping[str, str]) -> str:
+    """Tell somebody of something; what was said about it.
+
+    Args:
+        hook: who.
+        document: what, as JSON.
+        key: names it; the same when it is told again.
+        variables: the same in words, for a command.
+
+    Raises:
+        PermanentError: when it is refused.
+        TransientError: when nobody answers.
+    """
+    seconds = hook.timeout.total_seconds()
+    if hook.command:
+        return hooks.run(
+            hook.command,
+            document,
+            variables={**variables, "SYNCD_IDEMPOTENCY_KEY": key},
+            timeout=seconds,
+        )
+    assert hook.url is not None, "the configuration says one or the other"
+    return hooks.post(hook.url, document, secret=_secret(hook), key=key, timeout=seconds)
+
+
+def _secret(hook: Hook) -> str:
+    if hook.secret_file is None:
+        return ""
+    text = hook.secret_file.read_text(encoding="utf-8").strip()
+    log.redact(text)
+    return text
