@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.firings import Firings
 from syncd.catalog.looks import Looks
 from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
@@ -105,6 +106,7 @@ class Catalog:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
 
     Attributes:
+        firings: who is told of new versions.
         looks: what discovery decided for good, and how far it came.
         mirror: what was promoted and deployed.
         panels: what the pages and the figures ask.
@@ -113,6 +115,7 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.firings = Firings(self._database)
         self.looks = Looks(self._database)
         self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
@@ -205,9 +208,12 @@ class Catalog:
         )
 
     def clear(self, target: Target | None) -> None:
-        """Forget the versions of a target, and how far discovery came; all that is known when None."""
+        """Forget the versions of a target, and how far discovery came; all when None, but firings: who knows of them?"""
         if target is None:
-            self._database.change(*(sa.delete(table) for table in schema.metadata.sorted_tables))
+            known = (
+                table for table in schema.metadata.sorted_tables if table is not schema.firings
+            )
+            self._database.change(*(sa.delete(table) for table in known))
             return
         table = schema.versions
         ids = sa.select(table.c.artifact_id).where(*within(table, target))

@@ -156,6 +156,22 @@ events = Table(
     Column("detail", Text, nullable=False),
 )
 
+# Triggers and the versions they are told of, once each.
+firings = Table(
+    "syncd_firings",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("trigger", String(255), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("syncd_firings_by_state", "state", "next_at"),
+)
+
 # What the lineage files of promoted commits say (JSON): artifact, run, inputs.
 stories = Table(
     "syncd_stories",

@@ -90,7 +90,7 @@ def _data(table: Table, item: dict[str, Any]) -> None:
         what = _files(item["files"])
     elif not item["same"] and all(_sides(item)):
         what = "not known: not both are in Oxen"
-    shown = [f"{name}  {commit}".rstrip() for name, commit in zip(names, commits, strict=True)]
+    shown = [f"{name}  {commit}".strip() for name, commit in zip(names, commits, strict=True)]
     table.add_row(f"data {item['collection']}", *shown, what)
 
 

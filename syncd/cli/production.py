@@ -207,8 +207,8 @@ def print_endpoint(console: Console, item: dict[str, Any]) -> None:
 def _print_origin(console: Console, item: dict[str, Any]) -> None:
     console.print(f"  run      {item['run'] or 'none'}")
     for data in item["data"]:
-        commit = data["commit"] or "not in Oxen"
-        console.print(f"  {data['type']:<8} {data['artifact']}  {commit}")
+        names = [data["artifact"], data["commit"] or "not in Oxen"]
+        console.print(f"  {data['type']:<8} {'  '.join(filter(None, names))}")
 
 
 def print_history(console: Console, document: dict[str, Any]) -> None:

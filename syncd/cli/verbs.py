@@ -146,6 +146,16 @@ VERBS: Table = {
             "Take versions that failed along the whole path again.",
         ),
         Verb(
+            "trigger list",
+            "syncd.cli.trigger:list_",
+            "Who is still to be told of new versions, and could not be.",
+        ),
+        Verb(
+            "trigger retry",
+            "syncd.cli.trigger:retry",
+            "Tell triggers again that were given up.",
+        ),
+        Verb(
             "catalog rebuild",
             "syncd.cli.catalog:rebuild",
             "Make the local state again, from W&B and Oxen alone.",
@@ -192,6 +202,7 @@ GROUPS = {
     "endpoint": "What serves models.",
     "config": "Check, show or write the configuration.",
     "quarantine": "Versions that failed for good.",
+    "trigger": "Who is told of versions that have come to be in Oxen.",
     "webhook": "W&B tells when something is new.",
     "sandbox": "A W&B-compatible server for trials.",
 }

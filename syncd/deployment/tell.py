@@ -8,6 +8,7 @@ from typing import Any
 from syncd import log
 from syncd.clients import hooks
 from syncd.config.model import Hook
+from syncd.errors import PermanentError
 
 
 def tell(hook: Hook, document: Mapping[str, Any], *, key: str, variables: Mapping[str, str]) -> str:
@@ -38,6 +39,12 @@ def tell(hook: Hook, document: Mapping[str, Any], *, key: str, variables: Mappin
 def _secret(hook: Hook) -> str:
     if hook.secret_file is None:
         return ""
-    text = hook.secret_file.read_text(encoding="utf-8").strip()
+    try:
+        text = hook.secret_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise PermanentError(
+            f"{hook.secret_file} cannot be read: {error.strerror}",
+            hint="Put the secret back where the configuration says it is.",
+        ) from error
     log.redact(text)
     return text

@@ -124,7 +124,7 @@ class DataChange:
     """What both runs took of one collection.
 
     Args:
-        collection: `entity/project/collection`.
+        collection: `entity/project/collection`; the repository where W&B has no version of it.
         before: what the one took; None for nothing.
         after: what the other took.
         difference: of the files; None where it cannot be told.
@@ -308,7 +308,9 @@ def _data(
         for old, new in [*pairs, *zip(*padded, strict=True)]:
             found = None
             if old and new and old != new and old.commit and new.commit:
-                _, folder = place(ArtifactRef.parse(new.artifact), new.type, config)
+                folder = ""
+                if new.artifact:
+                    _, folder = place(ArtifactRef.parse(new.artifact), new.type, config)
                 found = difference(store, old.commit, new.commit, folder=folder)
             yield DataChange(collection=name, before=old, after=new, difference=found)
 
@@ -316,5 +318,6 @@ def _data(
 def _by_collection(items: Sequence[Data]) -> dict[str, list[Data]]:
     found: dict[str, list[Data]] = {}
     for item in items:
-        found.setdefault(collection_of(item.artifact), []).append(item)
+        name = collection_of(item.artifact) or (str(item.commit.repo) if item.commit else "")
+        found.setdefault(name, []).append(item)
     return found

@@ -12,7 +12,9 @@ problem with a next step. A version is called as it was logged: its commit knows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
@@ -22,7 +24,7 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.deployments import Served, served, serving
-from syncd.errors import NotFoundError, PermanentError
+from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.events import Event, Point, State, of, standing, trail
 from syncd.lineages import MALFORMED, story
 from syncd.plans import LINEAGE_PATH
@@ -33,6 +35,7 @@ from syncd.stages.commit import inputs
 from syncd.stages.plan import place
 
 ALIAS = "production"
+_NUMBERED = re.compile(r"(?:^|/)wandb/(v[0-9]+)$")  # see `refs.version_branch`
 GUESSED_TYPE = "model"  # where [oxen] repo asks for a type that nobody has told
 
 
@@ -49,7 +52,7 @@ class Data:
     """Something a model was made from.
 
     Args:
-        artifact: the version's name, as it was logged.
+        artifact: the version's name, as it was logged; empty where W&B has none of that commit.
         type: its artifact type.
         commit: its Oxen commit; None when it is not in Oxen.
     """
@@ -133,9 +136,22 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
 
 
 def used(run: Run | None) -> tuple[Data, ...]:
-    """What a run was given, as W&B knows it."""
-    born = {item.id: item for item in run.inputs} if run else {}
-    return tuple(_data(item, born.get(str(item["id"]))) for item in inputs(run))
+    """What a run was given, as W&B knows it: its inputs, and what its config alone names.
+
+    A commit that no version of W&B stands for is pinned in the config.
+    """
+    if run is None:
+        return ()
+    born = {item.id: item for item in run.inputs}
+    found = [_data(item, born.get(str(item["id"]))) for item in inputs(run)]
+    known = {item.commit for item in found}
+    for short, kind in (("dataset", "dataset"), ("base_model", "model")):
+        repo, commit = (run.config.get(f"{short}_{part}") for part in ("repo", "commit"))
+        with suppress(UsageError):  # whatever a person has written there
+            pinned = CommitRef.parse(f"{repo}@{commit}")
+            if pinned not in known:
+                found.append(Data(artifact="", type=kind, commit=pinned))
+    return tuple(found)
 
 
 def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subject: str) -> Answer:
@@ -162,8 +178,13 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
     found = store.resolve(repo, branch)
     if found is None:
         raise _nothing(subject)
-    told = told_by(store, found.ref, folder)
-    return _since(_answer(subject, found.ref, told), mine)
+    answer = _answer(subject, found.ref, told_by(store, found.ref, folder))
+    if ":" not in answer.version:  # born in Oxen, before W&B had numbered it
+        branches = store.branches(repo).items()
+        numbered = (name for name, at in branches if at == found.ref.commit)
+        index = next((match[1] for name in numbered if (match := _NUMBERED.search(name))), "")
+        answer = changed(answer, version=f"{answer.version}:{index}" if index else answer.version)
+    return _since(answer, mine)
 
 
 def from_catalog(mirror: Mirror, subject: str) -> Answer:
@@ -183,7 +204,7 @@ def from_catalog(mirror: Mirror, subject: str) -> Answer:
     last = stood[-1]
     told = mirror.story(last.commit) if last.commit else None
     answer = _answer(subject, last.commit, told or {})
-    if not told:
+    if ":" not in answer.version:  # not known, or born in Oxen before W&B had numbered it
         answer = changed(answer, version=last.version)
     return _since(changed(answer, reference=last.version), mine)
 
@@ -402,7 +423,7 @@ def _data(item: Mapping[str, Any], version: Version | None) -> Data:
     if commit is None and version is not None:
         born = published_of(version.metadata, version.digest)
         commit = born.commit if born else None
-    return Data(artifact=str(item["artifact"]), type=str(item["type"]), commit=commit)
+    return Data(artifact=str(item["artifact"] or ""), type=str(item["type"]), commit=commit)
 
 
 def _nothing(subject: str) -> NotFoundError:

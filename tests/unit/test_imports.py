@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "lines",
         "backfill",
         "audit",
+        "triggers",
         "comparison",
         "fleet",
         "handover",
@@ -59,7 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
-    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
+    ("firing", "scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
