@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from promoted_project import MODEL, REPO, SUBJECT, Models
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
+from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.events import Event
+from syncd.plans import LINEAGE_PATH
 from syncd.promotion import located
 from syncd.promotion.journal import journals, read
 from syncd.promotion.production import (
     Answer,
+    Data,
     from_both,
     from_catalog,
     from_oxen,
@@ -28,7 +32,8 @@ from syncd.promotion.production import (
 )
 from syncd.promotion.promote import finish
 from syncd.rebuild import rebuild
-from syncd.refs import CommitRef, Target
+from syncd.refs import CommitRef, RepoRef, Target, reference_url
+from syncd.replacements import Published
 from syncd.testing import Fault
 from syncd.testing.faults import Calls
 
@@ -194,6 +199,49 @@ def test_nothing_in_production_is_an_error_with_a_next_step(models: Models) -> N
         with pytest.raises(NotFoundError) as error:
             ask()
         assert error.value.hint
+
+
+def test_weights_that_were_published_have_the_same_answer(models: Models) -> None:
+    """Born in Oxen, from a pinned commit that W&B has no version of, before W&B numbered them."""
+    pinned = CommitRef(repo=RepoRef(namespace="team", repo="own-data"), commit="ab12")
+    config = {"dataset_repo": str(pinned.repo), "dataset_commit": pinned.commit}
+    run = models.source.add_run("train", config=config)
+    told = {
+        "artifact": {"ref": MODEL, "type": "model"},
+        "files": {},
+        "inputs": [{"artifact": None, "id": None, "type": "dataset", "oxen": str(pinned)}],
+        "omitted": {},
+        "references": {},
+        "run": {"ref": str(run)},
+    }
+    stored = models.store.put(REPO, [json.dumps(told).encode()])
+    commit = models.store.commit(
+        REPO,
+        branch="main",
+        tree=[TreeEntry(path=LINEAGE_PATH, hash=stored.hash, size=stored.size)],
+        message=f"model\n\nWandb-Artifact: {MODEL}",
+        author=Author(name="ann", email="ann@example.org"),
+    )
+    version = models.source.log("model", {"w": b"tiny"}, kind="model", run=run)
+    url = reference_url("https://data.example", commit, LINEAGE_PATH)
+    born = Published(commit=commit, url=url, digest=version.digest)
+    models.source.update_metadata(version, born.into({}))
+    models.store.set_branch(commit, "wandb/v0")
+    models.promote(str(commit))
+
+    runtime = models.moved.runtime
+    remember(models.store, runtime.catalog.mirror, events(models))
+    answers = [
+        from_wandb(models.source, SUBJECT),
+        from_oxen(models.store, events(models), runtime.config, SUBJECT),
+        from_catalog(runtime.catalog.mirror, SUBJECT),
+        both(models),
+    ]
+    assert {(item.version, item.commit, item.data, item.problems) for item in answers} == {
+        (f"{MODEL}:v0", commit, (Data(artifact="", type="dataset", commit=pinned),), ())
+    }
+    assert models.holder() == f"{MODEL}:v0"
+    assert models.branch() == commit.commit
 
 
 def test_collections_are_found_without_being_named(models: Models) -> None:
