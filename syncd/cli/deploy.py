@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from syncd.catalog.catalog import Catalog
     from syncd.clients.protocols import VersionStore
+    from syncd.config.model import Endpoint
     from syncd.deployment.deploy import Ramp
     from syncd.events import Event
 
@@ -31,6 +33,12 @@ def deploy(
     name: Name,
     *,
     by: By = "",
+    fine_tune: Annotated[
+        str, typer.Option("--fine-tune", metavar="ID", help="Of the hub's, for a hub endpoint.")
+    ] = "",
+    step: Annotated[
+        str, typer.Option("--checkpoint", metavar="STEP", help="Of that fine-tune.")
+    ] = "",
 ) -> None:
     """Let an endpoint serve a version. Where it refuses, it serves what it served before.
 
@@ -38,16 +46,18 @@ def deploy(
     """
     from syncd import runtime  # noqa: PLC0415
     from syncd.deployment import deploy as work  # noqa: PLC0415
+    from syncd.deployment import hub  # noqa: PLC0415
     from syncd.promotion import located  # noqa: PLC0415
 
-    work.endpoint_of(context.config, name)  # before anything is asked
+    endpoint = work.endpoint_of(context.config, name)  # before anything is asked
+    more = hub.checkpoint(fine_tune, step) if endpoint.hub else {}
     with (
         runtime.one_promotion(context.config, name),
         runtime.opened(context.config, context.environ) as parts,
     ):
         wanted = located.from_ref(parts.source, parts.store, ref)
         ramp = _ramp(context, parts.store, parts.catalog, wanted.version.ref.entity, by)
-        event = work.deploy(ramp, wanted.point, name)
+        event = work.deploy(ramp, wanted.point, name, more)
     _answer(context, event)
 
 
@@ -98,7 +108,6 @@ def _journals(context: Context) -> tuple[VersionStore, list[Event]]:
 
 def _ramp(context: Context, store: VersionStore, catalog: Catalog, entity: str, by: str) -> Ramp:
     from syncd.deployment import deploy as work  # noqa: PLC0415
-    from syncd.deployment.tell import tell  # noqa: PLC0415
     from syncd.promotion.journal import Journal, home, journals, read  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
@@ -109,10 +118,39 @@ def _ramp(context: Context, store: VersionStore, catalog: Catalog, entity: str, 
             store, home(config, ArtifactRef.parse(at.version).entity), catalog.mirror
         ),
         events=lambda: read(store, repos),
+        store=store,
         config=config,
         by=by or whoami(),
-        tell=lambda hook, what, key, variables: tell(hook, what, key=key, variables=variables),
+        tell=partial(_tell, context),
     )
+
+
+def _tell(
+    context: Context,
+    endpoint: Endpoint,
+    what: Mapping[str, Any],
+    key: str,
+    variables: Mapping[str, str],
+) -> str:
+    from syncd import errors  # noqa: PLC0415
+    from syncd.clients.oxen_hub import OxenHub  # noqa: PLC0415
+    from syncd.config import oxen_token  # noqa: PLC0415
+    from syncd.deployment import hub  # noqa: PLC0415
+    from syncd.deployment.tell import tell  # noqa: PLC0415
+
+    if not endpoint.hub:
+        return tell(endpoint, what, key=key, variables=variables)
+    if context.config.oxen.directory is not None:
+        raise errors.PermanentError(
+            "a folder of repositories deploys nothing",
+            hint="A hub endpoint needs the hub as [oxen] url, or take a command or a url.",
+        )
+    token = oxen_token(context.config, context.environ)
+    client = OxenHub(context.config.oxen.url, token.get_secret_value() if token else "")
+    try:
+        return hub.tell(client, what, endpoint.deployment_type)
+    finally:
+        client.close()
 
 
 def _answer(context: Context, event: Event) -> None:

@@ -375,6 +375,39 @@ class Hook(Section):
 class Endpoint(Hook):
     """What serves a model; `syncd deploy REF NAME` puts a version there."""
 
+    hub: bool = _key(
+        "Whether it is a deployment of the hub at oxen.url: `syncd deploy` then names a fine-tune and "
+        "its checkpoint.",
+        False,
+    )
+    deployment_type: Literal["normal", "fast"] = _key(
+        "How the hub deploys it.", "normal", example="fast"
+    )
+    model_type: Literal["lora", "full"] | None = _key(
+        "What the weights are. With it, what is deployed is a commit on the branch deploy/NAME that "
+        "has an oxen.toml beside them, which names base_model as their source.",
+        example="lora",
+    )
+    base_model: str | None = _key(
+        "The model that the weights were made from, as Oxen knows it.",
+        example="Qwen/Qwen3-0.6B",
+    )
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Endpoint:
+        if (self.model_type is None) != (self.base_model is None):
+            raise ValueError("model_type and base_model are given together or not at all")
+        return self
+
+    @property
+    def ways(self) -> tuple[object, ...]:
+        """What says how it is told, of which one is given."""
+        return (self.command, self.url, self.hub)
+
+    @property
+    def _names(self) -> str:
+        return "command, url, hub"
+
 
 class Trigger(Hook):
     """Who is told once of each version that has come to be in Oxen: to train anew, for example."""

@@ -18,11 +18,14 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from syncd.clients.protocols import VersionStore
 from syncd.config.model import Config, Endpoint
+from syncd.deployment.card import Card, with_card
 from syncd.deployments import serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.events import Event, Kind, Point, State, of, trail
 from syncd.promotion.journal import Journal
+from syncd.refs import CommitRef
 
 NOTE = 500  # characters of what an endpoint said, in the journal
 Tell = Callable[[Endpoint, Mapping[str, Any], str, Mapping[str, str]], str]
@@ -35,6 +38,7 @@ class Ramp:
     Args:
         journal: where events about a version are written.
         events: of all journals: an endpoint may have served versions of several namespaces.
+        store: Oxen, where an oxen.toml is committed.
         config: names the endpoints.
         by: who asks.
         tell: tells an endpoint: which one, what, the event's id, and the same as variables.
@@ -44,6 +48,7 @@ class Ramp:
 
     journal: Callable[[Point], Journal]
     events: Callable[[], Sequence[Event]]
+    store: VersionStore
     config: Config
     by: str
     tell: Tell
@@ -51,13 +56,14 @@ class Ramp:
     new_id: Callable[[], str] = lambda: uuid4().hex
 
 
-def deploy(ramp: Ramp, wanted: Point, name: str) -> Event:
+def deploy(ramp: Ramp, wanted: Point, name: str, more: Mapping[str, Any] | None = None) -> Event:
     """Let an endpoint serve a version; told also when it serves it already.
 
     Args:
         ramp: what to work with.
         wanted: the version, which is in Oxen.
         name: the endpoint.
+        more: what the endpoint is told beside the version.
 
     Returns:
         The event; its note is what the endpoint said.
@@ -73,7 +79,7 @@ def deploy(ramp: Ramp, wanted: Point, name: str) -> Event:
     same = [event for event in left if event.after.same(wanted) and not event.kind.back]
     _give_up(ramp, [event for event in left if event not in same])
     event = same[-1] if same else _intend(ramp, Kind.DEPLOY, name, serving(mine), wanted)
-    return _told(ramp, endpoint, event)
+    return _told(ramp, endpoint, event, more or {})
 
 
 def rollback(ramp: Ramp, name: str) -> Event:
@@ -89,7 +95,7 @@ def rollback(ramp: Ramp, name: str) -> Event:
     _give_up(ramp, [event for event in left if event not in same])
     mine = of(ramp.events(), name)
     event = same[-1] if same else _intend(ramp, Kind.ENDPOINT_ROLLBACK, name, serving(mine), target)
-    return _told(ramp, endpoint, event)
+    return _told(ramp, endpoint, event, {})
 
 
 def former(events: Sequence[Event], name: str) -> tuple[Point, list[Event]]:
@@ -124,18 +130,21 @@ def endpoint_of(config: Config, name: str) -> Endpoint:
         known = ", ".join(sorted(config.endpoints)) or "none"
         raise UsageError(
             f"the configuration has no endpoint {name!r}; it has {known}",
-            hint=f"Write a table [endpoints.{name}] with a command or a url.",
+            hint=f"Write a table [endpoints.{name}] with a command, a url or hub = true.",
         )
     return found
 
 
-def document(event: Event, config: Config) -> dict[str, Any]:
+def document(event: Event, config: Config, commit: CommitRef) -> dict[str, Any]:
     """What an endpoint is told.
 
-    `files` is the address below which the version's files are served.
+    `files` is the address below which the files are served.
+
+    Args:
+        event: the deployment.
+        config: says where files are served.
+        commit: what is to be served: the version's own, or with an oxen.toml.
     """
-    commit = event.after.commit
-    assert commit is not None, "only what is in Oxen is deployed"
     repo = commit.repo
     base = (
         f"{config.references.base_url.rstrip('/')}/api/repos/{quote(repo.namespace, safe='')}/"
@@ -163,8 +172,20 @@ def variables(told: Mapping[str, Any]) -> dict[str, str]:
     return {f"SYNCD_{name.upper()}": str(told[name]) for name in names}
 
 
-def _told(ramp: Ramp, endpoint: Endpoint, event: Event) -> Event:
-    what = document(event, ramp.config)
+def _told(ramp: Ramp, endpoint: Endpoint, event: Event, more: Mapping[str, Any]) -> Event:
+    commit = event.after.commit
+    assert commit is not None, "only what is in Oxen is deployed"
+    if endpoint.model_type is not None and endpoint.base_model is not None:
+        card = Card(source=endpoint.base_model, type=endpoint.model_type)
+        commit = with_card(ramp.store, event.after, card, event.subject, ramp.by)
+    mine = of(ramp.events(), event.subject)
+    what = {
+        **document(event, ramp.config, commit),
+        "version_commit": str(event.after.commit),
+        "said": _said(mine, event.after),  # by the endpoint, when it was told of this version first
+        "said_before": _said(mine, event.before),
+        **more,
+    }
     try:
         said = ramp.tell(endpoint, what, event.id, variables(what))
     except PermanentError as error:
@@ -175,6 +196,11 @@ def _told(ramp: Ramp, endpoint: Endpoint, event: Event) -> Event:
             hint=error.hint,
         ) from error
     return _end(ramp, event, State.DONE, said)
+
+
+def _said(mine: Sequence[Event], point: Point | None) -> str:
+    done = [e for e in mine if e.state is State.DONE and not e.kind.back and e.after.same(point)]
+    return done[-1].note if done else ""
 
 
 def _give_up(ramp: Ramp, left: Sequence[Event]) -> None:

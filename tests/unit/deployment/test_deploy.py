@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ class Serving:
         self.models = models
         self.told: list[tuple[str, str]] = []  # keys and versions
         self.befalls: Callable[[], None] | None = None
+        self.whats: list[Mapping[str, Any]] = []
+        self.config = CONFIG
 
     @property
     def serves(self) -> str:
@@ -55,6 +58,7 @@ class Serving:
         if befalls is not None:
             befalls()
         self.told.append((key, what["version"]))
+        self.whats.append(what)
         return "ok"
 
     @property
@@ -64,7 +68,8 @@ class Serving:
         return Ramp(
             journal=lambda _point: desk.journal,
             events=self.events,
-            config=CONFIG,
+            store=self.models.store,
+            config=self.config,
             by="ann",
             tell=self.tell,
             clock=desk.clock,
@@ -218,12 +223,47 @@ def test_production_shows_what_serves_it_and_what_trained_that(
     assert [item.endpoint for item in answer.endpoints] == ["search"]
 
 
+def test_an_oxen_toml_comes_beside_the_weights_on_a_branch_of_the_endpoints(
+    models: Models, serving: Serving
+) -> None:
+    """The version's own commit stays as it was proved, and a repeat makes no second one."""
+    serving.config = Config.model_validate(
+        {
+            "endpoints": {
+                "search": {"command": ["serve"], "model_type": "lora", "base_model": 'a "b"'}
+            },
+            "wandb": {"projects": ["team/proj"]},
+        }
+    )
+    first, second = models.make(2)
+    commit = models.moved.link(first).commit
+    before = list(models.store.tree(commit))
+    serving.deploy(first)
+    [told] = serving.whats
+    served_commit = CommitRef.parse(told["oxen"])
+    text = b"".join(models.store.read(served_commit, "oxen.toml")).decode()
+
+    assert tomllib.loads(text) == {"model": {"source": 'a "b"', "type": "lora"}}
+    assert told["version_commit"] == str(commit)
+    assert list(models.store.tree(commit)) == before
+    paths = {entry.path for entry in models.store.tree(served_commit)}
+    assert paths == {*(entry.path for entry in before), "oxen.toml"}
+    assert models.store.branches(commit.repo)["deploy/search"] == served_commit.commit
+    commits = models.store.calls["commit"]
+    serving.deploy(first)
+    assert models.store.calls["commit"] == commits + 2  # the journal's
+    assert serving.whats[-1]["oxen"] == told["oxen"]
+    assert [item.commit for item in served(serving.events())] == [commit]
+    serving.deploy(second)
+    assert serving.whats[-1]["oxen"] != told["oxen"]
+
+
 def test_an_endpoint_is_told_where_the_files_are(models: Models, serving: Serving) -> None:
     """The same as JSON and as variables."""
     [model] = models.make()
     event = serving.deploy(model)
     commit: CommitRef = models.moved.link(model).commit
-    told = document(event, CONFIG)
+    told = document(event, CONFIG, commit)
 
     assert told["oxen"] == str(commit)
     assert told["files"] == (
