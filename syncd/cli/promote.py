@@ -118,7 +118,8 @@ def answer(context: Context, alias: str, done: Promoted) -> None:
     """Print what was done."""
     document = {
         "alias": alias,
-        "version": done.point.version,
+        "version": done.logged,
+        "reference": done.point.version,
         "commit": str(done.point.commit) if done.point.commit else None,
         "changed": done.event is not None,
         "event": done.event.document() if done.event else None,
@@ -134,7 +135,10 @@ def _print(console: Console, document: dict[str, Any]) -> None:
             f"left half done by {event['by']} at {event['at']}: {event['kind']} to "
             f"{event['to']['version']}, now {event['state']}{said}"
         )
-    where = f"{document['version']}  {document['commit'] or ''}".rstrip()
+    name = document["reference"]
+    if document["version"] != name:
+        name += f" (logged as {document['version'].rpartition(':')[2]})"
+    where = f"{name}  {document['commit'] or ''}".rstrip()
     if not document["changed"]:
         console.print(f"{document['alias']} is there already: {where}")
         return

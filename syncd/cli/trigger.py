@@ -40,24 +40,24 @@ def retry(
     context: Context,
     keys: Keys = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All that were given up.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
 ) -> ExitCode:
-    """Tell triggers again that were given up, now.
+    """Tell triggers now that wait for another attempt, or were given up.
 
     Ends with 3 when some failed again.
     """
     from syncd import triggers  # noqa: PLC0415
-    from syncd.catalog.firings import FAILED  # noqa: PLC0415
+    from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
 
     if bool(keys) == everything:
         raise errors.UsageError("name triggers, or all of them", hint="Write KEY..., or --all.")
     with _catalog(context) as catalog:
-        known = [item.key for item in catalog.firings.all([FAILED])]
+        known = [item.key for item in catalog.firings.all([DUE, FAILED])]
         unknown = sorted({*(keys or ())} - {*known})
         if unknown:
             raise errors.NotFoundError(
-                f"{unknown[0]!r} was not given up",
-                hint="`syncd trigger list` names those that were.",
+                f"no trigger waits under {unknown[0]!r}",
+                hint="`syncd trigger list` names those that do.",
             )
         triggers.retry(catalog, keys or known)
         fired = triggers.fire(catalog, context.config)

@@ -153,7 +153,7 @@ VERBS: Table = {
         Verb(
             "trigger retry",
             "syncd.cli.trigger:retry",
-            "Tell triggers again that were given up.",
+            "Tell triggers now that wait for another attempt, or were given up.",
         ),
         Verb(
             "catalog rebuild",
