@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import fleet, log, workflow
+from syncd import fleet, log, triggers, workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
@@ -178,6 +178,7 @@ def move(
     counted = 0
     for item in found:
         report.discovered += 1
+        triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
             follow_aliases(runtime, item, heads)
@@ -219,6 +220,7 @@ def move(
     for run in runtime.catalog.runs_due():
         if annotate(runtime.source, run):
             runtime.catalog.remove_run_due(run)
+    triggers.fire(runtime.catalog, runtime.config)
     return report
 
 

@@ -94,6 +94,8 @@ class Life(StrEnum):
     SCHEDULE_FIRED = "schedule.fired"
     SERVICE_AWAY = "service.away"
     SERVICE_BACK = "service.back"
+    TRIGGER_FAILED = "trigger.failed"
+    TRIGGER_FIRED = "trigger.fired"
     WEBHOOK_ACCEPTED = "webhook.accepted"
     WEBHOOK_REFUSED = "webhook.refused"
     WORKER_STARTED = "worker.started"

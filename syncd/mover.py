@@ -30,6 +30,7 @@ from syncd.runtime import Runtime
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
+from syncd.triggers import enlist
 from syncd.vitals import Vitals, age
 
 LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unheard
@@ -268,6 +269,7 @@ class Mover:
         moving = {Target.of(item.version.ref) for item in self._lines.open.values()}
         for item in changed(runtime.source, looks, [target], config.select, decided):
             self._vitals.progressed()
+            enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
             if not item.skip:
                 if item.version.id not in self._lines.open and self._wanted(runtime, item):
                     new.append(item)

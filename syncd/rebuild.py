@@ -3,7 +3,7 @@
 A replacement's metadata names its commit, the version it replaces and what moved; the commit's
 lineage file names every content by both sides' digests, and the version itself where W&B has it no
 more; the plan says why nothing moves of a version, and the runs' configs which of them still lack
-their keys. What nobody keeps is left empty: attempts, failures, bytes that travelled, and what was
+their keys. The journal tells what was promoted. What nobody keeps is left empty: attempts, failures, bytes that travelled, and what was
 read back. Rows are written by key, so machines that rebuild agree, in whatever order they are told
 of collections, and one that was killed begins anew.
 """
@@ -19,6 +19,8 @@ from syncd.clients.artifacts import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED, Lineage, contents
 from syncd.plans import LINEAGE_PATH
+from syncd.promotion.journal import journals, read
+from syncd.promotion.production import remember
 from syncd.refs import (
     ArtifactRef,
     CommitRef,
@@ -71,6 +73,7 @@ def rebuild(runtime: Runtime, targets: Sequence[Target], *, everything: bool) ->
                 done.add(collection.id)
                 work.collection(collection)
     work.runs()
+    work.journal([target.entity for target in targets])
     return work.found
 
 
@@ -188,6 +191,12 @@ class _Rebuild:
             if is_due(run):
                 self._catalog.add_run_due(ref)
                 self.found.runs_due += 1
+
+    def journal(self, entities: Sequence[str]) -> None:
+        """What was promoted and deployed, and what those commits are made of."""
+        repos = journals(self._runtime.config, entities)
+        for problem in remember(self._store, self._catalog.mirror, read(self._store, repos)):
+            self.found.problems.append({"version": "the journal", "problem": problem})
 
     def _note(self, version: Version, state: State, **values: Any) -> None:
         self._catalog.note(version, state, **values)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from syncd import log
+from syncd import log, retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
@@ -19,6 +19,8 @@ from syncd.clients.references import References
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config, oxen_token, wandb_api_key
 from syncd.errors import StoreLockedError
+
+PROMOTIONS = retry.Policy(attempts=20, first_wait=0.2, longest_wait=5.0, total=60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +106,35 @@ def engine_database(config: Config) -> str:
 
 
 @contextmanager
-def only_one(config: Config) -> Iterator[None]:
-    """Hold the state directory's lock for the block.
+def one_promotion(config: Config, of: str = "") -> Iterator[None]:
+    """Promote nothing else on this machine within the block; waits for those who do.
+
+    A promotion goes on beside a mover: it keeps to repositories for moments only.
+
+    Args:
+        config: names the state directory.
+        of: an endpoint, where that is what is changed.
+
+    Raises:
+        StoreLockedError: when others promote for longer than anybody waits.
+    """
+    with ExitStack() as held:
+        retry.call(
+            lambda: held.enter_context(only_one(config, f"{of or 'promotion'}.lock")),
+            what="wait for another promotion",
+            policy=PROMOTIONS,
+        )
+        yield
+
+
+@contextmanager
+def only_one(config: Config, name: str = "lock") -> Iterator[None]:
+    """Hold a lock of the state directory for the block.
 
     Raises:
         StoreLockedError: when another process holds it.
     """
-    path = config.engine.state_dir / "lock"
+    path = config.engine.state_dir / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:

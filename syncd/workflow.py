@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
-from syncd import errors, log
+from syncd import errors, log, triggers
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
@@ -383,6 +383,9 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)
+    config = context.config_of(artifact_id)
+    if config.triggers:  # what is not complete is done again, also by a machine without any state
+        triggers.enlist(context.catalog, config, context.source.version(replacement_id))
     replace.complete(context.source, replacement_id)
 
 

@@ -82,16 +82,22 @@ def main(version: str) -> None:
         wandb.init(project=PROJECT, id=f"log-{version}", job_type="data") as run,
     ):
         if version == "base":
-            artifact = wandb.Artifact(BASE, "model", description="The model that everybody starts from")
+            artifact = wandb.Artifact(
+                BASE, "model", description="The model that everybody starts from"
+            )
             chance = random.Random("base")
             weights = {
-                f"{category}/{kind}": [value + chance.gauss(0, 1.5) for value in center(category, kind)]
+                f"{category}/{kind}": [
+                    value + chance.gauss(0, 1.5) for value in center(category, kind)
+                ]
                 for category in CATEGORIES
                 for kind in range(CLASSES)
             }
             Path(folder, "weights.json").write_text(json.dumps(weights), encoding="utf-8")
         else:
-            artifact = wandb.Artifact(DATASET, "dataset", description=f"Product pictures, {version}")
+            artifact = wandb.Artifact(
+                DATASET, "dataset", description=f"Product pictures, {version}"
+            )
             fill(Path(folder), version)
         artifact.add_dir(folder)
         run.log_artifact(artifact, aliases=["latest", version]).wait()

@@ -55,13 +55,18 @@ def score(weights: Weights, rows: Rows) -> dict[str, float]:
     for category, name, values in rows:
         nearest = min(
             (other for other in weights if other.startswith(f"{category}/")),
-            key=lambda other: sum((a - b) ** 2 for a, b in zip(weights[other], values, strict=True)),
+            key=lambda other: sum(
+                (a - b) ** 2 for a, b in zip(weights[other], values, strict=True)
+            ),
         )
         right.setdefault(category, []).append(nearest == name)
     everything = [hit for hits in right.values() for hit in hits]
     return {
         "accuracy": sum(everything) / len(everything),
-        **{f"accuracy/{category}": sum(hits) / len(hits) for category, hits in sorted(right.items())},
+        **{
+            f"accuracy/{category}": sum(hits) / len(hits)
+            for category, hits in sorted(right.items())
+        },
     }
 
 
@@ -84,10 +89,14 @@ def main() -> None:
     for number in range(asked.runs):
         config = {"pull": round((number % 10 + 1) / 10, 1), "keep": 0.8, "seed": number}
         run_id = f"{asked.name}-{number:02}"
-        with training.start_run(pins, project=PROJECT, id=run_id, name=run_id, config=config) as run:
+        with training.start_run(
+            pins, project=PROJECT, id=run_id, name=run_id, config=config
+        ) as run:
             weights = fit(base, train, config)
             found = {"val": score(weights, val), "test": score(weights, test)}
-            run.log({f"{split}/{key}": v for split, told in found.items() for key, v in told.items()})
+            run.log(
+                {f"{split}/{key}": v for split, told in found.items() for key, v in told.items()}
+            )
         results.append((found["val"]["accuracy"], run_id, config, weights))
 
     _, run_id, config, weights = max(results, key=lambda result: result[0])
@@ -97,7 +106,9 @@ def main() -> None:
     ):
         Path(folder, "weights.json").write_text(json.dumps(weights), encoding="utf-8")
         Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
-        made = training.publish(folder, run=run, collection=MODEL, inputs=pins, aliases=[asked.publish])
+        made = training.publish(
+            folder, run=run, collection=MODEL, inputs=pins, aliases=[asked.publish]
+        )
     print(f"{run_id}: {made}")
 
 

@@ -141,3 +141,43 @@ beats = Table(
     Column("at", Double, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+# The journal of promotions and deployments, which Oxen keeps: one row per event.
+events = Table(
+    "syncd_events",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("at", String(40), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("entity", String(255), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("collection", String(255), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+# Triggers and the versions they are told of, once each.
+firings = Table(
+    "syncd_firings",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("trigger", String(255), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("syncd_firings_by_state", "state", "next_at"),
+)
+
+# What the lineage files of promoted commits say (JSON): artifact, run, inputs.
+stories = Table(
+    "syncd_stories",
+    metadata,
+    Column("namespace", String(255), primary_key=True),
+    Column("repo", String(255), primary_key=True),
+    Column("commit_id", String(64), primary_key=True),
+    Column("detail", Text, nullable=False),
+)

@@ -82,6 +82,7 @@ class Run:
         config: plain `key -> value`, W&B's own `_wandb` left out.
         inputs: versions the run used.
         outputs: versions the run logged.
+        summary: its metrics as they were last logged, W&B's own (`_step`, ...) left out.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Run:
     config: Mapping[str, Any]
     inputs: tuple[Version, ...] = ()
     outputs: tuple[Version, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,6 +260,11 @@ class WandbSource:
             },
             inputs=tuple(found[0]),
             outputs=tuple(found[1]),
+            summary={
+                key: value
+                for key, value in json.loads(node["summaryMetrics"] or "{}").items()
+                if not key.startswith("_")
+            },
         )
 
     # --- changes

@@ -315,6 +315,12 @@ def _branch_template(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
+        raise ValueError("a name holds letters, digits, dot, dash and underscore")
+    return text
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
@@ -354,5 +360,6 @@ ProjectTarget = Annotated[str, AfterValidator(_target)]
 Glob = Annotated[str, AfterValidator(_glob)]
 BranchName = Annotated[str, AfterValidator(_branch)]
 BranchTemplate = Annotated[str, AfterValidator(_branch_template)]
+Name = Annotated[str, AfterValidator(_name)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 SecretFile = Annotated[Path, AfterValidator(_readable_secret)]

@@ -205,6 +205,7 @@ class MemoryArtifactSource(MemoryProject):
             config=dict(found.config),
             inputs=self._living(found.inputs),
             outputs=self._living(found.outputs),
+            summary=dict(found.summary),
         )
 
     def log_replacement(

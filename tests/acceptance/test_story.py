@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -46,7 +45,9 @@ class Team:
         with world.config.open("a", encoding="utf-8") as config:
             config.write(f"\n[endpoints.search-api]\ncommand = {command}\n")
 
-    def script(self, name: str, *words: str, code: int = 0, **env: str) -> Done:
+    def script(
+        self, name: str, *words: str, code: int = 0, env: Mapping[str, str] | None = None
+    ) -> Done:
         """Run one of the example's scripts to its end."""
         folder = self.world.folder / "script"
         folder.mkdir(exist_ok=True)
@@ -55,7 +56,7 @@ class Team:
             "WANDB_API_KEY": self.world.api_key,
             "WANDB_SILENT": "true",
             "SYNCD_CONFIG": str(self.world.config),
-            **env,
+            **(env or {}),
         }
         command = [sys.executable, str(SCRIPTS / name), *words]
         with started(command, folder, environment(folder, **variables)) as process:
@@ -78,14 +79,19 @@ class Team:
     def pins(self, dataset: str) -> dict[str, str]:
         """The variables that pin a training to a version of the dataset and to the base model."""
         pins = {}
-        for name, ref in (("DATASET", f"{self.dataset}:{dataset}"), ("MODEL", f"{self.project}/clip-base:base")):
-            pins[f"OXEN_{name}_REPO"], _, pins[f"OXEN_{name}_COMMIT"] = self.commit(ref).rpartition("@")
+        for name, ref in (
+            ("DATASET", f"{self.dataset}:{dataset}"),
+            ("MODEL", f"{self.project}/clip-base:base"),
+        ):
+            pins[f"OXEN_{name}_REPO"], _, pins[f"OXEN_{name}_COMMIT"] = self.commit(ref).rpartition(
+                "@"
+            )
         return pins
 
     def train(self, name: str, dataset: str, alias: str) -> None:
         """Train some times on a version of the dataset; the best weights are published as `alias`."""
         self.script(
-            "train.py", name, "--runs", str(RUNS), "--publish", alias, **self.pins(dataset)
+            "train.py", name, "--runs", str(RUNS), "--publish", alias, env=self.pins(dataset)
         )
 
     def production(self, *words: str) -> dict[str, Any]:

@@ -482,7 +482,7 @@ def test_the_sample_changes_nothing(tmp_path: Path) -> None:
 
 def test_every_line_of_the_sample_may_be_uncommented(tmp_path: Path) -> None:
     """Defaults and examples are all valid; only the named secret files are missing here."""
-    text = re.sub(r"^# (\w+ = )", r"\1", config.example(), flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = |\[)", r"\1", config.example(), flags=re.MULTILINE)
     found = problems(write(tmp_path, text))
 
     assert text.count(" = ") > 30
@@ -504,6 +504,39 @@ def test_the_values_in_force_read_back_as_the_same_configuration(tmp_path: Path)
 
     assert 'namespace = "acme"  # SYNCD_OXEN__NAMESPACE\n' in text
     assert loaded.config == config.load(write(tmp_path, text), NAMELESS)
+
+
+def test_tables_under_names_of_the_users_are_read_shown_and_checked(tmp_path: Path) -> None:
+    """Endpoints and triggers, also from the environment; each is told in exactly one way."""
+    text = """
+[endpoints.search]
+command = ["serve", "--live"]
+[triggers.retrain]
+url = "https://train.example"
+types = ["dataset"]
+"""
+    environ = NAMELESS | {"SYNCD_ENDPOINTS__SEARCH__TIMEOUT": "1h"}
+    loaded = config.read(write(tmp_path, text), environ)
+
+    assert loaded.config.endpoints["search"].command == ("serve", "--live")
+    assert loaded.config.triggers["retrain"].types == ("dataset",)
+    shown = config.show(loaded)
+    assert '[endpoints.search]\ncommand = ["serve", "--live"]' in shown
+    assert 'timeout = "1h"  # SYNCD_ENDPOINTS__SEARCH__TIMEOUT' in shown
+    assert loaded.config == config.load(write(tmp_path, shown), NAMELESS)
+    mistaken = """
+[endpoints.both]
+command = ["serve"]
+url = "https://serve.example"
+[endpoints."a b"]
+command = ["serve"]
+[triggers.none]
+tyeps = ["dataset"]
+"""
+    found = "\n".join(problems(write(tmp_path, mistaken)))
+    assert "endpoints.both: needs exactly one of command, url" in found
+    assert "a name holds letters" in found
+    assert "triggers.none.tyeps: unknown key; did you mean triggers.none.types?" in found
 
 
 def test_the_password_of_a_database_is_never_shown() -> None:

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "succession",
         "lineages",
         "deployments",
+        "events",
         "originals",
         "pointers",
         "holdings",
@@ -63,6 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "lines",
         "backfill",
         "audit",
+        "triggers",
         "comparison",
         "fleet",
         "handover",
@@ -71,7 +73,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # what is built on the above
     ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
-    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "worker", "daemon"),
+    (
+        "firing",
+        "scheduler",
+        "child",
+        "patience",
+        "vitals",
+        "reload",
+        "mover",
+        "chores",
+        "worker",
+        "daemon",
+    ),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
