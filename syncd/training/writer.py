@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from syncd import errors, retry
+from syncd import errors
 from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.refs import CommitRef
@@ -122,27 +122,24 @@ class Elsewhere:
 
     @staticmethod
     def _asked(request: Request) -> CommitRef:
-        """Have a request answered; who is kept out by another process tries again for a while."""
-
-        def attempt() -> CommitRef:
-            done = subprocess.run(
-                [sys.executable, "-m", "syncd.training.writer"],
-                input=msgspec.json.encode(request),
-                capture_output=True,
-                check=False,
-            )
-            try:
-                reply = msgspec.json.decode(done.stdout, type=Reply)
-            except msgspec.DecodeError as error:
-                said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-                raise errors.PermanentError(
-                    f"the process that writes to {request.root} ended with {done.returncode}: {said}"
-                ) from error
-            if reply.commit is not None:
-                return reply.commit
+        """Have a request answered; the other process waits a while for one that keeps it out."""
+        done = subprocess.run(
+            [sys.executable, "-m", "syncd.training.writer"],
+            input=msgspec.json.encode(request),
+            capture_output=True,
+            check=False,
+        )
+        try:
+            reply = msgspec.json.decode(done.stdout, type=Reply)
+        except msgspec.DecodeError as error:
+            said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise errors.PermanentError(
+                f"the process that writes to {request.root} ended with {done.returncode}: {said}",
+                hint="Nothing is half done: publish again.",
+            ) from error
+        if reply.commit is None:
             raise _error(reply)
-
-        return retry.call(attempt, what=f"write to {request.root}")
+        return reply.commit
 
 
 @contextmanager
@@ -162,8 +159,7 @@ def writer(config: Config, environ: Mapping[str, str]) -> Iterator[Writer]:
 
 def _error(reply: Reply) -> errors.SyncdError:
     kind = getattr(errors, reply.error, errors.PermanentError)
-    hint = LOCKED if kind is errors.StoreLockedError else reply.hint
-    made = kind(reply.message, hint=hint)
+    made = kind(reply.message, hint=reply.hint)
     assert isinstance(made, errors.SyncdError)
     return made
 
@@ -182,6 +178,8 @@ def answer(request: Request) -> Reply:
         else:
             here.point(request.commit, request.branches)
         return Reply(commit=request.commit)
+    except errors.StoreLockedError as error:
+        return Reply(error=type(error).__name__, message=str(error), hint=LOCKED)
     except errors.SyncdError as error:
         return Reply(error=type(error).__name__, message=str(error), hint=error.hint)
 
