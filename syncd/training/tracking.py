@@ -209,3 +209,10 @@ def begin(project: str | None, config: Mapping[str, Any], options: Mapping[str, 
     if run is None:
         raise UsageError("wandb.init gave no run")
     return run
+
+
+def current() -> wandb.Run | None:
+    """The run that goes on in this process."""
+    import wandb  # noqa: PLC0415
+
+    return wandb.run

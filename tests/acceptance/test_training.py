@@ -50,14 +50,8 @@ def test_training_from_commits_to_a_commit(small: World, tmp_path: Path) -> None
 
     Published twice it is one commit and one version, and backfill leaves it alone.
     """
-    small.configure(references=small.gateway())
-    small.backfill()
     refused = small.sdk(REFUSED, fails=True)
-    pins = {"SYNCD_CONFIG": str(small.config)}
-    for name, version in (("DATASET", "ds:best"), ("MODEL", "model:production")):
-        found = small.syncd("resolve", "--json", f"{small.target}/{version}").document["oxen"]
-        pins[f"OXEN_{name}_REPO"] = found["repo"]
-        pins[f"OXEN_{name}_COMMIT"] = found["commit"].partition("@")[2]
+    pins = small.pins({"DATASET": "ds:best", "MODEL": "model:production"})
     small.reset_stats()
     made = small.sdk(TRAIN, json.dumps(pins))
     uploaded = small.stats()["bytes_uploaded"]
