@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xxhash
 
@@ -22,14 +22,25 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
 from syncd.contents import groups
 from syncd.entry import Entry
-from syncd.errors import IntegrityError, PermanentError, SyncdError, VerificationError
+from syncd.errors import (
+    AuthenticationError,
+    IntegrityError,
+    InvalidNameError,
+    PermanentError,
+    RepositoryConflictError,
+    SyncdError,
+    TransientError,
+    VerificationError,
+)
 from syncd.manifest import Manifest
 from syncd.plans import LINEAGE_PATH, Decision, Digest, PlannedEntries, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
 from syncd.stages.commit import lineage, message, refuse_foreign, trailers
 
+Result = TypeVar("Result")
 CHUNK = 1 << 20  # bytes read at once
 AT_ONCE = 4  # files, or groups of small ones, on their way
+PATIENCE = retry.Policy(attempts=8, longest_wait=8)
 LATEST = 200  # commits of a branch among which an earlier attempt's is looked for
 CONTENT = "Wandb-Content"  # the trailer that names what a commit holds
 
@@ -164,8 +175,8 @@ def commit(store: VersionStore, work: Work) -> CommitRef:
     made = _made_before(store, work, head)
     if made is None:
         _bring(store, work, plan)
-        # Nothing is committed twice: a failure after the commit is found by the next attempt.
-        made = retry.call(lambda: _commit(store, work, plan), what=f"commit to {work.repo}")
+        # Nothing is committed twice: a commit whose answer was lost is found by the next attempt.
+        made = _among_others(lambda: _commit(store, work, plan), f"commit to {work.repo}")
     prove(store, made)
     return made
 
@@ -206,6 +217,30 @@ def _made_before(store: VersionStore, work: Work, head: Commit | None) -> Commit
     return None
 
 
+class _InTheWayError(TransientError):
+    """A store refused something, maybe because of another writer at the same time."""
+
+
+def _among_others(function: Callable[[], Result], what: str) -> Result:
+    """Call until it succeeds; who met another writer begins anew on top of what that one made.
+
+    A server refuses a merge into what another one has moved, or there is another tree than expected.
+    """
+
+    def attempt() -> Result:
+        try:
+            return function()
+        except (AuthenticationError, InvalidNameError, RepositoryConflictError):
+            raise
+        except PermanentError as error:
+            raise _InTheWayError(str(error), hint=error.hint) from error
+
+    try:
+        return retry.call(attempt, what=what, policy=PATIENCE)
+    except _InTheWayError as error:
+        raise (error.__cause__ or error) from None
+
+
 def _bring(store: VersionStore, work: Work, plan: TransferPlan) -> None:
     """See that the repository holds the contents."""
     unique = {file.hash: file for file in work.files}
@@ -215,7 +250,9 @@ def _bring(store: VersionStore, work: Work, plan: TransferPlan) -> None:
     if not missing:
         return
     paths = [plan.tree_path(path) for path in (*(file.path for file in work.files), LINEAGE_PATH)]
-    retry.call(lambda: store.expect(work.repo, work.branch, paths), what=f"prepare {work.repo}")
+    _among_others(
+        lambda: store.expect(work.repo, work.branch, paths), f"prepare {work.repo} for a commit"
+    )
     wanted = (
         _Placed(file=unique[content], path=plan.tree_path(unique[content].path))
         for content in sorted(missing)
@@ -235,7 +272,7 @@ def _bring(store: VersionStore, work: Work, plan: TransferPlan) -> None:
             if failed:
                 raise failed[0][1]
 
-        retry.call(attempt, what=f"send {group[0].path} to {work.repo}")
+        _among_others(attempt, f"send {group[0].path} to {work.repo}")
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="publish") as pool:
         for done in [pool.submit(bring, group) for group in groups(wanted, lambda item: item.size)]:
@@ -287,13 +324,16 @@ def _commit(store: VersionStore, work: Work, plan: TransferPlan) -> CommitRef:
     subject = (
         work.subject or f"{work.ref.collection} of run {work.run.name}: {len(work.files)} files"
     )
-    return store.commit(
+    made = store.commit(
         work.repo,
         branch=work.branch,
         tree=sorted(tree, key=lambda entry: entry.path),
         message=message(plan, work.run, subject=subject, more={CONTENT: work.content}),
         author=Author(name=work.author or "syncd", email=f"{work.author or 'syncd'}@wandb.invalid"),
     )
+    if _made_before(store, work, _head(store, work)) is None:
+        raise PermanentError(f"another writer moved {work.branch} of {work.repo} meanwhile")
+    return made
 
 
 def _plan(work: Work) -> TransferPlan:

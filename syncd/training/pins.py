@@ -195,7 +195,7 @@ def _unknown(store: VersionStore, place: str, name: str, wanted: CommitRef) -> s
             f"{commit_at}={found.ref.commit}"
         )
     if not COMMIT.fullmatch(text):
-        return f"{commit_at}={text!r} is not the full id of a commit, which is 32 characters of 0-9 and a-f"
+        return f"{commit_at}={text!r} is not the full id of a commit, some 32 characters of 0-9 and a-f"
     if not retry.call(lambda: store.branches(repo), what=what):
         return f"{repo_at}={repo} is not a repository of {place}, or the token may not read it"
     return f"{commit_at}={text} is not a commit of {repo} at {place}"

@@ -362,6 +362,22 @@ def test_an_older_version_that_moves_late_does_not_hide_a_published_one(
     assert world.store.branches(REPO)["main"] == made.commit
 
 
+def test_what_is_made_of_a_published_version_names_its_commit(world: TrainingWorld) -> None:
+    """A model of plain wandb that was trained from a published one, moved afterwards."""
+    base = world.publish(world.tracker(), WEIGHTS)
+    run = world.source.add_run("distil")
+    world.source.record_use(run, next(iter(world.source.versions(CLIP))))
+    made = world.move(world.source.log("small", {"w": b"smaller"}, kind="model", run=run))
+    commit = commit_of(made.metadata, made.digest)
+
+    assert commit is not None
+    [item] = lineage(world, commit)["inputs"]
+    assert (item["artifact"], item["oxen"]) == (base.version, str(base.commit))
+    values, _ = run_config(world.source.run(run))
+    assert values["base_model_commit"] == base.commit.commit
+    assert values["oxen"]["inputs"] == {base.version: str(base.commit)}
+
+
 def test_a_draft_of_a_published_version_is_moved_like_any_other(world: TrainingWorld) -> None:
     """Its metadata says the commit of what it was drafted from, and it is not that."""
     world.publish(world.tracker(), WEIGHTS)
