@@ -164,11 +164,11 @@ def test_a_break_anywhere_in_oxen_leaves_one_commit_and_one_version(
     tmp_path: Path, method: str, late: bool
 ) -> None:
     """Whoever calls again goes on where it broke."""
-    fault = Fault(method=method, error=PermanentError("broken"), late=late)
+    fault = Fault(method=method, error=RuntimeError("broken"), late=late)
     world = TrainingWorld(tmp_path, store=MemoryVersionStore(faults=[fault]))
     tracker = world.tracker()
     if not (late and method == "verify"):  # which has no effect that could be lost
-        with pytest.raises(PermanentError, match="broken"):
+        with pytest.raises(RuntimeError, match="broken"):
             world.publish(tracker, WEIGHTS)
     made = world.publish(tracker, WEIGHTS)
 
@@ -191,6 +191,43 @@ def test_a_service_that_stumbles_is_asked_again(tmp_path: Path) -> None:
     assert found is not None
     assert (found.ref, found.parents) == (made.commit, ())
     world.catalog.close()
+
+
+def test_another_writer_is_given_way_to(tmp_path: Path) -> None:
+    """A server refuses whoever merges into what another one has moved; one that always does, says why."""
+    refused = PermanentError("Workspace is behind")
+    once = [Fault(method="commit", error=refused, at=1)]
+    world = TrainingWorld(tmp_path, store=MemoryVersionStore(faults=once))
+    world.publish(world.tracker(), WEIGHTS)
+    always = [Fault(method="commit", error=refused, at=at) for at in range(1, 99)]
+    world.store = MemoryVersionStore(faults=always)
+    with pytest.raises(PermanentError, match="Workspace is behind") as caught:
+        world.publish(world.tracker("other"), {"w": b"other"})
+
+    assert caught.value is refused
+    world.catalog.close()
+
+
+def test_a_commit_that_another_writer_drops_from_the_branch_is_made_again(
+    world: TrainingWorld,
+) -> None:
+    """Both began at the same head, and the other one moved the branch last."""
+
+    class Contended(MemoryVersionStore):
+        def commit(self, repo: RepoRef, **what: Any) -> CommitRef:
+            before = self.branches(repo).get("main")
+            made = super().commit(repo, **what)
+            if self.calls["commit"] == 2 and before is not None:
+                self._repositories[repo].branches["main"] = before
+            return made
+
+    world.store = Contended()
+    world.publish(world.tracker("other"), {"w": b"other"})
+    made = world.publish(world.tracker(), WEIGHTS)
+    head = world.store.resolve(REPO, "main")
+
+    assert head is not None
+    assert head.ref == made.commit
 
 
 def test_a_break_before_the_version_is_found_behind_others_commits(world: TrainingWorld) -> None:
