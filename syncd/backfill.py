@@ -22,7 +22,7 @@ from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import RepoRef, Target, alias_branch
-from syncd.replacements import replacement_of
+from syncd.replacements import commit_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed, discover
@@ -295,23 +295,23 @@ class _Ends:
 def follow_aliases(
     runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
 ) -> None:
-    """Point the Oxen branches of a moved version's aliases where W&B has them now.
+    """Point the Oxen branches of a version's aliases where W&B has them now.
 
     Args:
         runtime: open clients.
         item: the version.
         heads: the branches of repositories, asked for once each.
     """
-    replacement = item.replacement
-    link = replacement_of(replacement.metadata, replacement.digest) if replacement else None
-    if replacement is None or link is None or not replacement.aliases:
+    holder = item.replacement or item.version
+    commit = commit_of(holder.metadata, holder.digest)
+    if commit is None or not holder.aliases:
         return
     _, prefix = destination(item.version, runtime.config)
-    repo = link.commit.repo
+    repo = commit.repo
     if repo not in heads:
         heads[repo] = dict(runtime.store.branches(repo))
-    for alias in replacement.aliases:
+    for alias in holder.aliases:
         name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)
-        if heads[repo].get(name) != link.commit.commit:
-            runtime.store.set_branch(link.commit, name)
-            heads[repo][name] = link.commit.commit
+        if heads[repo].get(name) != commit.commit:
+            runtime.store.set_branch(commit, name)
+            heads[repo][name] = commit.commit

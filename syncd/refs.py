@@ -27,7 +27,10 @@ MAX_SEGMENT_BYTES = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRef:
-    """`entity/project/collection:alias`, where alias may be a version such as `v3`."""
+    """`entity/project/collection:alias`, where alias may be a version such as `v3`.
+
+    Without an alias it is what a version is called before W&B has numbered it.
+    """
 
     entity: str
     project: str
@@ -55,7 +58,8 @@ class ArtifactRef:
         return int(self.alias[1:]) if _VERSION.fullmatch(self.alias) else None
 
     def __str__(self) -> str:
-        return f"{self.entity}/{self.project}/{self.collection}:{self.alias}"
+        name = f"{self.entity}/{self.project}/{self.collection}"
+        return f"{name}:{self.alias}" if self.alias else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +283,12 @@ def repo_name(text: str) -> str:
 def version_branch(index: int, prefix: str = "") -> str:
     """The branch that stands for a version, `wandb/v3`; `prefix` is the version's folder."""
     return "/".join(part for part in (prefix, "wandb", f"v{index}") if part)
+
+
+def branch_index(name: str, prefix: str = "") -> int | None:
+    """The number of the version that a branch stands for, or None when it stands for none."""
+    number = name.removeprefix(version_branch(0, prefix)[:-1])
+    return int(number) if number != name and _VERSION.fullmatch(f"v{number}") else None
 
 
 def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:

@@ -174,7 +174,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         repo, folder = last.commit.repo, last.folder
     else:
         repo, folder = place(ref, GUESSED_TYPE, config)
-    branch = alias_branch(ref.alias, folder, main=config.oxen.branch)
+    branch = alias_branch(ref.alias, folder, main=config.oxen.main_branch)
     found = store.resolve(repo, branch)
     if found is None:
         raise _nothing(subject)

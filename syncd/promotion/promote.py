@@ -264,7 +264,7 @@ def _move_branch(desk: Desk, event: Event, alias: str) -> None:
     commit = event.after.commit
     if commit is None:
         return  # a version that was never moved had the alias before; the mover knows its own
-    branch = alias_branch(alias, event.after.folder, main=desk.config.oxen.branch)
+    branch = alias_branch(alias, event.after.folder, main=desk.config.oxen.main_branch)
 
     def move() -> None:
         try:
@@ -289,7 +289,7 @@ def _settled(desk: Desk, wanted: Located, alias: str) -> bool:
     """Whether Oxen's branch is where the alias is, too."""
     point = wanted.point
     assert point.commit is not None, "only such are promoted"
-    branch = alias_branch(alias, point.folder, main=desk.config.oxen.branch)
+    branch = alias_branch(alias, point.folder, main=desk.config.oxen.main_branch)
     at = desk.store.branches(point.commit.repo).get(branch)
     named = any(
         place.name == wanted.named and alias not in place.aliases

@@ -9,7 +9,7 @@ Where versions are candidates, each has one branch more, and the main one stays 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -20,8 +20,8 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
 from syncd.errors import RepositoryConflictError
 from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
-from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch
-from syncd.replacements import Replacement, replacement_of
+from syncd.refs import ArtifactRef, CommitRef, alias_branch, branch_index, version_branch
+from syncd.replacements import Replacement, commit_of, replacement_of
 from syncd.trees import PackedTree
 
 SCHEMA = 1
@@ -52,7 +52,7 @@ def commit(
     own_branch = version_branch(version.index, prefix)
     found = store.resolve(plan.repo, own_branch)
     head = store.resolve(plan.repo, plan.main)
-    _refuse_foreign(head, plan)
+    refuse_foreign(head, plan)
     tip = head if plan.branch == plan.main else store.resolve(plan.repo, plan.branch)
     if found is None and tip is not None and _is_of(tip, version):
         found = tip
@@ -87,7 +87,7 @@ def commit(
             plan.branch == plan.main
             and head is not None
             and not prefix
-            and _index(head) > version.index
+            and _index(store, head) > version.index
         )
         candidates.begin(store, plan, _made_from(store, plan, run))
         ref = store.commit(
@@ -108,8 +108,17 @@ def commit(
     return ref
 
 
-def message(plan: TransferPlan, run: Run | None) -> str:
-    """A subject a person can read, then the trailers."""
+def message(
+    plan: TransferPlan, run: Run | None, *, subject: str = "", more: Mapping[str, str] | None = None
+) -> str:
+    """A subject a person can read, then the trailers.
+
+    Args:
+        plan: the version.
+        run: the run that logged it.
+        subject: another subject than the usual one.
+        more: further trailers.
+    """
     version = plan.version
     files = plan.of(Decision.MOVE, Decision.KEEP, Decision.OXEN)
     lines = {
@@ -120,11 +129,12 @@ def message(plan: TransferPlan, run: Run | None) -> str:
         "Wandb-Created-At": version.created_at,
         "Wandb-Run": str(run.ref) if run else "",
         "Wandb-Url": run.url if run else "",
+        **(more or {}),
     }
-    subject = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
+    usual = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
     return "\n".join(
         [
-            _line(subject),
+            _line(subject or usual),
             "",
             *(f"{key}: {_line(value)}" for key, value in lines.items() if value),
         ]
@@ -142,6 +152,8 @@ def lineage(
     contents: Contents,
     run: Run | None,
     took: Callable[[PlannedEntry, StoredContent], None] = lambda _item, _content: None,
+    *,
+    used: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[bytes]:
     """The document that tells, without W&B, where a version came from and what it holds.
 
@@ -150,6 +162,7 @@ def lineage(
         contents: what the store holds, see `TransferPlan.located`.
         run: the run that logged it.
         took: told of each file that is written down, in order.
+        used: inputs beside those that W&B knows of, as `inputs` tells them.
 
     Returns:
         Its JSON in pieces, keys sorted, files and references one a line.
@@ -200,7 +213,7 @@ def lineage(
     return chain(
         [b"{\n", _member("artifact", artifact)],
         _lines("files", files()),
-        [_member("inputs", inputs(run))],
+        [_member("inputs", [*inputs(run), *used])],
         _lines("omitted", omitted),
         _lines("references", references),
         [_member("run", logged_by), f' "schema": {SCHEMA}\n}}'.encode()],
@@ -241,6 +254,8 @@ def inputs(run: Run | None) -> list[dict[str, Any]]:
             commits |= dict.fromkeys(names, str(link.commit))
             if not names & held:
                 gone.append((version, link))
+        elif born := commit_of(version.metadata, version.digest):
+            commits[version.id] = str(born)
     found = [
         {
             "artifact": str(version.ref),
@@ -293,7 +308,12 @@ def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:
             store.set_branch(head.ref, branch)
 
 
-def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
+def refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
+    """See that a branch may take a version: that its tree would hide nobody else's files.
+
+    Raises:
+        RepositoryConflictError: when the branch holds another collection or somebody's own commits.
+    """
     if head is None:
         return
     named = _named(head)
@@ -313,11 +333,21 @@ def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
         raise RepositoryConflictError(f"{plan.repo} holds {named}, another collection than {own}")
 
 
-def _index(found: Commit) -> int:
-    """The number of the version that a commit of syncd's holds; -1 when it names none."""
+def _index(store: VersionStore, found: Commit) -> int:
+    """The number of the version that a commit of syncd's holds; -1 when it has none.
+
+    A version that was born in Oxen had no number yet when it was committed: its branch names it.
+    """
     named = _named(found)
     index = ArtifactRef.parse(named).index if named else None
-    return -1 if index is None else index
+    if index is not None:
+        return index
+    numbers = [
+        branch_index(name)
+        for name, commit in store.branches(found.ref.repo).items()
+        if commit == found.ref.commit
+    ]
+    return max((number for number in numbers if number is not None), default=-1)
 
 
 def _named(found: Commit) -> str | None:

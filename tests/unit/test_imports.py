@@ -117,7 +117,20 @@ NARROW: dict[str, tuple[str, ...]] = {
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
     "testing": ("testing.",),
     "testing.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "testing."),
-    "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
+    # Commits as the path makes them, keys as it writes them; but never the catalog or the engine:
+    # it runs in somebody's training process.
+    "training": ("training.",),
+    "training.": (
+        *LAYERS[0],
+        *LAYERS[1],
+        *LAYERS[2],
+        "clients.",
+        "stages.annotate",
+        "stages.commit",
+        "stages.plan",
+        "training",
+        "training.",
+    ),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
     "rehearsal.client": (),
@@ -135,7 +148,8 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("training", "rehearsal.client", "demo.client", "demo.project"),
+    # training.tracking: what a script publishes is logged by the run that it has begun.
+    "wandb": ("training.", "rehearsal.client", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
@@ -154,6 +168,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "jinja2": ("web.",),
     "prometheus_client": ("web.",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
+    "transformers": ("training.huggingface",),
+    "lightning": ("training.lightning",),
 }
 
 
