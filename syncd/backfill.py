@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd import fleet, log, workflow
+from syncd.births import keep_born
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
@@ -178,6 +179,7 @@ def move(
     counted = 0
     for item in found:
         report.discovered += 1
+        keep_born(runtime, item.version)
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
             follow_aliases(runtime, item, heads)
@@ -217,7 +219,7 @@ def move(
             finally:
                 workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
-        if annotate(runtime.source, run):
+        if annotate(runtime.source, run, runtime.catalog.descent.keep):
             runtime.catalog.remove_run_due(run)
     return report
 

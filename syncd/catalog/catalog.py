@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.descent import Descent
 from syncd.catalog.looks import Looks
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
@@ -104,6 +105,7 @@ class Catalog:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
 
     Attributes:
+        descent: who used what, and who logged it.
         looks: what discovery decided for good, and how far it came.
         panels: what the pages and the figures ask.
         pulse: what the processes of an installation tell each other.
@@ -111,6 +113,7 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.descent = Descent(self._database)
         self.looks = Looks(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)

@@ -286,6 +286,7 @@ query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage:
       displayName
       state
       config
+      createdAt
       inputArtifacts(after: $inputsCursor, first: $perPage) {
         pageInfo { endCursor hasNextPage }
         edges { node { ...VersionFields } }

@@ -216,6 +216,11 @@ class MemoryVersionStore:
         self._call("branches")
         return dict(self._repositories.get(repo, _Repository()).branches)
 
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """See `VersionStore.repositories`."""
+        self._call("repositories")
+        return sorted(repo for repo in self._repositories if repo.namespace == namespace)
+
     def corrupt(self, repo: RepoRef, content: str, data: bytes | None) -> None:
         """Put other bytes in the place of a content, or take it away (None)."""
         contents = self._repositories[repo].contents

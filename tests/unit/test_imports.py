@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "clients.oxen_paths",
         "plans",
         "replacements",
+        "relatives",
         "contents",
         "appearance",
         "succession",
@@ -48,6 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime",
         "lines",
         "backfill",
+        "births",
         "audit",
         "comparison",
         "fleet",
@@ -56,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "worker",
     ),
     # what is built on the above
-    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
+    ("inquiry", "quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
     ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "daemon"),
     ("rehearsal", "rehearsal."),
@@ -127,6 +129,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ariadne": ("web", "web.", "sandbox", "sandbox."),
     "jinja2": ("web.",),
     "prometheus_client": ("web.",),
+    "openlineage": ("lineage.events",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
 }
 
