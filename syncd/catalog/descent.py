@@ -22,6 +22,7 @@ WIDE = (
     10_000  # values in one IN list: one statement for all nodes of a distance (SQLite takes 32,766)
 )
 INPUT, OUTPUT = "input", "output"
+Use = tuple[str, str]  # a version's id, a run's name
 NAMELESS = -1  # the number of a version that nobody knows
 
 
@@ -199,34 +200,65 @@ class Descent:
         """The version that a commit holds."""
         return next(iter(self._of_commits([commit])), None)
 
-    def run(self, ref: RunRef) -> KnownRun | None:
-        """A run by its name."""
-        rows = self._database.rows(sa.select(schema.runs).where(schema.runs.c.run == str(ref)))
-        return next((_run(row) for row in rows), None)
+    def versions(self, ids: Sequence[str]) -> Iterator[KnownVersion]:
+        """The versions of these ids."""
+        table = schema.relatives
+        for batch in _wide(ids):
+            yield from self._versions(sa.select(table).where(table.c.artifact_id.in_(batch)))
 
-    def runs_of(self, artifact_ids: Sequence[str], role: str) -> Iterator[tuple[str, KnownRun]]:
-        """The runs that used (`input`) or logged (`output`) some versions, each with the version's id."""
-        uses, runs = schema.uses, schema.runs
-        for batch in _wide(artifact_ids):
-            query = (
-                sa.select(uses.c.artifact_id, runs)
-                .join_from(uses, runs, uses.c.run == runs.c.run)
-                .where(uses.c.artifact_id.in_(batch), uses.c.role == role)
-            )
-            for row in self._database.rows(query):
-                yield row["artifact_id"], _run(row)
+    def runs(self, names: Sequence[str]) -> Iterator[KnownRun]:
+        """The runs of these names."""
+        table = schema.runs
+        for batch in _wide(names):
+            query = sa.select(table).where(table.c.run.in_(batch))
+            yield from map(_run, self._database.rows(query))
 
-    def versions_of(self, runs: Sequence[str], role: str) -> Iterator[tuple[str, KnownVersion]]:
-        """The versions that some runs used or logged, each with the run's name."""
-        uses, table = schema.uses, schema.relatives
-        for batch in _wide(runs):
-            query = (
-                sa.select(uses.c.run, table)
-                .join_from(uses, table, uses.c.artifact_id == table.c.artifact_id)
-                .where(uses.c.run.in_(batch), uses.c.role == role)
+    def runs_of(self, ids: Sequence[str], role: str) -> Iterator[Use]:
+        """The runs that used (`input`) or logged (`output`) some versions."""
+        return self._uses(schema.uses.c.artifact_id, ids, role)
+
+    def versions_of(self, runs: Sequence[str], role: str) -> Iterator[Use]:
+        """The versions that some runs used or logged."""
+        return self._uses(schema.uses.c.run, runs, role)
+
+    def _uses(self, column: sa.Column[Any], values: Sequence[str], role: str) -> Iterator[Use]:
+        uses = schema.uses
+        for batch in _wide(values):
+            query = sa.select(uses.c.artifact_id, uses.c.run).where(
+                column.in_(batch), uses.c.role == role
             )
-            for row in self._database.rows(query):
-                yield row["run"], _version(row)
+            for version, run in self._database.tuples(query):
+                yield version, run
+
+    def all_beyond(self, ids: Sequence[str], *, near: str, far: str) -> tuple[list[Use], list[Use]]:
+        """All that leads on from some versions, however far: the runs, and the versions behind them.
+
+        The database goes the whole way by itself, in two statements.
+
+        Args:
+            ids: the versions.
+            near: the role in which runs have the version that one comes from.
+            far: the role in which they have those that one goes on to.
+        """
+        table, one, other = schema.relatives, schema.uses.alias("one"), schema.uses.alias("other")
+        runs: list[Use] = []
+        versions: list[Use] = []
+        for batch in _wide(ids):
+            seeds = sa.select(table.c.artifact_id).where(table.c.artifact_id.in_(batch))
+            reached = seeds.cte("reached", recursive=True)
+            step = sa.and_(one.c.artifact_id == reached.c.artifact_id, one.c.role == near)
+            on = sa.and_(other.c.run == one.c.run, other.c.role == far)
+            reached = reached.union(
+                sa.select(other.c.artifact_id).select_from(reached.join(one, step).join(other, on))
+            )
+            step = sa.and_(one.c.artifact_id == reached.c.artifact_id, one.c.role == near)
+            way = reached.join(one, step)
+            query = sa.select(one.c.artifact_id, one.c.run).select_from(way)
+            runs += [(version, run) for version, run in self._database.tuples(query)]
+            query = sa.select(other.c.artifact_id, other.c.run).select_from(way.join(other, on))
+            pairs = self._database.tuples(query.distinct())
+            versions += [(version, run) for version, run in pairs]
+        return runs, versions
 
     def repositories(self) -> list[RepoRef]:
         """The repositories that hold a version, by name."""

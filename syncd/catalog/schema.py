@@ -183,5 +183,5 @@ uses = Table(
     Column("artifact_id", String(64), primary_key=True),
     Column("run", String(800), primary_key=True),
     Column("role", String(8), primary_key=True),  # input, output
-    Index("syncd_uses_by_run", "run", "role"),
+    Index("syncd_uses_by_run", "run", "role", "artifact_id"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,7 @@ def lineage(
             "oxen://ns/repo@rev.",
         ),
     ],
+    *,
     up: Annotated[
         int | None,
         typer.Option(min=0, help="Steps back at most; a run is one, what it used the next."),
@@ -64,6 +66,7 @@ def lineage(
 ) -> None:
     """Which data trained this, and what was trained on this."""
     from syncd import inquiry, runtime  # noqa: PLC0415
+    from syncd.lineage import drawings  # noqa: PLC0415
 
     question = inquiry.Question(
         ref=ref, teller=inquiry.Teller(source) if source else None, up=up, down=down
@@ -73,27 +76,24 @@ def lineage(
     wanted = shape or (Format.JSON if context.output.as_json else Format.TREE)
     if wanted is Format.TREE and not context.output.as_json:
         context.output.result({}, lambda console: _tree(console, answer))
-        return
-    text, document = _written(wanted, answer, context.config)
-    context.output.result(document, lambda console: console.out(text, end="", highlight=False))
+    elif wanted in {Format.TREE, Format.JSON}:
+        context.output.line({**drawings.document(answer.graph), "from": answer.teller.value})
+    else:
+        lines = _lines(wanted, answer, context.config)
+        document = {wanted.value: lines}
+        context.output.result(document, lambda console: _print(console, lines))
 
 
-def _written(wanted: Format, answer: Answer, config: Config) -> tuple[str, dict[str, Any]]:
-    """The answer as text, and as one document that holds the same."""
+def _lines(wanted: Format, answer: Answer, config: Config) -> list[str] | list[dict[str, Any]]:
+    """The lines of a drawing, or the events."""
     from syncd.lineage import drawings  # noqa: PLC0415
 
     if wanted is Format.OPENLINEAGE:
         from syncd.lineage import events  # noqa: PLC0415 imports the client of openlineage
 
-        found = events.events(answer.graph, _places(config))
-        lines = "".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in found)
-        return lines, {"events": found}
-    if wanted in {Format.MERMAID, Format.DOT}:
-        draw = drawings.mermaid if wanted is Format.MERMAID else drawings.dot
-        text = draw(answer.graph)
-        return text, {wanted.value: text}
-    document = {**drawings.document(answer.graph), "from": answer.teller.value}
-    return f"{json.dumps(document, ensure_ascii=False, indent=1)}\n", document
+        return events.events(answer.graph, _places(config))
+    draw = drawings.mermaid if wanted is Format.MERMAID else drawings.dot
+    return list(draw(answer.graph))
 
 
 def _places(config: Config) -> Places:
@@ -107,8 +107,14 @@ def _places(config: Config) -> Places:
     )
 
 
+def _print(console: Console, lines: Iterable[str | dict[str, Any]]) -> None:
+    for line in lines:
+        text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
+        console.out(text, highlight=False)
+
+
 def _tree(console: Console, answer: Answer) -> None:
     from syncd.cli.branches import trees  # noqa: PLC0415
 
-    for line in trees(answer.graph):
-        console.print(line, markup=False) if isinstance(line, str) else console.print(line)
+    for part in trees(answer.graph):
+        console.print(part)

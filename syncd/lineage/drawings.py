@@ -45,16 +45,6 @@ def document(graph: Graph) -> Json:
     }
 
 
-def mermaid(graph: Graph) -> str:
-    """The graph as a Mermaid flowchart, data flowing to the right."""
-    return "".join(f"{line}\n" for line in _mermaid(graph))
-
-
-def dot(graph: Graph) -> str:
-    """The graph as a Graphviz digraph, data flowing to the right."""
-    return "".join(f"{line}\n" for line in _dot(graph))
-
-
 def _node(graph: Graph, node: Node, number: int) -> Json:
     return {
         "id": number,
@@ -74,7 +64,8 @@ def _node(graph: Graph, node: Node, number: int) -> Json:
     }
 
 
-def _mermaid(graph: Graph) -> Iterator[str]:
+def mermaid(graph: Graph) -> Iterator[str]:
+    """The lines of a Mermaid flowchart, data flowing to the right."""
     names = _names(graph)
     yield "flowchart LR"
     for key, node in graph.nodes.items():
@@ -86,7 +77,8 @@ def _mermaid(graph: Graph) -> Iterator[str]:
     yield f"  style {names[graph.start.key]} stroke-width:3px"
 
 
-def _dot(graph: Graph) -> Iterator[str]:
+def dot(graph: Graph) -> Iterator[str]:
+    """The lines of a Graphviz digraph, data flowing to the right."""
     names = _names(graph)
     yield "digraph lineage {"
     yield "  rankdir=LR;"

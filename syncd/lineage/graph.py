@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import chain
 from typing import Protocol
 
@@ -135,6 +136,7 @@ class Graph:
     is_cut: bool = False
 
 
+@cache
 def kind_of(type_: str) -> Kind:
     """What a version of an artifact type is: types are free text in W&B."""
     lowered = type_.lower()
@@ -219,19 +221,23 @@ class _Walk:
         while row and (limit is None or distance < limit):
             distance += 1
             self.left.update(node.key for node in row)
-            following: dict[str, Node] = {}
-            for edge, node in sorted(look(row), key=lambda step: _rank(step[1])):
+            edges: dict[str, list[Edge]] = {}
+            ends: dict[str, Node] = {}
+            for edge, node in look(row):
                 key = end_of(edge)
+                edges.setdefault(key, []).append(edge)
+                ends.setdefault(key, node)
+            row = []
+            for key, node in sorted(ends.items(), key=lambda item: _rank(item[1])):
                 if key not in self.nodes:
                     if self._most is not None and len(self.nodes) >= self._most:
                         self.is_cut = True
                         continue
                     self.nodes[key] = node
-                self.edges.add(edge)
+                self.edges.update(edges[key])
                 if key not in found:
                     found[key] = distance
-                    following[key] = self.nodes[key]
-            row = list(following.values())
+                    row.append(self.nodes[key])
         del found[self._start.key]
         return found
 
@@ -255,7 +261,7 @@ class _Endpoints:
 
     def below(self, nodes: Sequence[Node]) -> Iterable[Step]:
         """The endpoints that serve these nodes."""
-        for node in nodes:
+        for node in nodes if self._by_name else ():
             names = {node.name, node.replacement} - {""} if node.is_version else set()
             serving = [item for name in sorted(names) for item in self._by_name.get(name, ())]
             if node.is_version and node.commit is not None:
