@@ -71,12 +71,12 @@ class Database:
 
         return self._repeated(read)
 
-    def tuples(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
-        """All rows of a query of few columns and very many rows, which are cheaper so."""
+    def pairs(self, query: sa.Select[Any]) -> list[tuple[str, str]]:
+        """All rows of a query of two texts; very many are cheaper so."""
 
-        def read() -> list[tuple[Any, ...]]:
+        def read() -> list[tuple[str, str]]:
             with self._engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(query)]
+                return [(one, other) for one, other in connection.execute(query)]
 
         return self._repeated(read)
 

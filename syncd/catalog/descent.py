@@ -227,8 +227,7 @@ class Descent:
             query = sa.select(uses.c.artifact_id, uses.c.run).where(
                 column.in_(batch), uses.c.role == role
             )
-            for version, run in self._database.tuples(query):
-                yield version, run
+            yield from self._database.pairs(query)
 
     def all_beyond(self, ids: Sequence[str], *, near: str, far: str) -> tuple[list[Use], list[Use]]:
         """All that leads on from some versions, however far: the runs, and the versions behind them.
@@ -254,10 +253,9 @@ class Descent:
             step = sa.and_(one.c.artifact_id == reached.c.artifact_id, one.c.role == near)
             way = reached.join(one, step)
             query = sa.select(one.c.artifact_id, one.c.run).select_from(way)
-            runs += [(version, run) for version, run in self._database.tuples(query)]
+            runs += self._database.pairs(query)
             query = sa.select(other.c.artifact_id, other.c.run).select_from(way.join(other, on))
-            pairs = self._database.tuples(query.distinct())
-            versions += [(version, run) for version, run in pairs]
+            versions += self._database.pairs(query.distinct())
         return runs, versions
 
     def repositories(self) -> list[RepoRef]:

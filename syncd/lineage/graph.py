@@ -165,7 +165,7 @@ def walk(
         up: edges to go at most against the flow of data; a run and what it used are two. None for
             all there are.
         down: the same with the flow.
-        most: nodes at which it stops, None for all; it may be a few edges short there.
+        most: nodes at which it stops in each direction, None for all.
         endpoints: what serves versions; drawn where the version is.
     """
     served = _Endpoints(endpoints)
@@ -216,6 +216,7 @@ class _Walk:
     ) -> dict[str, int]:
         """Go in one direction; how far each node is."""
         found = {self._start.key: 0}
+        before = len(self.nodes)
         row: list[Node] = [self._start]
         distance = 0
         while row and (limit is None or distance < limit):
@@ -230,7 +231,7 @@ class _Walk:
             row = []
             for key, node in sorted(ends.items(), key=lambda item: _rank(item[1])):
                 if key not in self.nodes:
-                    if self._most is not None and len(self.nodes) >= self._most:
+                    if self._most is not None and len(self.nodes) - before >= self._most:
                         self.is_cut = True
                         continue
                     self.nodes[key] = node
