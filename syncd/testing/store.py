@@ -9,7 +9,7 @@ from typing import Protocol
 
 import xxhash
 
-from syncd.clients.oxen_paths import check_branch, check_tree
+from syncd.clients.oxen_paths import check_branch, check_repo, check_tree
 from syncd.clients.protocols import (
     Author,
     Commit,
@@ -219,6 +219,7 @@ class MemoryVersionStore:
     def repositories(self, namespace: str) -> Sequence[RepoRef]:
         """See `VersionStore.repositories`."""
         self._call("repositories")
+        check_repo(RepoRef(namespace=namespace, repo="any"))
         return sorted(repo for repo in self._repositories if repo.namespace == namespace)
 
     def corrupt(self, repo: RepoRef, content: str, data: bytes | None) -> None:

@@ -57,7 +57,7 @@ def test_every_report_is_one_json_document_on_standard_output(small: World) -> N
     assert {who: answer["from"] for who, answer in asked.items()} == {who: who for who in asked}
     assert nodes["wandb"] == nodes["catalog"] == nodes["oxen"]
     assert moved.items() >= {name: oxen for name, oxen in nodes["oxen"] if oxen}.items()
-    assert len(nodes["oxen"]) == 3  # the model, its run, and its data
+    assert len(nodes["oxen"]) == 4  # the model, its run, its data, and the run that made that
 
 
 def test_refusal_is_one_json_document_too(small: World) -> None:
