@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import takewhile
 
 import pytest
 
@@ -38,7 +39,10 @@ class Talker:
                 return
             self.connections += 1
             with connection, connection.makefile("rb") as lines:
-                while request := b"".join(iter(lines.readline, b"\r\n")):
+                # A line that is empty is the end of the connection, or of a request's head.
+                while request := b"".join(
+                    takewhile(lambda line: line.strip(), iter(lines.readline, b""))
+                ):
                     self.requests.append(request)
                     answer = self.answers.pop(0)
                     if answer is None:
