@@ -41,7 +41,7 @@ class Talker:
             with connection, connection.makefile("rb") as lines:
                 # A line that is empty is the end of the connection, or of a request's head.
                 while request := b"".join(
-                    takewhile(lambda line: line.strip(), iter(lines.readline, b""))
+                    takewhile(lambda line: line != b"\r\n", iter(lines.readline, b""))
                 ):
                     self.requests.append(request)
                     answer = self.answers.pop(0)
