@@ -39,6 +39,11 @@ from syncd.stages.plan import place
 
 COMMIT = re.compile(r"[0-9a-f]{24,64}")  # liboxen writes 128 bits without leading zeros
 
+SPELLING = "Check the spelling, and that the API key may read it."
+NAMED = (
+    "It goes there by the name it was logged under, not by its replacement's; check the spelling."
+)
+
 
 class Teller(StrEnum):
     """Who answers."""
@@ -147,6 +152,7 @@ class _Inquiry:
         if start is None and isinstance(ref, ArtifactRef):
             version = self._version(ref)
             start = neighbours.find_content(place_of(version)) if version else None
+            start = replace(start, aliases=version.aliases) if start and version else start
         return None if start is None else self._answer(neighbours, start, Teller.CATALOG)
 
     def wandb(self) -> Answer:
@@ -163,7 +169,7 @@ class _Inquiry:
         else:
             version = self._version(ref)
             start = neighbours.find(version.ref if version else ref)
-        return self._answer(neighbours, self._there(start, "W&B"), Teller.WANDB)
+        return self._answer(neighbours, self._there(start, "W&B", SPELLING), Teller.WANDB)
 
     def oxen(self) -> Answer:
         """What Oxen says."""
@@ -182,7 +188,7 @@ class _Inquiry:
             start = neighbours.find(commit) if commit else None
         else:
             start = self._at_home(neighbours, ref) or neighbours.find(ref)
-        return self._answer(neighbours, self._there(start, "Oxen"), Teller.OXEN)
+        return self._answer(neighbours, self._there(start, "Oxen", NAMED), Teller.OXEN)
 
     # --- names
 
@@ -238,13 +244,9 @@ class _Inquiry:
                 known = self._ends.catalog.descent.repositories()
                 yield from (repo for repo in known if repo.namespace == namespace)
 
-    def _there(self, start: Node | None, where: str) -> Node:
+    def _there(self, start: Node | None, where: str, hint: str) -> Node:
         if start is None:
-            raise NotFoundError(
-                f"{self._question.ref}: {where} knows nothing of this name",
-                hint="Check the spelling. A version that was replaced is known in Oxen by the name it "
-                "was logged under.",
-            )
+            raise NotFoundError(f"{where} knows nothing of {self._question.ref}", hint=hint)
         return start
 
     def _answer(self, neighbours: Neighbours, start: Node, teller: Teller) -> Answer:

@@ -18,9 +18,7 @@ from syncd.clients.artifacts import Run
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
 from syncd.relatives import NamedInput, Place, Relative, named_inputs, relatives
 
-WIDE = (
-    10_000  # values in one IN list: one statement for all nodes of a distance (SQLite takes 32,766)
-)
+WIDE = 10_000  # values in one IN list, so that a distance is one statement; SQLite takes 32,766
 INPUT, OUTPUT = "input", "output"
 Use = tuple[str, str]  # a version's id, a run's name
 NAMELESS = -1  # the number of a version that nobody knows

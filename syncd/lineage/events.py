@@ -100,7 +100,7 @@ class _Events:
                 runId=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._wandb}/{node.name}")),
                 facets={
                     "externalQuery": facets.external_query_run.ExternalQueryRunFacet(
-                        externalQueryId=node.name, source=self._wandb
+                        externalQueryId=node.name, source=self._wandb, producer=PRODUCER
                     )
                 },
             ),
@@ -138,7 +138,7 @@ class _Events:
         version = node.commit.commit if node.commit else node.name.rpartition(":")[2]
         found: dict[str, Any] = {
             "version": facets.dataset_version_dataset.DatasetVersionDatasetFacet(
-                datasetVersion=version
+                datasetVersion=version, producer=PRODUCER
             )
         }
         if node.commit is not None and node.name != str(node.commit):
@@ -149,7 +149,8 @@ class _Events:
                         name=node.name.rpartition(":")[0],
                         type=node.type or Kind.ARTIFACT.value,
                     )
-                ]
+                ],
+                producer=PRODUCER,
             )
         return found
 

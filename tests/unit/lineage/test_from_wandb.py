@@ -75,3 +75,14 @@ def test_a_run_that_is_gone_is_told(moved: MovedProject) -> None:
 
     assert names(graph) == ["model:v0", "train"]
     assert graph.notes == ["W&B has no more: team/proj/runs/train"]
+
+
+def test_who_used_a_version_and_who_used_its_replacement_used_the_same(
+    moved: MovedProject,
+) -> None:
+    """W&B has two lists of users then, which differ from the day after the move on."""
+    old, made = moved.log_and_move("ds", {"data": b"payload"})
+    moved.source.record_use(moved.source.add_run("pinned"), old)
+    moved.source.record_use(moved.source.add_run("new"), made)
+
+    assert names(around(moved, ArtifactRef.parse("team/proj/ds:v0"))) == ["ds:v0", "new", "pinned"]
