@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd import fleet, log, triggers, workflow
+from syncd.births import keep_born
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
@@ -179,6 +180,7 @@ def move(
     for item in found:
         report.discovered += 1
         triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
+        keep_born(runtime, item.version)
         if item.skip:
             report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
             follow_aliases(runtime, item, heads)
@@ -218,7 +220,7 @@ def move(
             finally:
                 workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
-        if annotate(runtime.source, run):
+        if annotate(runtime.source, run, runtime.catalog.descent.keep):
             runtime.catalog.remove_run_due(run)
     triggers.fire(runtime.catalog, runtime.config)
     return report

@@ -19,6 +19,7 @@ from functools import partial
 
 from syncd import log
 from syncd.backfill import follow_aliases
+from syncd.births import keep_born
 from syncd.catalog.catalog import Record, State
 from syncd.context import Outcome
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
@@ -270,6 +271,7 @@ class Mover:
         for item in changed(runtime.source, looks, [target], config.select, decided):
             self._vitals.progressed()
             enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
+            keep_born(runtime, item.version)
             if not item.skip:
                 if item.version.id not in self._lines.open and self._wanted(runtime, item):
                     new.append(item)
@@ -293,7 +295,7 @@ class Mover:
         for run in (later or waiting)[:RUNS_A_POLL]:
             self._last_run = str(run)
             try:
-                ended = annotate(runtime.source, run)
+                ended = annotate(runtime.source, run, runtime.catalog.descent.keep)
             except NotFoundError:
                 ended = True  # somebody has deleted it
             if ended:

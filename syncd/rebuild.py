@@ -30,7 +30,8 @@ from syncd.refs import (
     parse_reference_url,
     version_branch,
 )
-from syncd.replacements import Replacement, replacement_of
+from syncd.relatives import relatives
+from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.annotate import is_due
 from syncd.stages.commit import trailers
@@ -96,6 +97,9 @@ class _Rebuild:
             link = replacement_of(version.metadata, version.digest)
             if link is not None and link.complete:
                 self._replaced(there.get(link.source_artifact_id), version, link)
+            elif published_of(version.metadata, version.digest) is not None:
+                self._catalog.descent.keep_versions(relatives([version]))
+                self._runs |= {version.run} if version.run else set()
         for item in judged(versions, self._runtime.config.select):
             if not item.skip:
                 self._waiting(item)
@@ -115,6 +119,7 @@ class _Rebuild:
             moved_bytes=link.moved_bytes,
             kept_bytes=kept,
         )
+        self._catalog.descent.keep_versions(relatives([version, made]))
         self._runs |= {*self._source.consumers(made), *([made.run] if made.run else [])}
 
     def _waiting(self, item: Discovered) -> None:
@@ -130,6 +135,7 @@ class _Rebuild:
         if skip:
             self._note(version, State.SKIPPED, **place, reason=skip)
             self._catalog.looks.settle(version.id, skip, self._fingerprint)
+            self._catalog.descent.keep_versions(relatives([version]))
             return
         commit = self._committed(version, repo, version_branch(version.index, prefix))
         self._note(version, State.WAITING, **place, commit_id=commit.commit if commit else "")
@@ -188,6 +194,7 @@ class _Rebuild:
                 run = self._source.run(ref)
             except NotFoundError:
                 continue  # deleted since
+            self._catalog.descent.keep(run)
             if is_due(run):
                 self._catalog.add_run_due(ref)
                 self.found.runs_due += 1

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from syncd import log, retry
 from syncd.catalog.catalog import Catalog
@@ -71,6 +72,63 @@ def opened(
         http.close()
         wandb.close()
         catalog.close()
+
+
+class Ends:
+    """What a configuration names, each part opened when it is first asked for.
+
+    Args:
+        config: the configuration.
+        environ: the environment variables.
+        stack: closes what was opened.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str], stack: ExitStack) -> None:
+        self.config = config
+        self._environ = environ
+        self._stack = stack
+
+    @cached_property
+    def source(self) -> WandbSource:
+        """W&B.
+
+        Raises:
+            ConfigurationError: when no API key is to be had.
+        """
+        key = wandb_api_key(self.config, self._environ).get_secret_value()
+        log.redact(key)
+        source = WandbSource(self.config.wandb.base_url, key)
+        self._stack.callback(source.close)
+        return source
+
+    @cached_property
+    def store(self) -> VersionStore:
+        """Oxen.
+
+        Raises:
+            ConfigurationError: when the server's URL cannot be used, or its token cannot be read.
+        """
+        return build_store(self.config, self._environ)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog."""
+        self.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+        catalog = Catalog(str(self.config.engine.database))
+        self._stack.callback(catalog.close)
+        return catalog
+
+
+@contextmanager
+def ends(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[Ends]:
+    """Open what is asked for of a configuration; closed at the end of the block.
+
+    Args:
+        config: the configuration.
+        environ: the environment variables.
+    """
+    with ExitStack() as stack:
+        yield Ends(config, environ, stack)
 
 
 def build_store(config: Config, environ: Mapping[str, str] = os.environ) -> VersionStore:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.descent import Descent
 from syncd.catalog.firings import Firings
 from syncd.catalog.looks import Looks
 from syncd.catalog.mirror import Mirror
@@ -106,6 +107,7 @@ class Catalog:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
 
     Attributes:
+        descent: who used what, and who logged it.
         firings: who is told of new versions.
         looks: what discovery decided for good, and how far it came.
         mirror: what was promoted and deployed.
@@ -115,6 +117,7 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.descent = Descent(self._database)
         self.firings = Firings(self._database)
         self.looks = Looks(self._database)
         self.mirror = Mirror(self._database)

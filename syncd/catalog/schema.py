@@ -181,3 +181,47 @@ stories = Table(
     Column("commit_id", String(64), primary_key=True),
     Column("detail", Text, nullable=False),
 )
+
+# Versions around runs, whether syncd moved them or not, each once: a version, what replaces it and
+# what was restored from it are one row, under the id of the version that was logged first.
+relatives = Table(
+    "syncd_relatives",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("entity", String(255), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("collection", String(255), nullable=False),
+    Column("version_index", Integer, nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("namespace", String(255), nullable=False, default=""),
+    Column("repo", String(255), nullable=False, default=""),
+    Column("commit_id", String(64), nullable=False, default=""),
+    Column("replacement_index", Integer, nullable=False, default=-1),  # in the same collection
+    Index("syncd_relatives_by_name", "entity", "project", "collection", "version_index"),
+    Index("syncd_relatives_by_replacement", "entity", "project", "collection", "replacement_index"),
+    Index("syncd_relatives_by_commit", "commit_id"),
+)
+
+# Runs around them. One that was only named by a version it logged has not been looked at.
+runs = Table(
+    "syncd_runs",
+    metadata,
+    Column("run", String(800), primary_key=True),  # entity/project/runs/ID
+    Column("name", Text, nullable=False, default=""),
+    Column("state", String(32), nullable=False, default=""),
+    Column("url", Text, nullable=False, default=""),
+    Column("created_at", String(40), nullable=False, default=""),
+    Column("seen", Boolean, nullable=False),
+)
+
+# Which run used which version, and which logged it; with an index for each way to follow it.
+uses = Table(
+    "syncd_uses",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("run", String(800), primary_key=True),
+    Column("role", String(8), primary_key=True),  # input, output
+    Index("syncd_uses_by_run", "run", "role", "artifact_id"),
+)

@@ -86,6 +86,11 @@ VERBS: Table = {
             "syncd.cli.resolve:resolve",
             "Give the other side's name of a version or a commit.",
         ),
+        Verb(
+            "lineage",
+            "syncd.cli.lineage:lineage",
+            "Which data trained this, and what was trained on this.",
+        ),
     ),
     "Versions": (
         Verb(

@@ -80,6 +80,7 @@ class Run:
 
     Args:
         config: plain `key -> value`, W&B's own `_wandb` left out.
+        created_at: ISO 8601, UTC; empty when unknown.
         inputs: versions the run used.
         outputs: versions the run logged.
         summary: its metrics as they were last logged, W&B's own (`_step`, ...) left out.
@@ -91,6 +92,7 @@ class Run:
     state: str
     url: str
     config: Mapping[str, Any]
+    created_at: str = ""
     inputs: tuple[Version, ...] = ()
     outputs: tuple[Version, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)

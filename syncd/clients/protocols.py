@@ -369,3 +369,7 @@ class VersionStore(Protocol):
     def branches(self, repo: RepoRef) -> Mapping[str, str]:
         """All branches with the commit each points at; empty when the repository is missing."""
         ...
+
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """The repositories of a namespace, by name; empty when there is no such namespace."""
+        ...

@@ -258,6 +258,7 @@ class WandbSource:
                 for key, value in config_values(node["config"]).items()
                 if not key.startswith("_wandb")
             },
+            created_at=node["createdAt"] or "",
             inputs=tuple(found[0]),
             outputs=tuple(found[1]),
             summary={

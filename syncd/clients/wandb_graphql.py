@@ -287,6 +287,7 @@ query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage:
       state
       config
       summaryMetrics
+      createdAt
       inputArtifacts(after: $inputsCursor, first: $perPage) {
         pageInfo { endCursor hasNextPage }
         edges { node { ...VersionFields } }

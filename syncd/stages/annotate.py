@@ -8,7 +8,7 @@ wrote is never overwritten; what syncd wrote is, when it is no longer true. What
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,14 +24,18 @@ SIDES = frozenset({"inputs", "outputs"})
 PINNED = "pinned"  # in the map: the commits a run was told to use, by short name
 
 
-def annotate(source: ArtifactSource, ref: RunRef) -> bool:
+def annotate(
+    source: ArtifactSource, ref: RunRef, told: Callable[[Run], None] = lambda _run: None
+) -> bool:
     """Write a run's keys; False when the run still runs, whose own client would write over them.
 
     Args:
         source: W&B.
         ref: the run.
+        told: of the run, as it was read.
     """
     run = source.run(ref)
+    told(run)
     if run.state in UNFINISHED:
         return False
     values, unset = run_config(run)

@@ -203,6 +203,7 @@ class MemoryArtifactSource(MemoryProject):
             state=found.state,
             url=f"https://wandb.example/{ref}",
             config=dict(found.config),
+            created_at=found.began_at,
             inputs=self._living(found.inputs),
             outputs=self._living(found.outputs),
             summary=dict(found.summary),

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "clients.oxen_paths",
         "plans",
         "replacements",
+        "relatives",
         "contents",
         "appearance",
         "succession",
@@ -63,6 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime",
         "lines",
         "backfill",
+        "births",
         "audit",
         "triggers",
         "comparison",
@@ -71,7 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "locks",
     ),
     # what is built on the above
-    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
+    ("inquiry", "quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
     (
         "firing",
@@ -167,6 +169,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ariadne": ("web", "web.", "sandbox", "sandbox."),
     "jinja2": ("web.",),
     "prometheus_client": ("web.",),
+    "openlineage": ("lineage.events",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
     "transformers": ("training.huggingface",),
     "lightning": ("training.lightning",),

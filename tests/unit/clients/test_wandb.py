@@ -180,6 +180,7 @@ def test_a_runs_inputs_and_outputs_are_paged_each_by_itself(
         run = {
             "id": "1",
             "displayName": "quick fox",
+            "createdAt": "2026-01-01T00:00:00Z",
             "state": "finished",
             "config": json.dumps(config),
             "summaryMetrics": json.dumps({"recall": 0.9, "_step": 7}),

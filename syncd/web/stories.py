@@ -1,7 +1,6 @@
-"""Where a version came from, read from the lineage files of Oxen's commits.
+"""What a version's commit says of it, read from its lineage file in Oxen: its story, and its files.
 
-Each commit names the run that logged it and the commits of what that run used; following those
-leads from a model to the data it was trained on. What a commit says never changes, so it is kept.
+What a commit says never changes, so stories are kept.
 """
 
 from __future__ import annotations
@@ -9,40 +8,20 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.catalog.panels import PAGE
 from syncd.clients.origins import Found, Origin
 from syncd.config import Config
-from syncd.errors import NotFoundError, SyncdError
+from syncd.errors import NotFoundError
 from syncd.lineages import MALFORMED, Lineage, Story, story
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.plan import place
 
-DEPTH = 6  # runs between a version and the furthest ancestor that is shown
-MOST = 40  # versions that are shown
 LARGEST = 64 << 20  # bytes of a lineage file that a page waits for
 KEPT = 256  # stories in memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ancestor:
-    """A version in the ancestry of another.
-
-    Args:
-        name: `entity/project/collection:vN`.
-        kind: its artifact type.
-        commit: its Oxen commit, None when it has none.
-        story: what that says, None when it was not read.
-    """
-
-    name: str
-    kind: str
-    commit: CommitRef | None
-    story: Story | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +43,7 @@ class File:
     tree_path: str
 
 
-class Ancestry:
+class Stories:
     """Reads lineage files.
 
     Args:
@@ -96,25 +75,6 @@ class Ancestry:
                     self._kept.popitem(last=False)
         return found
 
-    def ancestors(self, ref: ArtifactRef, kind: str, commit: CommitRef) -> list[Ancestor]:
-        """The version itself, then what its run used, then what led to those; each once.
-
-        Raises:
-            SyncdError: when the version's own commit cannot be read.
-        """
-        own = Ancestor(name=str(ref), kind=kind, commit=commit, story=self.story(ref, kind, commit))
-        found = {own.name: own}
-        row = [own]
-        for _ in range(DEPTH):
-            following: list[Ancestor] = []
-            for item in (use for each in row if each.story for use in each.story.inputs):
-                name = str(item.get("artifact"))
-                if name not in found and len(found) < MOST:
-                    found[name] = self._ancestor(name, item)
-                    following.append(found[name])
-            row = following
-        return list(found.values())
-
     def files(
         self, ref: ArtifactRef, kind: str, commit: CommitRef, page: int
     ) -> tuple[list[File], bool]:
@@ -138,17 +98,6 @@ class Ancestry:
         except MALFORMED as error:
             raise _damaged(commit, error) from error
         return found, False
-
-    def _ancestor(self, name: str, item: Mapping[str, Any]) -> Ancestor:
-        kind, told = str(item.get("type", "")), item.get("oxen")
-        commit: CommitRef | None = None
-        story: Story | None = None
-        # What cannot be read leads no further; its own page says why.
-        with suppress(SyncdError):
-            commit = CommitRef.parse(told) if isinstance(told, str) else None
-            if commit is not None:
-                story = self.story(ArtifactRef.parse(name), kind, commit)
-        return Ancestor(name=name, kind=kind, commit=commit, story=story)
 
     def _opened(self, commit: CommitRef, folder: str) -> Lineage:
         found = self._found(commit, folder)
