@@ -177,7 +177,7 @@ class _Inquiry:
         neighbours = OxenNeighbours(
             self._ends.store,
             self._repositories,
-            main=config.oxen.branch,
+            main=config.oxen.main_branch,
             folder=(lambda ref, type_: place(ref, type_, config)[1]) if config.oxen.path else None,
         )
         ref = self._ref
@@ -213,7 +213,7 @@ class _Inquiry:
             return None
         repo, folder = place(ref, "", config)
         branch = (
-            alias_branch(ref.alias, folder, main=config.oxen.branch)
+            alias_branch(ref.alias, folder, main=config.oxen.main_branch)
             if ref.index is None
             else version_branch(ref.index, folder)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncd.config import Config
-    from syncd.inquiry import Answer
+    from syncd.deployments import Served
+    from syncd.inquiry import Answer, Ends
     from syncd.lineage.events import Places
 
 
@@ -72,7 +74,7 @@ def lineage(
         ref=ref, teller=inquiry.Teller(source) if source else None, up=up, down=down
     )
     with runtime.ends(context.config, context.environ) as ends:
-        answer = inquiry.ask(question, ends)
+        answer = inquiry.ask(replace(question, endpoints=_served(ends, source)), ends)
     wanted = shape or (Format.JSON if context.output.as_json else Format.TREE)
     if wanted is Format.TREE and not context.output.as_json:
         context.output.result({}, lambda console: _tree(console, answer))
@@ -82,6 +84,18 @@ def lineage(
         lines = _lines(wanted, answer, context.config)
         document = {wanted.value: lines}
         context.output.result(document, lambda console: _print(console, lines))
+
+
+def _served(ends: Ends, source: Source | None) -> list[Served]:
+    """What serves models, as far as whoever answers knows; W&B knows nothing of it."""
+    from syncd.deployments import served  # noqa: PLC0415
+    from syncd.promotion import journal  # noqa: PLC0415
+
+    if source is Source.WANDB:
+        return []
+    if source is Source.OXEN:
+        return served(journal.read(ends.store, journal.journals(ends.config)))
+    return served(ends.catalog.mirror.events())
 
 
 def _lines(wanted: Format, answer: Answer, config: Config) -> list[str] | list[dict[str, Any]]:
