@@ -19,6 +19,7 @@ from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.context import Context, Outcome
 from syncd.fleet import Member
+from syncd.following import follow_runs
 from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.plans import BATCH, Digest, TransferPlan
@@ -154,6 +155,9 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         follower: told how it goes.
     """
     log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    for target in scope.targets:
+        if target.collection is None:
+            follow_runs(runtime, target)
     return move(runtime, _discover(runtime, scope), follower, limit=scope.limit)
 
 

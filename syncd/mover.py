@@ -23,6 +23,7 @@ from syncd.births import keep_born
 from syncd.catalog.catalog import Record, State
 from syncd.context import Outcome
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
+from syncd.following import follow_runs
 from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
@@ -238,6 +239,7 @@ class Mover:
 
         problems: list[SyncdError] = []
         for work in (
+            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
             lambda: self._find(runtime, target, new, problems),
             queue_up,
             lambda: self._finish_runs(runtime),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -168,6 +169,20 @@ class Descent:
         key = ("artifact_id", "run", "role")
         rows = [dict(zip(key, use, strict=True)) for use in dict.fromkeys(uses)]
         self._database.upsert(schema.uses, rows, key)
+
+    # --- how far runs were followed
+
+    def followed(self, entity: str, project: str) -> datetime | None:
+        """Runs of a project that ended and were last heard of before then were looked at."""
+        table = schema.run_cursors
+        query = sa.select(table.c.at).where(table.c.entity == entity, table.c.project == project)
+        rows = self._database.rows(query)
+        return datetime.fromisoformat(rows[0]["at"]) if rows else None
+
+    def follow(self, entity: str, project: str, at: datetime) -> None:
+        """Remember how far runs were followed."""
+        row = {"entity": entity, "project": project, "at": at.isoformat()}
+        self._database.upsert(schema.run_cursors, [row], ("entity", "project"))
 
     # --- asked
 

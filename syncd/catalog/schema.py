@@ -121,6 +121,15 @@ reclaimed = Table(
     Column("at", String(40), nullable=False),
 )
 
+# When a project's runs were last heard of, before which all that had ended were looked at.
+run_cursors = Table(
+    "syncd_run_cursors",
+    metadata,
+    Column("entity", String(255), primary_key=True),
+    Column("project", String(255), primary_key=True),
+    Column("at", String(40), nullable=False),
+)
+
 # What a webhook said, until somebody has looked: at most one row per project and collection.
 hints = Table(
     "syncd_hints",

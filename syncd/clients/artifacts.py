@@ -99,6 +99,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A run as a list of runs shows it.
+
+    Args:
+        run: the run.
+        state: as W&B has it: `running`, `finished`, ...
+        at: when it was last heard of.
+    """
+
+    run: RunRef
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
     """A run that used a version, and when it ran: W&B does not tell the moment of the use itself.
 

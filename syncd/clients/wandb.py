@@ -16,12 +16,14 @@ from syncd.clients import wandb_graphql as gql
 from syncd.clients.artifacts import (
     Automation,
     Collection,
+    Heard,
     Membership,
     Run,
     Standing,
     Surroundings,
     Use,
     Version,
+    utc,
 )
 from syncd.clients.http import check_status
 from syncd.clients.wandb_automations import WandbAutomations
@@ -267,6 +269,18 @@ class WandbSource:
                 if not key.startswith("_")
             },
         )
+
+    def heard(self, entity: str, project: str) -> Iterator[Heard]:
+        """The runs of a project, those heard of last first, a hundred a request."""
+        for node in self._session.pages(
+            f"list runs of {entity}/{project}",
+            gql.RUNS,
+            {"entity": entity, "project": project, "order": "-heartbeat_at"},
+            lambda data: data["project"]["runs"],
+        ):
+            run = RunRef(entity=entity, project=project, run_id=node["name"])
+            at = utc(node["heartbeatAt"] or node["createdAt"])
+            yield Heard(run=run, state=node["state"] or "", at=at)
 
     # --- changes
 

@@ -303,6 +303,18 @@ query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage:
     + _VERSION
 )
 
+# Order and fields as the SDK's `Api.runs` sends them (apis/public/runs.py).
+RUNS = """
+query Runs($project: String!, $entity: String!, $cursor: String, $perPage: Int = 50, $order: String) {
+  project(name: $project, entityName: $entity) {
+    runs(after: $cursor, first: $perPage, order: $order) {
+      edges { node { name state createdAt heartbeatAt } }
+      pageInfo { endCursor hasNextPage }
+    }
+  }
+}
+"""
+
 RUN_CONFIG = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) { run(name: $name) { id config } }

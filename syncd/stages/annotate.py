@@ -38,10 +38,20 @@ def annotate(
     told(run)
     if run.state in UNFINISHED:
         return False
+    write(source, run)
+    return True
+
+
+def write(source: ArtifactSource, run: Run) -> None:
+    """Write the keys of a run that has ended, as far as they are not there.
+
+    Args:
+        source: W&B.
+        run: the run, as it was just read.
+    """
     values, unset = run_config(run)
     if values or unset:
-        source.update_config(ref, values, unset)
-    return True
+        source.update_config(run.ref, values, unset)
 
 
 def is_due(run: Run) -> bool:

@@ -41,6 +41,7 @@ class Team:
         self.serving = world.folder / "search-api.json"
         hook = world.folder / "deploy.py"
         hook.write_text(ENDPOINT, encoding="utf-8")
+        world.target = self.project
         world.configure(references=world.gateway())
         command = json.dumps([sys.executable, str(hook), str(self.serving)])
         with world.config.open("a", encoding="utf-8") as config:

@@ -65,6 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "lines",
         "backfill",
         "births",
+        "following",
         "audit",
         "triggers",
         "comparison",
