@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.clients.artifacts import Version
-from syncd.errors import NotFoundError
+from syncd.errors import PermanentError
 from syncd.relatives import place_of, relatives
 from syncd.replacements import published_of
 from syncd.runtime import Runtime
@@ -29,8 +29,8 @@ def keep_born(runtime: Runtime, version: Version) -> None:
     if version.run is not None:
         try:
             run = runtime.source.run(version.run)
-        except NotFoundError:
-            pass  # deleted since; the version tells its name
+        except PermanentError:
+            pass  # deleted since, or not for this API key to see; the version tells its name
         else:
             descent.keep(run)
             if run.state in UNFINISHED:

@@ -71,12 +71,12 @@ class Database:
 
         return self._repeated(read)
 
-    def pairs(self, query: sa.Select[Any]) -> list[tuple[str, str]]:
-        """All rows of a query of two texts; very many are cheaper so."""
+    def tuples(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query, which are cheaper so where there are very many."""
 
-        def read() -> list[tuple[str, str]]:
+        def read() -> list[tuple[Any, ...]]:
             with self._engine.connect() as connection:
-                return [(one, other) for one, other in connection.execute(query)]
+                return list(map(tuple, connection.execute(query)))
 
         return self._repeated(read)
 

@@ -31,19 +31,19 @@ class KnownVersion:
 
     Args:
         id: GraphQL id of what was logged; a commit's id where W&B knows no version of it.
-        ref: its name, None where there is none.
+        name: `entity/project/collection:vN`; empty where it has none.
         type: the artifact type.
         created_at: ISO 8601, UTC; empty when unknown.
         commit: the Oxen commit that holds it.
-        replacement: the name of what replaces it in W&B.
+        replacement: the name of what replaces it in W&B; empty when nothing does.
     """
 
     id: str
-    ref: ArtifactRef | None
+    name: str
     type: str
     created_at: str
     commit: CommitRef | None
-    replacement: ArtifactRef | None
+    replacement: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +224,7 @@ class Descent:
         table = schema.runs
         for batch in _wide(names):
             query = sa.select(table).where(table.c.run.in_(batch))
-            yield from map(_run, self._database.rows(query))
+            yield from map(_run, self._database.tuples(query))
 
     def runs_of(self, ids: Sequence[str], role: str) -> Iterator[Use]:
         """The runs that used (`input`) or logged (`output`) some versions."""
@@ -240,7 +240,7 @@ class Descent:
             query = sa.select(uses.c.artifact_id, uses.c.run).where(
                 column.in_(batch), uses.c.role == role
             )
-            yield from self._database.pairs(query)
+            yield from _pairs(self._database.tuples(query))
 
     def all_beyond(self, ids: Sequence[str], *, near: str, far: str) -> tuple[list[Use], list[Use]]:
         """All that leads on from some versions, however far: the runs, and the versions behind them.
@@ -266,9 +266,9 @@ class Descent:
             step = sa.and_(one.c.artifact_id == reached.c.artifact_id, one.c.role == near)
             way = reached.join(one, step)
             query = sa.select(one.c.artifact_id, one.c.run).select_from(way)
-            runs += self._database.pairs(query)
+            runs += _pairs(self._database.tuples(query))
             query = sa.select(other.c.artifact_id, other.c.run).select_from(way.join(other, on))
-            versions += self._database.pairs(query.distinct())
+            versions += _pairs(self._database.tuples(query.distinct()))
         return runs, versions
 
     def repositories(self) -> list[RepoRef]:
@@ -285,10 +285,31 @@ class Descent:
         return [item for item in self._versions(query) if item.commit in wanted]
 
     def _versions(self, query: sa.Select[Any]) -> Iterator[KnownVersion]:
-        return map(_version, self._database.rows(query))
+        """The versions of a query of all columns."""
+        repos: dict[tuple[str, str], RepoRef] = {}
+        for row in self._database.tuples(query):
+            (id_, entity, project, collection, number, type_, _, created_at, *place, other) = row
+            namespace, repo, commit = place
+            held = None
+            if commit:
+                known = repos.setdefault((namespace, repo), RepoRef(namespace=namespace, repo=repo))
+                held = CommitRef(repo=known, commit=commit)
+            begin = f"{entity}/{project}/{collection}:v"
+            yield KnownVersion(
+                id=id_,
+                name="" if number == NAMELESS else f"{begin}{number}",
+                type=type_,
+                created_at=created_at,
+                commit=held,
+                replacement="" if other == NAMELESS else f"{begin}{other}",
+            )
 
 
 _COMMIT = ("namespace", "repo", "commit_id")
+
+
+def _pairs(rows: Sequence[tuple[Any, ...]]) -> list[Use]:
+    return [(version, run) for version, run in rows]
 
 
 def _wide(items: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -358,35 +379,14 @@ def _named_run(run: str) -> dict[str, Any]:
     return {"run": run, "name": "", "state": "", "url": "", "created_at": "", "seen": False}
 
 
-def _version(row: Mapping[str, Any]) -> KnownVersion:
-    def named(index: int) -> ArtifactRef | None:
-        if index == NAMELESS:
-            return None
-        return ArtifactRef(
-            entity=row["entity"],
-            project=row["project"],
-            collection=row["collection"],
-            alias=f"v{index}",
-        )
-
-    repo = RepoRef(namespace=row["namespace"], repo=row["repo"])
-    return KnownVersion(
-        id=row["artifact_id"],
-        ref=named(row["version_index"]),
-        type=row["type"],
-        created_at=row["created_at"],
-        commit=CommitRef(repo=repo, commit=row["commit_id"]) if row["commit_id"] else None,
-        replacement=named(row["replacement_index"]),
-    )
-
-
-def _run(row: Mapping[str, Any]) -> KnownRun:
-    entity, project, _, run_id = row["run"].split("/", 3)
+def _run(row: tuple[Any, ...]) -> KnownRun:
+    name, label, state, url, created_at, seen = row
+    entity, project, _, run_id = name.split("/", 3)
     return KnownRun(
         ref=RunRef(entity=entity, project=project, run_id=run_id),
-        label=row["name"],
-        state=row["state"],
-        url=row["url"],
-        created_at=row["created_at"],
-        seen=row["seen"],
+        label=label,
+        state=state,
+        url=url,
+        created_at=created_at,
+        seen=seen,
     )

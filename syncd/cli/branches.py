@@ -6,6 +6,7 @@ A graph is no tree: what was shown once is named where it occurs again, without 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -14,7 +15,7 @@ from rich.tree import Tree
 from syncd.lineage.drawings import printable
 from syncd.lineage.graph import Graph, Kind, Node
 
-UP, DOWN = "comes from", "led to"
+MOST = 200  # nodes that are shown in each direction, the nearest first
 STYLES = {Kind.RUN: "cyan", Kind.MODEL: "green", Kind.DATASET: "yellow", Kind.ENDPOINT: "magenta"}
 
 
@@ -23,36 +24,40 @@ def trees(graph: Graph) -> Iterator[RenderableType]:
     before: dict[str, list[str]] = {}
     after: dict[str, list[str]] = {}
     for edge in graph.edges:
-        if edge.source == graph.start.key or edge.source in graph.below:
-            after.setdefault(edge.source, []).append(edge.target)
-        if edge.target == graph.start.key or edge.target in graph.above:
-            before.setdefault(edge.target, []).append(edge.source)
+        after.setdefault(edge.source, []).append(edge.target)
+        before.setdefault(edge.target, []).append(edge.source)
     yield _line(graph.start)
-    for title, next_to in ((UP, before), (DOWN, after)):
-        if next_to.get(graph.start.key):
-            yield _tree(title, graph, next_to)
+    if graph.above:
+        yield _tree("comes from", graph, before, graph.above)
+    if graph.below:
+        yield _tree("led to", graph, after, graph.below)
     if not graph.edges:
         yield Text("nothing is known to lie around it", style="dim")
-    if graph.is_cut:
-        yield Text("and more", style="dim")
     for note in graph.notes:
         yield Text(f"note: {printable(note)}", style="dim")
 
 
-def _tree(title: str, graph: Graph, next_to: Mapping[str, Sequence[str]]) -> Tree:
+def _tree(
+    title: str, graph: Graph, next_to: Mapping[str, Sequence[str]], reached: Mapping[str, int]
+) -> Tree:
+    """What lies in one direction."""
     root = Tree(Text(title, style="bold"), guide_style="dim")
-    shown = {graph.start.key}
-    waiting = [(root, key) for key in reversed(next_to[graph.start.key])]
+    near = set(islice(reached, MOST))  # they come by distance
+    shown: set[str] = set()
+    waiting = [(root, key) for key in reversed(next_to[graph.start.key]) if key in near]
     while waiting:
         parent, key = waiting.pop()
         line = _line(graph.nodes[key])
-        further = next_to.get(key, ())
+        further = [other for other in next_to.get(key, ()) if other in near]
         if key in shown:
             parent.add(line.append(" (see above)" if further else "", style="dim"))
             continue
         shown.add(key)
         branch = parent.add(line)
         waiting += [(branch, other) for other in reversed(further)]
+    if len(reached) > MOST:
+        more = f"and {len(reached) - MOST:,} more; --format json has all"
+        root.add(Text(more, style="dim"))
     return root
 
 

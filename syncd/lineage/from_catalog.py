@@ -131,10 +131,10 @@ def version_node(version: KnownVersion) -> Node:
     return Node(
         key=version.id,
         kind=kind_of(version.type),
-        name=str(version.ref or version.commit),
+        name=version.name or str(version.commit),
         type=version.type,
         commit=version.commit,
-        replacement=str(version.replacement) if version.replacement else "",
+        replacement=version.replacement,
         created_at=version.created_at,
     )
 

@@ -152,7 +152,7 @@ class OxenNeighbours:
         return Node(
             key=str(commit) if commit else name,
             kind=kind_of(type_),
-            name=name or str(commit),
+            name=name if commit is None or _is_version(name) else str(commit),
             type=type_,
             commit=commit,
             is_whole=False,
@@ -241,6 +241,12 @@ def _commit(text: object) -> CommitRef | None:
     return None
 
 
+def _is_version(name: str) -> bool:
+    with suppress(UsageError):
+        return ArtifactRef.parse(name).index is not None
+    return False
+
+
 def _run_node(run: Mapping[str, Any]) -> Node:
     name = str(run.get("ref") or "")
     return Node(
@@ -266,9 +272,8 @@ def _numbers(branches: Iterable[str], folder: str | None = None) -> list[str]:
 
 def _name(ref: str, numbers: Sequence[str]) -> str:
     """A version's name; one that was born in Oxen got its number after the commit was made."""
-    with suppress(UsageError):
-        if ArtifactRef.parse(ref).index is not None:
-            return ref
+    if _is_version(ref):
+        return ref
     return f"{ref.partition(':')[0]}:{numbers[0]}" if ref and numbers else ""
 
 

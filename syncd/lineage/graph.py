@@ -222,12 +222,11 @@ class _Walk:
         while row and (limit is None or distance < limit):
             distance += 1
             self.left.update(node.key for node in row)
-            edges: dict[str, list[Edge]] = {}
+            edges: list[Edge] = []
             ends: dict[str, Node] = {}
             for edge, node in look(row):
-                key = end_of(edge)
-                edges.setdefault(key, []).append(edge)
-                ends.setdefault(key, node)
+                edges.append(edge)
+                ends.setdefault(end_of(edge), node)
             row = []
             for key, node in sorted(ends.items(), key=lambda item: _rank(item[1])):
                 if key not in self.nodes:
@@ -235,10 +234,10 @@ class _Walk:
                         self.is_cut = True
                         continue
                     self.nodes[key] = node
-                self.edges.update(edges[key])
                 if key not in found:
                     found[key] = distance
                     row.append(self.nodes[key])
+            self.edges.update(edge for edge in edges if end_of(edge) in self.nodes)
         del found[self._start.key]
         return found
 

@@ -11,6 +11,7 @@ import pytest
 from unit_world import World
 
 from syncd.catalog.catalog import Catalog
+from syncd.cli.branches import MOST
 from syncd.cli.main import main
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
@@ -237,3 +238,23 @@ def test_each_format_is_one_answer(capfd: pytest.CaptureFixture[str], folder: Pa
         assert "model" in text
     [line] = command(capfd, folder, ref, "--format", "openlineage").splitlines()
     assert json.loads(line)["eventType"] == "COMPLETE"
+
+
+def test_a_tree_that_nobody_would_read_is_cut(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The nearest are shown, and how many more there are; JSON has all."""
+    source = MemoryArtifactSource()
+    catalog = Catalog(f"sqlite:///{tmp_path}/syncd.db")
+    data = source.log("ds", {"data": b"payload"})
+    for number in range(MOST + 50):
+        run = source.add_run(f"r{number:03d}")
+        source.record_use(run, data)
+        catalog.descent.keep(source.run(run))
+    catalog.close()
+    lines = command(capfd, tmp_path, "team/proj/ds:v0").splitlines()
+    document = json.loads(command(capfd, tmp_path, "team/proj/ds:v0", "--json"))
+
+    assert len(lines) == MOST + 3
+    assert lines[-1] == "└── and 50 more; --format json has all"
+    assert len(document["nodes"]) == MOST + 51
