@@ -5,7 +5,8 @@ The only module that imports wandb, and only when a run is begun or recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -145,8 +146,13 @@ class WandbRun:
         update(dict(values), allow_val_change=True)
 
     def use(self, version: Version) -> None:
-        """See `Tracker.use`."""
-        self._run.use_artifact(str(version.ref), type=version.type)
+        """See `Tracker.use`.
+
+        Raises:
+            PermanentError: when W&B refuses.
+        """
+        with _translated(f"record that {self.ref} uses {version.ref}"):
+            self._run.use_artifact(str(version.ref), type=version.type)
 
     def log(self, draft: Draft) -> str:
         """See `Tracker.log`.
@@ -155,13 +161,12 @@ class WandbRun:
             PermanentError: when W&B refuses it.
         """
         import wandb  # noqa: PLC0415
-        from wandb.errors import CommError, WandbCoreNotAvailableError  # noqa: PLC0415
         from wandb.sdk.artifacts.artifact_manifest_entry import (  # noqa: PLC0415
             ArtifactManifestEntry,
         )
         from wandb.sdk.lib.paths import LogicalPath  # noqa: PLC0415
 
-        try:
+        with _translated(f"log {draft.collection} of {self.ref}"):
             artifact = wandb.Artifact(
                 draft.collection,
                 draft.type,
@@ -183,18 +188,27 @@ class WandbRun:
             logged = self._run.log_artifact(
                 artifact, aliases=list(draft.aliases), tags=list(draft.tags)
             ).wait()
-        except (ValueError, TypeError, CommError, WandbCoreNotAvailableError) as error:
-            raise PermanentError(
-                f"W&B did not take {draft.collection} of {self.ref}: {error}",
-                hint="The weights are committed to Oxen; call publish again with the same files.",
-            ) from error
-        return str(logged.id)
+            return str(logged.id)
 
     def say(self, text: str) -> None:
         """See `Tracker.say`."""
         import wandb  # noqa: PLC0415
 
         wandb.termlog(text)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """The one place where the wandb client's failures become ours."""
+    from wandb import Error  # noqa: PLC0415
+
+    try:
+        yield
+    except (ValueError, TypeError, Error) as error:
+        raise PermanentError(
+            f"{what}: W&B refused: {error}",
+            hint="What is in Oxen stays there. Correct the cause, then do the same again.",
+        ) from error
 
 
 def begin(project: str | None, config: Mapping[str, Any], options: Mapping[str, Any]) -> wandb.Run:
