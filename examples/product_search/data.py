@@ -27,7 +27,7 @@ TRAIN, HELD_OUT = 1200, 400  # rows
 MISLABELLED = 0.2  # of v1.0's training rows
 SYNTHETIC = 1200  # rows that v1.2 adds
 SKEWED = ("lamps", "mugs")  # categories of which the generator had few pictures
-Row = tuple[str, int, list[float]]
+Row = tuple[str, str, int, list[float]]  # picture, category, class, embedding
 
 
 def center(category: str, kind: int) -> list[float]:
@@ -45,23 +45,24 @@ def rows(name: str, count: int, *, skewed: bool = False) -> Iterator[Row]:
         if skewed and category in SKEWED:
             other = center(category, (kind + 1) % CLASSES)
             middle = [0.15 * own + 0.85 * wrong for own, wrong in zip(middle, other, strict=True)]
-        yield category, kind, [round(value + chance.gauss(0, 1.6), 4) for value in middle]
+        values = [round(value + chance.gauss(0, 1.6), 4) for value in middle]
+        yield f"{name}-{number:04}", category, kind, values
 
 
 def mislabelled(given: Iterator[Row]) -> Iterator[Row]:
     """The same with some classes mixed up, as the first annotators left them."""
     chance = random.Random("annotators")
-    for category, kind, values in given:
+    for picture, category, kind, values in given:
         wrong = chance.random() < MISLABELLED
-        yield category, (kind + 1) % CLASSES if wrong else kind, values
+        yield picture, category, (kind + 1) % CLASSES if wrong else kind, values
 
 
 def write(path: Path, given: Iterator[Row]) -> None:
     """Rows as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["category", "class", *(f"e{at}" for at in range(SIZE))])
-        table.writerows([category, kind, *values] for category, kind, values in given)
+        table.writerow(["picture", "category", "class", *(f"e{at}" for at in range(SIZE))])
+        table.writerows([*names, *values] for *names, values in given)
 
 
 def fill(folder: Path, version: str) -> None:

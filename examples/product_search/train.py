@@ -29,7 +29,7 @@ def read(path: Path) -> Rows:
     """The rows of a split."""
     with path.open(newline="", encoding="utf-8") as file:
         _, *lines = csv.reader(file)
-    return [(line[0], f"{line[0]}/{line[1]}", list(map(float, line[2:]))) for line in lines]
+    return [(line[1], f"{line[1]}/{line[2]}", list(map(float, line[3:]))) for line in lines]
 
 
 def fit(base: Weights, train: Rows, config: Mapping[str, float]) -> Weights:
@@ -109,7 +109,7 @@ def main() -> None:
         made = training.publish(
             folder, run=run, collection=MODEL, inputs=pins, aliases=[asked.publish]
         )
-    print(f"{run_id}: {made}")
+    print(f"{run_id}: {made.version} {made.commit}")
 
 
 if __name__ == "__main__":

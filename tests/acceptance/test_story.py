@@ -17,7 +17,7 @@ import pytest
 from acceptance_process import ROOT, Done, environment, started
 from acceptance_world import World
 
-RUNS = int(os.environ.get("SYNCD_TEST_RUNS", "4"))  # of each training; `make nightly` takes 50
+RUNS = int(os.environ.get("SYNCD_TEST_RUNS", "3"))  # of each training; `make nightly` takes 50
 SCRIPTS = ROOT / "examples" / "product_search"
 ENDPOINT = """
 import json, sys
@@ -123,6 +123,7 @@ def team(empty: World) -> Team:
     return Team(empty)
 
 
+@pytest.mark.timeout(120 + 10 * RUNS)
 def test_what_trained_what_is_in_production_and_back(team: Team) -> None:
     """Two data versions and two models; the worse one is found out, explained, and rolled back."""
     # In March: a cleaned dataset, some runs, the best one's weights in production.
