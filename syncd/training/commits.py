@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
-
-import xxhash
 
 from syncd import retry
 from syncd.clients.artifacts import Run, Version
@@ -24,7 +21,6 @@ from syncd.contents import groups
 from syncd.entry import Entry
 from syncd.errors import (
     AuthenticationError,
-    IntegrityError,
     InvalidNameError,
     PermanentError,
     RepositoryConflictError,
@@ -33,73 +29,16 @@ from syncd.errors import (
     VerificationError,
 )
 from syncd.manifest import Manifest
-from syncd.plans import LINEAGE_PATH, Decision, Digest, PlannedEntries, TransferPlan
+from syncd.plans import LINEAGE_PATH, Decision, PlannedEntries, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
 from syncd.stages.commit import lineage, message, refuse_foreign, trailers
+from syncd.training.local import LocalFile
 
 Result = TypeVar("Result")
-CHUNK = 1 << 20  # bytes read at once
 AT_ONCE = 4  # files, or groups of small ones, on their way
 PATIENCE = retry.Policy(attempts=8, longest_wait=8)
 LATEST = 200  # commits of a branch among which an earlier attempt's is looked for
 CONTENT = "Wandb-Content"  # the trailer that names what a commit holds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalFile:
-    """A file of this disk as it goes into a commit; it is a `Content` for stores.
-
-    Args:
-        path: where the version has it.
-        source: where it lies.
-        size: bytes.
-        hash: its xxh3-128 in Oxen's spelling.
-    """
-
-    path: str
-    source: str
-    size: int
-    hash: str
-
-    @property
-    def key(self) -> str:
-        """See `Content.key`."""
-        return f"xxh128-{self.hash}"
-
-    @property
-    def digest(self) -> Digest:
-        """The content's identity as W&B writes it."""
-        return "XXH128", self.hash.rjust(32, "0")
-
-    def chunks(self, before: Iterable[bytes] = ()) -> Iterator[bytes]:
-        """See `Content.chunks`."""
-        hasher = xxhash.xxh3_128()
-        size = 0
-        for chunk in before:
-            hasher.update(chunk)
-            size += len(chunk)
-        for chunk in self.part(size, self.size - size):
-            hasher.update(chunk)
-            size += len(chunk)
-            yield chunk
-        if (f"{hasher.intdigest():x}", size) != (self.hash, self.size):
-            raise self._changed()
-
-    def part(self, begin: int, size: int) -> Iterator[bytes]:
-        """See `Content.part`."""
-        with Path(self.source).open("rb") as file:
-            file.seek(begin)
-            while size and (data := file.read(min(CHUNK, size))):
-                size -= len(data)
-                yield data
-        if size:
-            raise self._changed()
-
-    def _changed(self) -> IntegrityError:
-        return IntegrityError(
-            f"{self.source} changed while it was published",
-            hint="Publish a checkpoint when it is written, and nobody writes to it any more.",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,35 +315,4 @@ def _plan(work: Work) -> TransferPlan:
         branch=work.branch,
         main=work.main,
         prefix=work.prefix,
-    )
-
-
-def hashed(files: Mapping[str, Path]) -> tuple[LocalFile, ...]:
-    """Files of this disk with their hashes, sorted by path.
-
-    Args:
-        files: where each lies, by the path that the version has it at.
-
-    Raises:
-        PermanentError: when one cannot be read.
-    """
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hash") as pool:
-        return tuple(pool.map(lambda item: _hashed(*item), sorted(files.items())))
-
-
-def _hashed(path: str, source: Path) -> LocalFile:
-    hasher = xxhash.xxh3_128()
-    size = 0
-    try:
-        with source.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                hasher.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise PermanentError(f"{source}: cannot be read: {error.strerror}") from error
-    return LocalFile(
-        path=path,
-        source=str(source.absolute()),
-        size=size,
-        hash=f"{hasher.intdigest():x}",
     )

@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from syncd import log
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.wandb import WandbSource
@@ -95,10 +96,14 @@ def wandb_source(
 
 
 def telling(function: Callable[P, R]) -> Callable[P, R]:
-    """Let what a function raises show its hint in a traceback, which is all that a script prints."""
+    """Let what a function raises show its hint in a traceback, which is all that a script prints.
+
+    What it logs goes to standard error: standard output is the script's.
+    """
 
     @wraps(function)
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        log.embed()
         try:
             return function(*args, **kwargs)
         except SyncdError as error:

@@ -23,9 +23,7 @@ from syncd.clients.payload import Payload
 from syncd.clients.protocols import ArtifactSource
 from syncd.clients.references import References
 from syncd.config import Config
-from syncd.entry import Entry
 from syncd.errors import InvalidNameError, NotFoundError, PermanentError, UsageError
-from syncd.manifest import Manifest
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import (
     ArtifactRef,
@@ -34,11 +32,9 @@ from syncd.refs import (
     RepoRef,
     Target,
     alias_branch,
-    reference_url,
     version_branch,
 )
 from syncd.replacements import (
-    CONTENT_KEY,
     KEY,
     Published,
     commit_of,
@@ -49,8 +45,10 @@ from syncd.stages.commit import inputs as inputs_of
 from syncd.stages.plan import RESERVED, place
 from syncd.stages.plan import branch as branch_of
 from syncd.training import ends
-from syncd.training.commits import LocalFile, Work, hashed
+from syncd.training.commits import Work
+from syncd.training.local import LocalFile, hashed
 from syncd.training.pins import Pins
+from syncd.training.references import FileReferences
 from syncd.training.runs import add_output
 from syncd.training.tracking import Draft, Tracker, WandbRun
 from syncd.training.writer import Writer, writer
@@ -207,7 +205,7 @@ def place_order(
     files = hashed(order.files)
     versions = _versions(source, ref, order.type)
     algorithm = versions[-1].digest_algorithm if versions else "MANIFEST_MD5"
-    references = _References(
+    references = FileReferences(
         files=files, base_url=config.references.base_url, prefix=prefix, algorithm=algorithm
     )
     same = next((version for version in versions if references.are_of(version)), None)
@@ -249,43 +247,6 @@ def place_order(
     write.point(standing, names)
     add_output(tracker, made, standing)
     return Publication(version=str(made.ref), commit=standing)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _References:
-    """What a version's manifest says of files that a commit holds."""
-
-    files: Sequence[LocalFile]
-    base_url: str
-    prefix: str
-    algorithm: str
-
-    def url(self, commit: CommitRef, path: str) -> str:
-        """Where a file of the version is served."""
-        whole = f"{self.prefix}/{path}" if self.prefix else path
-        return reference_url(self.base_url, commit, whole)
-
-    def manifest(self, commit: CommitRef, *, etags: bool) -> Manifest:
-        """The manifest; a plain client takes the URL for the digest where no ETag is sent."""
-        entries = {}
-        for file in self.files:
-            url = self.url(commit, file.path)
-            entries[file.path] = Entry(
-                path=file.path,
-                digest=file.hash if etags else url,
-                size=file.size,
-                ref=url,
-                extra={"etag": f'"{file.hash}"'} if etags else {CONTENT_KEY: file.hash},
-            )
-        return Manifest(entries=entries)
-
-    def are_of(self, version: Version) -> bool:
-        """Whether a version stands for a commit of these files."""
-        commit = commit_of(version.metadata, version.digest)
-        return commit is not None and any(
-            version_digest(self.manifest(commit, etags=etags), self.algorithm) == version.digest
-            for etags in (True, False)
-        )
 
 
 def _versions(source: ArtifactSource, ref: ArtifactRef, kind: str) -> list[Version]:

@@ -20,7 +20,8 @@ from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, RunRef
 from syncd.testing import StoreHarness
 from syncd.training import fetch, pinned
-from syncd.training.commits import Work, hashed
+from syncd.training.commits import Work
+from syncd.training.local import hashed
 from syncd.training.writer import Elsewhere, Here, Request, Writer, answer
 
 RUN = Run(
