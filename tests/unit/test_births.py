@@ -9,13 +9,10 @@ import pytest
 from unit_world import PROJECT, World
 
 from syncd.births import keep_born
-from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError
 from syncd.inquiry import Question, Teller, ask
-from syncd.manifest import Entry
 from syncd.rebuild import rebuild
-from syncd.refs import CommitRef, RunRef
-from syncd.replacements import Published
+from syncd.refs import CommitRef
 from syncd.testing import Fault
 
 COMMIT = CommitRef.parse("oxen://team/proj-model@0123456789abcdef0123456789abcdef")
@@ -29,15 +26,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.catalog.close()
 
 
-def published(world: World, run: RunRef, *, commit: CommitRef = COMMIT) -> Version:
-    """Log what `syncd.training.publish` logs: references to a commit."""
-    entry = Entry(path="w", digest="12ab34", size=7, ref=f"https://data.example/{commit.commit}/w")
-    made = world.source.log("model", {}, run=run, kind="model", references=[entry])
-    link = Published(commit=commit, url="https://data.example/lineage", digest=made.digest)
-    world.source.update_metadata(made, link.into({}))
-    return world.source.version(made.id)
-
-
 def around(world: World) -> set[str]:
     """The names in the model's lineage, as the catalog knows it."""
     answer = ask(Question(ref="team/proj/model:v0", teller=Teller.CATALOG), world.runtime)
@@ -49,7 +37,7 @@ def test_a_look_learns_of_it_once(world: World) -> None:
     run = world.source.add_run("train")
     data = world.source.log("ds", {"data": b"payload"})
     world.source.record_use(run, data)
-    published(world, run)
+    world.published(run, COMMIT)
     world.backfill()
     asked = world.source.calls["run"]
     world.backfill()
@@ -62,7 +50,7 @@ def test_a_look_learns_of_it_once(world: World) -> None:
 def test_a_run_that_goes_on_is_looked_at_when_it_has_ended(world: World) -> None:
     """What it used after it had published belongs to it, too."""
     run = world.source.add_run("train", state="running")
-    version = published(world, run)
+    version = world.published(run, COMMIT)
     keep_born(world.runtime, version)
     world.source.record_use(run, world.source.log("ds", {"tiny": b"no"}))
     world.source.add_run("train")
@@ -74,7 +62,7 @@ def test_a_run_that_goes_on_is_looked_at_when_it_has_ended(world: World) -> None
 
 def test_one_whose_run_is_gone_is_known_by_its_name(world: World) -> None:
     """Nothing fails for that."""
-    version = published(world, world.source.add_run("train"))
+    version = world.published(world.source.add_run("train"), COMMIT)
     world.source._call._faults = (Fault(method="run", error=NotFoundError("deleted"), at=1),)
     keep_born(world.runtime, version)
 
@@ -85,7 +73,7 @@ def test_a_rebuild_learns_of_it_again(world: World) -> None:
     """From nothing."""
     run = world.source.add_run("train")
     world.source.record_use(run, world.source.log("ds", {"data": b"payload"}))
-    published(world, run)
+    world.published(run, COMMIT)
     world.backfill()
     before = around(world)
     rebuild(world.runtime, [PROJECT], everything=True)

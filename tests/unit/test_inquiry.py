@@ -17,6 +17,7 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.inquiry import Answer, Question, Teller, ask
+from syncd.lineage.from_catalog import LATER
 from syncd.testing import Fault, MemoryArtifactSource
 
 
@@ -178,7 +179,7 @@ def test_a_run_that_was_never_read_is_told(world: World) -> None:
     world.source.record_use(join, raw)
     world.source.log("joined", {"data": b"joined"}, run=join)
     world.backfill()
-    answer = ask(Question(ref="team/proj/joined:v0"), alone(world, Teller.CATALOG))
+    answer = ask(Question(ref="team/proj/joined:v0", down=0), alone(world, Teller.CATALOG))
 
     assert names(answer) == {"joined:v0", "join", "raw:v0", "scrape"}
     assert answer.graph.notes == ["what else was next to team/proj/runs/scrape is not known here"]
@@ -221,6 +222,7 @@ def test_the_tree_shows_both_directions(capfd: pytest.CaptureFixture[str], folde
         "led to",
         "├── dataset team/proj/model-card:v0",
         "└── model team/proj/model:v0",
+        f"note: {LATER}",
     ]
 
 
@@ -255,6 +257,6 @@ def test_a_tree_that_nobody_would_read_is_cut(
     lines = command(capfd, tmp_path, "team/proj/ds:v0").splitlines()
     document = json.loads(command(capfd, tmp_path, "team/proj/ds:v0", "--json"))
 
-    assert len(lines) == MOST + 3
-    assert lines[-1] == "└── and 50 more; --format json has all"
+    assert len(lines) == MOST + 4
+    assert lines[-2] == "└── and 50 more; --format json has all"
     assert len(document["nodes"]) == MOST + 51
