@@ -6,6 +6,7 @@ Nothing here is forgotten with a version that leaves W&B: what was trained on it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +54,18 @@ class Heritage:
                 *((ids[item.id], str(run.ref), OUTPUT) for item in outputs),
             ]
         )
+
+    def followed(self, entity: str, project: str) -> datetime | None:
+        """Runs of a project that ended and were last heard of before then were looked at."""
+        table = schema.run_cursors
+        query = sa.select(table.c.at).where(table.c.entity == entity, table.c.project == project)
+        rows = self._database.rows(query)
+        return datetime.fromisoformat(rows[0]["at"]) if rows else None
+
+    def follow(self, entity: str, project: str, at: datetime) -> None:
+        """Remember how far runs were followed."""
+        row = {"entity": entity, "project": project, "at": at.isoformat()}
+        self._database.upsert(schema.run_cursors, [row], ("entity", "project"))
 
     def keep_versions(self, found: Sequence[Relative]) -> dict[str, str]:
         """Remember versions, and by name the runs that logged them.
