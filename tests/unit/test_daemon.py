@@ -75,7 +75,24 @@ def live(world: World, until: Callable[[], bool], *face: str, environ: Any = Non
         made.run()
     finally:
         watcher.join()
+        _release(made._patience)
     assert failed == []
+
+
+class _Over:
+    """In the place of a condition: whoever waits for it ends."""
+
+    def wait(self) -> None:
+        """End the thread."""
+        raise SystemExit
+
+
+def _release(held: patience.Waiting) -> None:
+    """End the threads that a drained daemon holds back until its process ends: this one goes on."""
+    condition = held._state
+    with condition:
+        held._state = _Over()  # type: ignore[assignment]
+        condition.notify_all()
 
 
 @contextmanager
