@@ -14,10 +14,6 @@ from syncd.refs import ArtifactRef, CommitRef
 from syncd.relatives import Place
 
 FEW = 12  # steps that are asked for one by one
-LATER = (
-    "runs that used a version after it was moved, and logged nothing that moves, are known to "
-    "--from wandb, and here after `syncd catalog rebuild`"
-)
 
 
 class CatalogNeighbours:
@@ -67,7 +63,7 @@ class CatalogNeighbours:
 
     def unseen(self) -> Sequence[str]:
         """See `Neighbours.unseen`; runs that were never read say so themselves."""
-        return [LATER] if self._below.is_begun else []
+        return ()
 
     def _learn(self, runs: Sequence[Use], versions: Sequence[Use]) -> None:
         """Get to know the runs of some uses and the versions of others, as far as they are new."""
@@ -94,11 +90,6 @@ class _Way:
         self._steps = 0
         self._runs: dict[str, list[Use]] | None = None  # by version, once all is known
         self._versions: dict[str, list[Use]] = {}  # by run
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether anything was asked in this direction."""
-        return self._steps > 0
 
     def next(
         self, nodes: Sequence[Node], learn: Callable[[Sequence[Use], Sequence[Use]], None]
