@@ -284,7 +284,7 @@ def _config(run: Run | None) -> dict[str, Any]:
 
 def _side(found: Located, run: Run | None) -> Side:
     return Side(
-        version=found.logged,
+        version=found.point.logged,
         reference=str(found.version.ref),
         commit=str(found.point.commit),
         run=str(found.version.run) if found.version.run else None,

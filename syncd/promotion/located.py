@@ -28,13 +28,11 @@ class Located:
 
     Args:
         version: the W&B version that has, or may have, the aliases.
-        logged: the name it was logged under.
         point: where it lies.
         named: the collection it was named by, as `entity/project/collection`.
     """
 
     version: Version
-    logged: str
     point: Point
     named: str
 
@@ -93,10 +91,10 @@ def of(source: ArtifactSource, version: Version, *, named: str = "") -> Located:
             there = version if version.id == found.restored.artifact_id else None
             return _located(there or source.version(found.restored.artifact_id), found, named)
         return _located(other, found, named or own)
+    name = str(version.ref)
     return Located(
         version=version,
-        logged=str(version.ref),
-        point=Point(version=str(version.ref), artifact_id=version.id),
+        point=Point(version=name, logged=name, artifact_id=version.id),
         named=named or own,
     )
 
@@ -203,9 +201,9 @@ def _names(version: Version, link: Replacement) -> set[str]:
 def _located(version: Version, link: Replacement | Published, named: str) -> Located:
     return Located(
         version=version,
-        logged=link.source_version if isinstance(link, Replacement) else str(version.ref),
         point=Point(
             version=str(version.ref),
+            logged=link.source_version if isinstance(link, Replacement) else str(version.ref),
             artifact_id=version.id,
             commit=link.commit,
             folder=folder(link),

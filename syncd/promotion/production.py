@@ -127,7 +127,7 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
     run = source.run(found.version.run) if found.version.run else None
     return Answer(
         subject=subject,
-        version=found.logged,
+        version=found.point.logged,
         reference=str(found.version.ref),
         commit=found.point.commit,
         run=str(run.ref) if run else None,
@@ -205,7 +205,7 @@ def from_catalog(mirror: Mirror, subject: str) -> Answer:
     told = mirror.story(last.commit) if last.commit else None
     answer = _answer(subject, last.commit, told or {})
     if ":" not in answer.version:  # not known, or born in Oxen before W&B had numbered it
-        answer = changed(answer, version=last.version)
+        answer = changed(answer, version=last.logged)
     return _since(changed(answer, reference=last.version), mine)
 
 
@@ -382,7 +382,7 @@ def _answer(subject: str, commit: CommitRef | None, told: Mapping[str, Any]) -> 
 def _since(answer: Answer, mine: Sequence[Event]) -> Answer:
     """The answer with what the journal knows of it."""
     stood = trail(mine)
-    point = Point(version=answer.reference, artifact_id="", commit=answer.commit)
+    point = Point(version="", logged="", artifact_id="", commit=answer.commit)
     event = standing(mine, point) if answer.commit else None
     if event is not None:
         known = event.after.version
