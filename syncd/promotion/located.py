@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, Commit, VersionStore
+from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
 from syncd.events import Point
 from syncd.lineages import MALFORMED, story
 from syncd.plans import LINEAGE_PATH
-from syncd.refs import ArtifactRef, CommitRef, OxenURL, Target, parse_reference_url
+from syncd.refs import (
+    ArtifactRef,
+    CommitRef,
+    OxenURL,
+    Target,
+    alias_branch,
+    parse_reference_url,
+)
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 from syncd.stages.commit import trailers
 
@@ -141,6 +149,17 @@ def aliased(source: ArtifactSource, targets: Iterable[Target], alias: str) -> li
             if shown or (more and held(source, ref) is not None):
                 found.append(str(ref))
     return found
+
+
+def branch_of(config: Config, alias: str, folder: str) -> str:
+    """The Oxen branch of an alias.
+
+    Args:
+        config: names the main branch, which no alias hides.
+        alias: W&B's alias.
+        folder: where its versions lie in their commits' trees.
+    """
+    return alias_branch(alias, folder, main=config.oxen.branch)
 
 
 def collection_of(name: str) -> str:

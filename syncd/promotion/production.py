@@ -29,7 +29,7 @@ from syncd.events import Event, Point, State, of, standing, trail
 from syncd.lineages import MALFORMED, story
 from syncd.plans import LINEAGE_PATH
 from syncd.promotion import located
-from syncd.refs import ArtifactRef, CommitRef, alias_branch
+from syncd.refs import ArtifactRef, CommitRef
 from syncd.replacements import published_of
 from syncd.stages.commit import inputs
 from syncd.stages.plan import place
@@ -174,7 +174,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         repo, folder = last.commit.repo, last.folder
     else:
         repo, folder = place(ref, GUESSED_TYPE, config)
-    branch = alias_branch(ref.alias, folder, main=config.oxen.branch)
+    branch = located.branch_of(config, ref.alias, folder)
     found = store.resolve(repo, branch)
     if found is None:
         raise _nothing(subject)

@@ -32,7 +32,7 @@ from syncd.events import Event, Kind, Point, State, of, trail
 from syncd.promotion import located
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
-from syncd.refs import ArtifactRef, alias_branch
+from syncd.refs import ArtifactRef
 
 _UNUSABLE = re.compile(r"(?s).*[/:\s].*|v[0-9]+|latest|")
 
@@ -262,7 +262,7 @@ def _move_branch(desk: Desk, event: Event, alias: str) -> None:
     commit = event.after.commit
     if commit is None:
         return  # a version that was never moved had the alias before; the mover knows its own
-    branch = alias_branch(alias, event.after.folder, main=desk.config.oxen.branch)
+    branch = located.branch_of(desk.config, alias, event.after.folder)
 
     def move() -> None:
         try:
@@ -287,7 +287,7 @@ def _settled(desk: Desk, wanted: Located, alias: str) -> bool:
     """Whether Oxen's branch is where the alias is, too."""
     point = wanted.point
     assert point.commit is not None, "only such are promoted"
-    branch = alias_branch(alias, point.folder, main=desk.config.oxen.branch)
+    branch = located.branch_of(desk.config, alias, point.folder)
     at = desk.store.branches(point.commit.repo).get(branch)
     named = any(
         place.name == wanted.named and alias not in place.aliases
