@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from syncd.catalog.catalog import Catalog
     from syncd.events import Event
-    from syncd.promotion.production import Answer, Endpoint
+    from syncd.promotion.answers import Answer, Endpoint
     from syncd.runtime import Runtime
 
     Found = tuple[list[Answer], list[Endpoint]]
