@@ -16,7 +16,7 @@ class Served:
 
     Args:
         endpoint: the endpoint's name.
-        version: `entity/project/collection:vN`.
+        version: `entity/project/collection:vN` as it was logged.
         commit: its Oxen commit.
         since: when it was deployed; ISO 8601, UTC.
         by: who deployed it.
@@ -48,7 +48,7 @@ def served(events: Sequence[Event]) -> list[Served]:
             found.append(
                 Served(
                     endpoint=name,
-                    version=point.version,
+                    version=point.logged,
                     commit=point.commit,
                     since=since.at,
                     by=since.by,

@@ -52,12 +52,14 @@ class Point:
 
     Args:
         version: `entity/project/collection:vN` of the W&B version that has the alias.
+        logged: what it was called when it was logged: W&B may have references in its place.
         artifact_id: its GraphQL id.
         commit: its Oxen commit; None when it is not in Oxen.
         folder: where it lies in the commit's tree; empty for the root.
     """
 
     version: str
+    logged: str
     artifact_id: str
     commit: CommitRef | None = None
     folder: str = ""
@@ -74,6 +76,7 @@ class Point:
         """As plain JSON."""
         return {
             "version": self.version,
+            "logged": self.logged,
             "artifact_id": self.artifact_id,
             "commit": str(self.commit) if self.commit else None,
             "folder": self.folder,
@@ -88,6 +91,7 @@ class Point:
         """
         return cls(
             version=str(item["version"]),
+            logged=str(item["logged"]),
             artifact_id=str(item["artifact_id"]),
             commit=CommitRef.parse(item["commit"]) if item["commit"] else None,
             folder=str(item["folder"]),

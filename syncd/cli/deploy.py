@@ -159,9 +159,9 @@ def _answer(context: Context, event: Event) -> None:
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:
-    before = f", served {document['from']['version']}" if document["from"] else ""
+    before = f", served {document['from']['logged']}" if document["from"] else ""
     to = document["to"]
-    console.print(f"{document['subject']} serves {to['version']}  {to['commit']}{before}")
+    console.print(f"{document['subject']} serves {to['logged']}  {to['commit']}{before}")
     if document["note"]:
         console.print(f"  it said: {document['note']}")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from syncd.catalog.catalog import Catalog
     from syncd.events import Event
-    from syncd.promotion.production import Answer, Endpoint
+    from syncd.promotion.answers import Answer, Endpoint
     from syncd.runtime import Runtime
 
     Found = tuple[list[Answer], list[Endpoint]]
@@ -228,8 +228,8 @@ def print_history(console: Console, document: dict[str, Any]) -> None:
             item["by"],
             item["kind"],
             item["subject"],
-            item["from"]["version"].rpartition(":")[2] if item["from"] else "",
-            item["to"]["version"].rpartition(":")[2],
+            item["from"]["logged"].rpartition(":")[2] if item["from"] else "",
+            item["to"]["logged"].rpartition(":")[2],
             f"{item['state']}{note}",
         )
     console.print(table)

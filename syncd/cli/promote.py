@@ -118,7 +118,7 @@ def answer(context: Context, alias: str, done: Promoted) -> None:
     """Print what was done."""
     document = {
         "alias": alias,
-        "version": done.logged,
+        "version": done.point.logged,
         "reference": done.point.version,
         "commit": str(done.point.commit) if done.point.commit else None,
         "changed": done.event is not None,

@@ -154,7 +154,8 @@ def document(event: Event, config: Config, commit: CommitRef) -> dict[str, Any]:
         "event": event.id,
         "kind": str(event.kind),
         "endpoint": event.subject,
-        "version": event.after.version,
+        "version": event.after.logged,
+        "reference": event.after.version,
         "repo": str(repo),
         "commit": commit.commit,
         "oxen": str(commit),
@@ -168,7 +169,10 @@ def document(event: Event, config: Config, commit: CommitRef) -> dict[str, Any]:
 
 def variables(told: Mapping[str, Any]) -> dict[str, str]:
     """The same for a command's environment: SYNCD_ENDPOINT, SYNCD_VERSION, SYNCD_OXEN, ..."""
-    names = ("event", "kind", "endpoint", "version", "repo", "commit", "oxen", "folder", "files")
+    names = (
+        *("event", "kind", "endpoint", "version", "reference", "repo", "commit", "oxen"),
+        *("folder", "files"),
+    )
     return {f"SYNCD_{name.upper()}": str(told[name]) for name in names}
 
 
@@ -190,9 +194,9 @@ def _told(ramp: Ramp, endpoint: Endpoint, event: Event, more: Mapping[str, Any])
         said = ramp.tell(endpoint, what, event.id, variables(what))
     except PermanentError as error:
         _end(ramp, event, State.FAILED, str(error))
-        before = f"; it serves {event.before.version}" if event.before else ""
+        before = f"; it serves {event.before.logged}" if event.before else ""
         raise PermanentError(
-            f"endpoint {event.subject} did not take {event.after.version}{before}: {error}",
+            f"endpoint {event.subject} did not take {event.after.logged}{before}: {error}",
             hint=error.hint,
         ) from error
     return _end(ramp, event, State.DONE, said)

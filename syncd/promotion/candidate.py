@@ -19,8 +19,9 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.difference import Difference, difference
 from syncd.errors import NotFoundError
+from syncd.promotion.answers import Data
 from syncd.promotion.located import Located, collection_of
-from syncd.promotion.production import Data, used
+from syncd.promotion.production import used
 from syncd.refs import ArtifactRef, RunRef
 from syncd.stages.annotate import SHORT_KEYS
 from syncd.stages.plan import place
@@ -284,7 +285,7 @@ def _config(run: Run | None) -> dict[str, Any]:
 
 def _side(found: Located, run: Run | None) -> Side:
     return Side(
-        version=found.logged,
+        version=found.point.logged,
         reference=str(found.version.ref),
         commit=str(found.point.commit),
         run=str(found.version.run) if found.version.run else None,

@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, Commit, VersionStore
+from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
 from syncd.events import Point
 from syncd.lineages import MALFORMED, story
 from syncd.plans import LINEAGE_PATH
-from syncd.refs import ArtifactRef, CommitRef, OxenURL, Target, parse_reference_url
+from syncd.refs import (
+    ArtifactRef,
+    CommitRef,
+    OxenURL,
+    Target,
+    alias_branch,
+    parse_reference_url,
+)
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 from syncd.stages.commit import trailers
 
@@ -28,13 +36,11 @@ class Located:
 
     Args:
         version: the W&B version that has, or may have, the aliases.
-        logged: the name it was logged under.
         point: where it lies.
         named: the collection it was named by, as `entity/project/collection`.
     """
 
     version: Version
-    logged: str
     point: Point
     named: str
 
@@ -93,10 +99,10 @@ def of(source: ArtifactSource, version: Version, *, named: str = "") -> Located:
             there = version if version.id == found.restored.artifact_id else None
             return _located(there or source.version(found.restored.artifact_id), found, named)
         return _located(other, found, named or own)
+    name = str(version.ref)
     return Located(
         version=version,
-        logged=str(version.ref),
-        point=Point(version=str(version.ref), artifact_id=version.id),
+        point=Point(version=name, logged=name, artifact_id=version.id),
         named=named or own,
     )
 
@@ -143,6 +149,17 @@ def aliased(source: ArtifactSource, targets: Iterable[Target], alias: str) -> li
             if shown or (more and held(source, ref) is not None):
                 found.append(str(ref))
     return found
+
+
+def branch_of(config: Config, alias: str, folder: str) -> str:
+    """The Oxen branch of an alias.
+
+    Args:
+        config: names the main branch, which no alias hides.
+        alias: W&B's alias.
+        folder: where its versions lie in their commits' trees.
+    """
+    return alias_branch(alias, folder, main=config.oxen.main_branch)
 
 
 def collection_of(name: str) -> str:
@@ -203,9 +220,9 @@ def _names(version: Version, link: Replacement) -> set[str]:
 def _located(version: Version, link: Replacement | Published, named: str) -> Located:
     return Located(
         version=version,
-        logged=link.source_version if isinstance(link, Replacement) else str(version.ref),
         point=Point(
             version=str(version.ref),
+            logged=link.source_version if isinstance(link, Replacement) else str(version.ref),
             artifact_id=version.id,
             commit=link.commit,
             folder=folder(link),

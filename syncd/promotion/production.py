@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
 
@@ -23,13 +22,14 @@ from syncd.catalog.mirror import Mirror
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
-from syncd.deployments import Served, served, serving
+from syncd.deployments import served, serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.events import Event, Point, State, of, standing, trail
 from syncd.lineages import MALFORMED, story
 from syncd.plans import LINEAGE_PATH
 from syncd.promotion import located
-from syncd.refs import ArtifactRef, CommitRef, alias_branch
+from syncd.promotion.answers import Answer, Data, Endpoint, Problem
+from syncd.refs import ArtifactRef, CommitRef
 from syncd.replacements import published_of
 from syncd.stages.commit import inputs
 from syncd.stages.plan import place
@@ -37,81 +37,6 @@ from syncd.stages.plan import place
 ALIAS = "production"
 _NUMBERED = re.compile(r"(?:^|/)wandb/(v[0-9]+)$")  # see `refs.version_branch`
 GUESSED_TYPE = "model"  # where [oxen] repo asks for a type that nobody has told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something is not as it should be, and what to do about it."""
-
-    problem: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
-    """Something a model was made from.
-
-    Args:
-        artifact: the version's name, as it was logged; empty where W&B has none of that commit.
-        type: its artifact type.
-        commit: its Oxen commit; None when it is not in Oxen.
-    """
-
-    artifact: str
-    type: str
-    commit: CommitRef | None
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {
-            "artifact": self.artifact,
-            "type": self.type,
-            "commit": str(self.commit) if self.commit else None,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What an alias of a collection stands at.
-
-    Args:
-        subject: `entity/project/collection:alias`.
-        version: as it was logged.
-        reference: the W&B version that has the alias; empty where only Oxen was asked.
-        commit: its Oxen commit; None when it is not in Oxen.
-        since: when it was promoted, ISO 8601 in UTC; None when the journal does not know.
-        by: who did.
-        run: the run that logged it; None when nobody did.
-        data: what the run used.
-        endpoints: what serves it.
-        problems: what is not as it should be.
-    """
-
-    subject: str
-    version: str
-    reference: str
-    commit: CommitRef | None
-    since: str | None = None
-    by: str | None = None
-    run: str | None = None
-    data: tuple[Data, ...] = ()
-    endpoints: tuple[Served, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {
-            "alias": self.subject,
-            "version": self.version,
-            "reference": self.reference,
-            "commit": str(self.commit) if self.commit else None,
-            "since": self.since,
-            "by": self.by,
-            "run": self.run,
-            "data": [item.document() for item in self.data],
-            "endpoints": [item.document() for item in self.endpoints],
-            "problems": [{"problem": i.problem, "hint": i.hint} for i in self.problems],
-        }
 
 
 def from_wandb(source: ArtifactSource, subject: str) -> Answer:
@@ -127,7 +52,7 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
     run = source.run(found.version.run) if found.version.run else None
     return Answer(
         subject=subject,
-        version=found.logged,
+        version=found.point.logged,
         reference=str(found.version.ref),
         commit=found.point.commit,
         run=str(run.ref) if run else None,
@@ -174,7 +99,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         repo, folder = last.commit.repo, last.folder
     else:
         repo, folder = place(ref, GUESSED_TYPE, config)
-    branch = alias_branch(ref.alias, folder, main=config.oxen.main_branch)
+    branch = located.branch_of(config, ref.alias, folder)
     found = store.resolve(repo, branch)
     if found is None:
         raise _nothing(subject)
@@ -205,7 +130,7 @@ def from_catalog(mirror: Mirror, subject: str) -> Answer:
     told = mirror.story(last.commit) if last.commit else None
     answer = _answer(subject, last.commit, told or {})
     if ":" not in answer.version:  # not known, or born in Oxen before W&B had numbered it
-        answer = changed(answer, version=last.version)
+        answer = changed(answer, version=last.logged)
     return _since(changed(answer, reference=last.version), mine)
 
 
@@ -263,20 +188,6 @@ def with_endpoints(answer: Answer, events: Sequence[Event]) -> Answer:
     """The answer with the endpoints that serve the version."""
     found = [item for item in served(events) if item.commit == answer.commit]
     return changed(answer, endpoints=tuple(found))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """What an endpoint serves, and what that was trained on."""
-
-    served: Served
-    run: str | None
-    data: tuple[Data, ...]
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON."""
-        data = [item.document() for item in self.data]
-        return {**self.served.document(), "run": self.run, "data": data}
 
 
 def endpoints(
@@ -382,7 +293,7 @@ def _answer(subject: str, commit: CommitRef | None, told: Mapping[str, Any]) -> 
 def _since(answer: Answer, mine: Sequence[Event]) -> Answer:
     """The answer with what the journal knows of it."""
     stood = trail(mine)
-    point = Point(version=answer.reference, artifact_id="", commit=answer.commit)
+    point = Point(version="", logged="", artifact_id="", commit=answer.commit)
     event = standing(mine, point) if answer.commit else None
     if event is not None:
         known = event.after.version

@@ -32,7 +32,7 @@ from syncd.events import Event, Kind, Point, State, of, trail
 from syncd.promotion import located
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
-from syncd.refs import ArtifactRef, alias_branch
+from syncd.refs import ArtifactRef
 
 _UNUSABLE = re.compile(r"(?s).*[/:\s].*|v[0-9]+|latest|")
 
@@ -69,13 +69,11 @@ class Promoted:
     Args:
         event: as it stands now; None when the alias was there already.
         point: where the alias is.
-        logged: what that version was called when it was logged.
         finished: events that earlier calls had left open, as they stand now.
     """
 
     event: Event | None
     point: Point
-    logged: str
     finished: tuple[Event, ...] = ()
 
 
@@ -98,9 +96,10 @@ def promote(desk: Desk, wanted: Located, alias: str) -> Promoted:
     holder = _holder(desk, subject)
     _note_stranger(desk, subject, holder)
     if holder is not None and holder.same(wanted.point) and _settled(desk, wanted, alias):
-        return _promoted(None, wanted, finished)
+        return Promoted(event=None, point=wanted.point, finished=finished)
     event = _intend(desk, Kind.PROMOTE, subject, holder, wanted.point)
-    return _promoted(_carry_out(desk, event, wanted), wanted, finished)
+    done = _carry_out(desk, event, wanted)
+    return Promoted(event=done, point=wanted.point, finished=finished)
 
 
 def rollback(desk: Desk, collection: str, alias: str) -> Promoted:
@@ -145,10 +144,13 @@ def rollback(desk: Desk, collection: str, alias: str) -> Promoted:
         )
     wanted = located.of(desk.source, version)
     if wanted.point.commit is None:  # files that came back, whose replacement is gone
-        point = changed(wanted.point, commit=former.commit, folder=former.folder)
+        point = changed(
+            wanted.point, logged=former.logged, commit=former.commit, folder=former.folder
+        )
         wanted = changed(wanted, point=point)
     event = _intend(desk, Kind.ROLLBACK, subject, holder, wanted.point)
-    return _promoted(_carry_out(desk, event, wanted), wanted, finished)
+    done = _carry_out(desk, event, wanted)
+    return Promoted(event=done, point=wanted.point, finished=finished)
 
 
 def finish(desk: Desk, subject: str = "") -> tuple[Event, ...]:
@@ -189,10 +191,6 @@ def subject_of(version: str, alias: str) -> str:
         UsageError: when it is no version or collection.
     """
     return str(changed(ArtifactRef.parse(located.collection_of(version)), alias=alias))
-
-
-def _promoted(event: Event | None, wanted: Located, finished: tuple[Event, ...]) -> Promoted:
-    return Promoted(event=event, point=wanted.point, logged=wanted.logged, finished=finished)
 
 
 def _finished(desk: Desk, event: Event) -> Event:
@@ -264,7 +262,7 @@ def _move_branch(desk: Desk, event: Event, alias: str) -> None:
     commit = event.after.commit
     if commit is None:
         return  # a version that was never moved had the alias before; the mover knows its own
-    branch = alias_branch(alias, event.after.folder, main=desk.config.oxen.main_branch)
+    branch = located.branch_of(desk.config, alias, event.after.folder)
 
     def move() -> None:
         try:
@@ -289,7 +287,7 @@ def _settled(desk: Desk, wanted: Located, alias: str) -> bool:
     """Whether Oxen's branch is where the alias is, too."""
     point = wanted.point
     assert point.commit is not None, "only such are promoted"
-    branch = alias_branch(alias, point.folder, main=desk.config.oxen.main_branch)
+    branch = located.branch_of(desk.config, alias, point.folder)
     at = desk.store.branches(point.commit.repo).get(branch)
     named = any(
         place.name == wanted.named and alias not in place.aliases

@@ -12,7 +12,7 @@ from syncd.testing import StoreHarness
 
 
 def _event(name: str, at: CommitRef, state: State) -> Event:
-    point = Point(version="team/proj/model:v1", artifact_id="one", commit=at)
+    point = Point(version="t/p/model:v1", logged="t/p/model:v0", artifact_id="one", commit=at)
     return Event(
         id=name,
         kind=Kind.PROMOTE,

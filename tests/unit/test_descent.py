@@ -12,7 +12,7 @@ from moved_project import MovedProject
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Run, Version
-from syncd.lineage.from_catalog import FEW, LATER, CatalogNeighbours
+from syncd.lineage.from_catalog import FEW, CatalogNeighbours
 from syncd.lineage.graph import Graph, walk
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.relatives import relatives
@@ -137,7 +137,7 @@ def test_what_syncd_never_moved_is_known_too(catalog: Catalog) -> None:
 
     assert edges(graph) == {("scrape", "raw:v0"), ("raw:v0", "r1"), ("r1", "ds:v0")}
     assert (nodes["team/proj/raw:v0"].type, nodes["team/proj/raw:v0"].commit) == ("raw-data", None)
-    assert graph.notes == [LATER, "what else was next to team/proj/runs/scrape is not known here"]
+    assert graph.notes == ["what else was next to team/proj/runs/scrape is not known here"]
 
 
 def test_a_run_that_was_read_stays_read(catalog: Catalog) -> None:

@@ -17,7 +17,6 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.inquiry import Answer, Question, Teller, ask
-from syncd.lineage.from_catalog import LATER
 from syncd.testing import Fault, MemoryArtifactSource
 
 
@@ -222,7 +221,6 @@ def test_the_tree_shows_both_directions(capfd: pytest.CaptureFixture[str], folde
         "led to",
         "├── dataset team/proj/model-card:v0",
         "└── model team/proj/model:v0",
-        f"note: {LATER}",
     ]
 
 

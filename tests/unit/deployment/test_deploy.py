@@ -108,11 +108,13 @@ def test_what_is_deployed_is_served_and_written_down(models: Models, serving: Se
     [model] = models.make()
     event = serving.deploy(model)
 
-    assert serving.told == [(event.id, str(model.ref))]
+    assert serving.told == [(event.id, models.logged(model))]
     assert (event.kind, event.state, event.note) == (Kind.DEPLOY, State.DONE, "ok")
     commit = models.moved.link(model).commit
     assert served(serving.events()) == [
-        Served(endpoint="search", version=str(model.ref), commit=commit, since=event.at, by="ann")
+        Served(
+            endpoint="search", version=models.logged(model), commit=commit, since=event.at, by="ann"
+        )
     ]
 
 
@@ -124,14 +126,14 @@ def test_an_endpoint_that_refuses_serves_the_former_version(
     serving.deploy(first)
     serving.deploy(second)
     serving.befalls = _fail(PermanentError("serve ended with 1", hint="look"))
-    with pytest.raises(PermanentError, match=f"it serves {second.ref}"):
+    with pytest.raises(PermanentError, match=f"it serves {models.logged(second)}"):
         serving.deploy(third)
 
-    assert serving.known() == [("search", str(second.ref))]
+    assert serving.known() == [("search", models.logged(second))]
     assert serving.events()[-1].state is State.FAILED
     rollback(serving.ramp, "search")
-    assert serving.known() == [("search", str(first.ref))]
-    assert serving.serves == str(first.ref)
+    assert serving.known() == [("search", models.logged(first))]
+    assert serving.serves == models.logged(first)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_the_same_deployment_again_is_told_under_the_same_key(
     [left] = serving.events()
     event = serving.deploy(model)
     assert (event.id, event.state) == (left.id, State.DONE)
-    assert serving.told == [(left.id, str(model.ref))]
+    assert serving.told == [(left.id, models.logged(model))]
 
 
 def test_after_a_deployment_that_was_cut_off_rolling_back_leads_to_what_was_served_before(
@@ -165,8 +167,8 @@ def test_after_a_deployment_that_was_cut_off_rolling_back_leads_to_what_was_serv
         serving.deploy(third)
     rollback(serving.ramp, "search")
 
-    assert serving.serves == str(second.ref)
-    assert serving.known() == [("search", str(second.ref))]
+    assert serving.serves == models.logged(second)
+    assert serving.known() == [("search", models.logged(second))]
     assert [e.state for e in serving.events()] == [
         State.DONE, State.DONE, State.OVERTAKEN, State.DONE,
     ]  # fmt: skip
@@ -179,11 +181,12 @@ def test_repeated_rollbacks_go_further_back_until_there_is_nothing(
     versions = models.make(3)
     for version in versions:
         serving.deploy(version)
+    names = [models.logged(version) for version in versions]
     calls = dict(models.source.calls)
     rollback(serving.ramp, "search")
-    assert serving.serves == str(versions[1].ref)
+    assert serving.serves == names[1]
     rollback(serving.ramp, "search")
-    assert serving.serves == str(versions[0].ref)
+    assert serving.serves == names[0]
     with pytest.raises(NotFoundError, match="nothing to go back to"):
         rollback(serving.ramp, "search")
 
@@ -215,7 +218,7 @@ def test_production_shows_what_serves_it_and_what_trained_that(
     answer = from_both(runtime.source, runtime.store, serving.events(), runtime.config, SUBJECT)
     assert with_endpoints(answer, serving.events()).endpoints == ()
     [shown] = endpoints(serving.events(), lambda point: told_at(models.store, point))
-    assert shown.served.version == str(first.ref)
+    assert shown.served.version == models.logged(first)
     assert shown.run == "team/proj/runs/train"
     assert [item.commit for item in shown.data] == [models.moved.link(data).commit]
     serving.deploy(second)
@@ -269,6 +272,6 @@ def test_an_endpoint_is_told_where_the_files_are(models: Models, serving: Servin
     assert told["files"] == (
         f"https://data.example/api/repos/team/proj-model/file/{commit.commit}/"
     )
-    assert variables(told)["SYNCD_VERSION"] == str(model.ref)
+    assert variables(told)["SYNCD_VERSION"] == models.logged(model)
     assert variables(told)["SYNCD_ENDPOINT"] == "search"
     assert MODEL in told["version"]

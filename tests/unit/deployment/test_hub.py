@@ -185,7 +185,7 @@ def test_a_hub_that_refuses_leaves_the_former_one(
     first, second = models.make(2)
     name = tuned(client)
     serving.deploy(first, name, "100")
-    with pytest.raises(PermanentError, match=f"it serves {first.ref}"):
+    with pytest.raises(PermanentError, match=f"it serves {models.logged(first)}"):
         serving.deploy(second, "ft-9", "200")
 
     assert stand_in.active == {"ft-1-100": True}

@@ -19,7 +19,7 @@ REPO = RepoRef(namespace="team", repo="syncd-journal")
 
 def event(name: str, **changes: object) -> Event:
     """An event that nothing hangs on."""
-    point = Point(version="team/proj/model:v1", artifact_id="one")
+    point = Point(version="team/proj/model:v1", logged="team/proj/model:v0", artifact_id="one")
     made = Event(
         id=name, kind=Kind.PROMOTE, subject="s", before=None, after=point, by="ann", at="2026"
     )

@@ -18,10 +18,9 @@ from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.events import Event
 from syncd.plans import LINEAGE_PATH
 from syncd.promotion import located
+from syncd.promotion.answers import Answer, Data
 from syncd.promotion.journal import journals, read
 from syncd.promotion.production import (
-    Answer,
-    Data,
     from_both,
     from_catalog,
     from_oxen,

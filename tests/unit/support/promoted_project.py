@@ -98,6 +98,10 @@ class Models:
         assert link is not None
         return link.commit.commit
 
+    def logged(self, version: Version) -> str:
+        """What a reference version was called when it was logged."""
+        return self.moved.link(version).source_version
+
     def agree_on(self, version: Version) -> bool:
         """Whether both sides are at a version."""
         return self.holder() == str(version.ref) and self.branch() == self.commit(version)
