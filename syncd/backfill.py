@@ -17,7 +17,9 @@ from syncd import fleet, log, triggers, workflow
 from syncd.births import keep_born
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
+from syncd.clients.artifacts import Version
 from syncd.context import Context, Outcome
+from syncd.errors import PermanentError, SyncdError
 from syncd.fleet import Member
 from syncd.following import follow_runs
 from syncd.handover import EndedUnheardError
@@ -53,6 +55,17 @@ class Report:
         else:
             keys = ("version", "stage", "error", "hint")
             self.failures.append({key: outcome[key] for key in keys})
+
+    def fail(self, version: Version, stage: log.Stage, error: SyncdError) -> None:
+        """Count what could not be done for a version."""
+        self.failures.append(
+            {
+                "version": str(version.ref),
+                "stage": str(stage),
+                "error": str(error),
+                "hint": error.hint,
+            }
+        )
 
     def document(self) -> dict[str, Any]:
         """The report as JSON, all sizes in bytes."""
@@ -186,8 +199,12 @@ def move(
         triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
         keep_born(runtime, item.version)
         if item.skip:
-            report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
-            follow_aliases(runtime, item, heads)
+            try:
+                follow_aliases(runtime, item, heads)
+            except PermanentError as error:  # its commit is gone, say; all others go on
+                report.fail(item.version, log.Stage.REPLACE, error)
+            else:
+                report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
         elif limit is not None and counted >= limit:
             reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
