@@ -41,6 +41,7 @@ test: check
 nightly: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m nightly
 	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
+	SYNCD_TEST_RUNS=50 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_story.py
 	SYNCD_TEST_SEQUENCES=500 $(BIN)/python -m pytest tests/unit/test_generated_project.py
 	SYNCD_TEST_KILLS=200 SYNCD_TEST_SEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
 	  tests/acceptance/test_killed_anywhere.py

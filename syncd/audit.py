@@ -16,8 +16,9 @@ from syncd import log
 from syncd.clients.artifacts import Version
 from syncd.comparison import compare
 from syncd.errors import PermanentError, UsageError
-from syncd.refs import Target
-from syncd.replacements import Replacement
+from syncd.plans import LINEAGE_PATH
+from syncd.refs import Target, parse_reference_url
+from syncd.replacements import Published, Replacement, linked_content
 from syncd.runtime import Runtime
 from syncd.stages import discover
 from syncd.stages.plan import destination
@@ -76,6 +77,16 @@ def replacements(
                 yield version, link
 
 
+def publications(
+    runtime: Runtime, targets: Sequence[Target]
+) -> Iterator[tuple[Version, Published]]:
+    """All versions of the targets that were born in Oxen."""
+    for target in targets:
+        for version, born in discover.publications(runtime.source, target):
+            if target.alias in (None, version.ref.alias, *version.aliases):
+                yield version, born
+
+
 def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
     """Prove each replacement of the targets again; one answer per version.
 
@@ -111,3 +122,36 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
             "problems": problems,
             "edited": edits,
         }
+    for version, born in publications(runtime, targets):
+        if part.holds(version):
+            yield _verify_born(runtime, version, born)
+
+
+def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[str, Any]:
+    """Prove a version that was born in Oxen: its commit, and that W&B refers to it."""
+    named = parse_reference_url(born.url)
+    prefix = (named[1] if named else "").removesuffix(LINEAGE_PATH).rstrip("/")
+    report = verify(runtime.store, runtime.catalog, born.commit, prefix=prefix, everything=True)
+    problems = list(report.problems)
+    try:
+        held = {entry.path: entry.hash for entry in runtime.store.tree(born.commit)}
+        for entry in runtime.source.manifest(version).entries.values():
+            path = f"{prefix}/{entry.path}" if prefix else entry.path
+            if parse_reference_url(entry.ref or "") != (born.commit, path):
+                problems.append(f"{entry.path}: W&B does not refer to the commit")
+            elif held.get(path) != linked_content(entry):
+                problems.append(f"{entry.path}: W&B names another content than the commit")
+    except PermanentError as error:
+        if not problems:  # else the proof has told why
+            problems.append(f"cannot be compared with its commit ({error})")
+    event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
+    log.get().info(event, artifact=str(version.ref), commit=str(born.commit))
+    return {
+        "version": str(version.ref),
+        "replacement": str(version.ref),
+        "oxen": str(born.commit),
+        "files": report.receipt.files,
+        "bytes": report.receipt.bytes,
+        "problems": problems,
+        "edited": [],
+    }

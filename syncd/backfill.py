@@ -13,16 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import fleet, log, workflow
+from syncd import fleet, log, triggers, workflow
+from syncd.births import keep_born
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
+from syncd.clients.artifacts import Version
 from syncd.context import Context, Outcome
+from syncd.errors import PermanentError, SyncdError
 from syncd.fleet import Member
+from syncd.following import follow_runs
 from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import RepoRef, Target, alias_branch
-from syncd.replacements import replacement_of
+from syncd.replacements import commit_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed, discover
@@ -51,6 +55,17 @@ class Report:
         else:
             keys = ("version", "stage", "error", "hint")
             self.failures.append({key: outcome[key] for key in keys})
+
+    def fail(self, version: Version, stage: log.Stage, error: SyncdError) -> None:
+        """Count what could not be done for a version."""
+        self.failures.append(
+            {
+                "version": str(version.ref),
+                "stage": str(stage),
+                "error": str(error),
+                "hint": error.hint,
+            }
+        )
 
     def document(self) -> dict[str, Any]:
         """The report as JSON, all sizes in bytes."""
@@ -153,6 +168,9 @@ def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
         follower: told how it goes.
     """
     log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    for target in scope.targets:
+        if target.collection is None:
+            follow_runs(runtime, target)
     return move(runtime, _discover(runtime, scope), follower, limit=scope.limit)
 
 
@@ -178,9 +196,15 @@ def move(
     counted = 0
     for item in found:
         report.discovered += 1
+        triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
+        keep_born(runtime, item.version)
         if item.skip:
-            report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
-            follow_aliases(runtime, item, heads)
+            try:
+                follow_aliases(runtime, item, heads)
+            except PermanentError as error:  # its commit is gone, say; all others go on
+                report.fail(item.version, log.Stage.REPLACE, error)
+            else:
+                report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
         elif limit is not None and counted >= limit:
             reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
@@ -217,8 +241,9 @@ def move(
             finally:
                 workflow.stop(timeout=0)
     for run in runtime.catalog.runs_due():
-        if annotate(runtime.source, run):
+        if annotate(runtime.source, run, runtime.catalog.descent.keep):
             runtime.catalog.remove_run_due(run)
+    triggers.fire(runtime.catalog, runtime.config)
     return report
 
 
@@ -293,23 +318,23 @@ class _Ends:
 def follow_aliases(
     runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
 ) -> None:
-    """Point the Oxen branches of a moved version's aliases where W&B has them now.
+    """Point the Oxen branches of a version's aliases where W&B has them now.
 
     Args:
         runtime: open clients.
         item: the version.
         heads: the branches of repositories, asked for once each.
     """
-    replacement = item.replacement
-    link = replacement_of(replacement.metadata, replacement.digest) if replacement else None
-    if replacement is None or link is None or not replacement.aliases:
+    holder = item.replacement or item.version
+    commit = commit_of(holder.metadata, holder.digest)
+    if commit is None or not holder.aliases:
         return
     _, prefix = destination(item.version, runtime.config)
-    repo = link.commit.repo
+    repo = commit.repo
     if repo not in heads:
         heads[repo] = dict(runtime.store.branches(repo))
-    for alias in replacement.aliases:
-        name = alias_branch(alias, prefix, main=runtime.config.oxen.branch)
-        if heads[repo].get(name) != link.commit.commit:
-            runtime.store.set_branch(link.commit, name)
-            heads[repo][name] = link.commit.commit
+    for alias in holder.aliases:
+        name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)
+        if heads[repo].get(name) != commit.commit:
+            runtime.store.set_branch(commit, name)
+            heads[repo][name] = commit.commit

@@ -1,8 +1,8 @@
 """The daemon: `syncd run` from its start to its end.
 
-Four threads do the work, and talk through queues: the scheduler says what is due, the mover polls and
+Five threads do the work, and talk through queues: the scheduler says what is due, the mover polls and
 queues (`mover`), the engine's threads take versions along the path (`workflow`), the chores are
-done beside them (`chores`). The main thread does none of it. It ticks twice a second: takes hints,
+done beside them (`chores`), triggers are told (`firing`). The main thread does none of it. It ticks twice a second: takes hints,
 leaves a beat, keeps the face alive, tells systemd, and acts on signals:
 
     SIGTERM, SIGINT   drain: no stage begins any more, those that run have [engine] drain to end;
@@ -33,6 +33,7 @@ from syncd.chores import Chores
 from syncd.config import Config
 from syncd.context import Context
 from syncd.errors import ConfigurationError, TransientError
+from syncd.firing import Firer
 from syncd.fleet import Member
 from syncd.mover import Mover
 from syncd.notify import Notifier
@@ -91,6 +92,7 @@ class Daemon:
         self._chores = Chores(
             runtime, self._patience, self._told.put, locks=member.locks, shared=self._shared
         )
+        self._firer = Firer(runtime, self._told.put)
         self._context = Context(
             source=runtime.source,
             store=runtime.store,
@@ -141,6 +143,7 @@ class Daemon:
         )
         self._mover.start()
         self._chores.start()
+        self._firer.start()
         self._scheduler.set(self._jobs())
         self._scheduler.start()
         self._started = True
@@ -275,7 +278,7 @@ class Daemon:
         self._runtime = replace(self._runtime, config=config)
         self._context.config = config
         self._mover.exchange(self._runtime)
-        self._chores.runtime = self._runtime
+        self._chores.runtime = self._firer.runtime = self._runtime
         self._scheduler.set(self._jobs())
 
     # --- the end
@@ -314,6 +317,7 @@ class Daemon:
         self._scheduler.stop()
         self._mover.stop()
         self._chores.stop()
+        self._firer.stop()
         self._patience.close()
         deadline = time.monotonic() + seconds
         while not self._patience.quiet(TICK) and time.monotonic() < deadline:

@@ -113,6 +113,14 @@ class RepositoryConflictError(PermanentError):
     )
 
 
+class MergeConflictError(PermanentError):
+    """Two lines of an Oxen repository changed the same files to different contents."""
+
+    default_hint = (
+        "Log a version that has both changes, or take the merged one's files with --theirs."
+    )
+
+
 class SuspiciousListingError(PermanentError):
     """W&B lists far less than is known to be there; nobody may remove anything on that ground."""
 

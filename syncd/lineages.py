@@ -7,7 +7,8 @@ Everybody who reads one reads it here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from syncd.clients.protocols import StoredContent
@@ -17,6 +18,21 @@ from syncd.plans import Digest
 LARGE = ("files", "omitted", "references")  # objects with a member a file
 # What is raised where a file is no lineage file: it is JSON of another shape, or none.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What one commit says of its version.
+
+    Args:
+        artifact: the version: ref, type, digest, description, aliases, tags.
+        run: who logged it: ref, name, url, config; None when nobody did.
+        inputs: what the run used: artifact, type, and oxen, its commit, where it has one.
+    """
+
+    artifact: Mapping[str, Any]
+    run: Mapping[str, Any] | None
+    inputs: Sequence[Mapping[str, Any]]
 
 
 class Lineage:
@@ -74,3 +90,19 @@ def contents(files: Mapping[str, Any]) -> dict[Digest, StoredContent]:
         )
         for item in files.values()
     }
+
+
+def story(chunks: Iterable[bytes]) -> Story:
+    """What a lineage file says of its version, without the files.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: when it is no lineage file (`MALFORMED`).
+    """
+    lineage = Lineage(chunks)
+    for _ in lineage.files():
+        pass
+    artifact, run = lineage.member("artifact"), lineage.member("run")
+    inputs = [item for item in lineage.member("inputs") if isinstance(item, Mapping)]
+    if not isinstance(artifact, Mapping) or not isinstance(run, Mapping | None):
+        raise TypeError("a member has another shape")
+    return Story(artifact=artifact, run=run, inputs=inputs)

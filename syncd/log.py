@@ -94,6 +94,8 @@ class Life(StrEnum):
     SCHEDULE_FIRED = "schedule.fired"
     SERVICE_AWAY = "service.away"
     SERVICE_BACK = "service.back"
+    TRIGGER_FAILED = "trigger.failed"
+    TRIGGER_FIRED = "trigger.fired"
     WEBHOOK_ACCEPTED = "webhook.accepted"
     WEBHOOK_REFUSED = "webhook.refused"
     WORKER_STARTED = "worker.started"
@@ -192,6 +194,22 @@ def configure(level: str = "info", style: str = "auto", *, strict: bool = False)
         )
     )
     _route_libraries(handler)
+
+
+def embed() -> None:
+    """Set up logging in a program of somebody else's: warnings of ours, to standard error.
+
+    Nothing happens where structlog is set up, and the standard library's logging is left alone.
+    """
+    if structlog.is_configured():
+        return
+    as_json = not sys.stderr.isatty()
+    structlog.configure(
+        processors=[*_shared(as_json=as_json), _redact_event, _renderer(as_json=as_json)],
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=_StandardError,
+        cache_logger_on_first_use=False,
+    )
 
 
 def refuse_unknown_events(

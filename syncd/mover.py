@@ -19,9 +19,11 @@ from functools import partial
 
 from syncd import log
 from syncd.backfill import follow_aliases
+from syncd.births import keep_born
 from syncd.catalog.catalog import Record, State
 from syncd.context import Outcome
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
+from syncd.following import follow_runs
 from syncd.handover import EndedUnheardError
 from syncd.lines import Lines, uses
 from syncd.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
@@ -30,6 +32,7 @@ from syncd.runtime import Runtime
 from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
+from syncd.triggers import enlist
 from syncd.vitals import Vitals, age
 
 LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unheard
@@ -236,6 +239,7 @@ class Mover:
 
         problems: list[SyncdError] = []
         for work in (
+            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
             lambda: self._find(runtime, target, new, problems),
             queue_up,
             lambda: self._finish_runs(runtime),
@@ -268,6 +272,8 @@ class Mover:
         moving = {Target.of(item.version.ref) for item in self._lines.open.values()}
         for item in changed(runtime.source, looks, [target], config.select, decided):
             self._vitals.progressed()
+            enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
+            keep_born(runtime, item.version)
             if not item.skip:
                 if item.version.id not in self._lines.open and self._wanted(runtime, item):
                     new.append(item)
@@ -291,7 +297,7 @@ class Mover:
         for run in (later or waiting)[:RUNS_A_POLL]:
             self._last_run = str(run)
             try:
-                ended = annotate(runtime.source, run)
+                ended = annotate(runtime.source, run, runtime.catalog.descent.keep)
             except NotFoundError:
                 ended = True  # somebody has deleted it
             if ended:

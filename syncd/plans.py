@@ -155,6 +155,7 @@ class TransferPlan:
         entries: every entry of the manifest, sorted by path.
         repo: the Oxen repository it goes to.
         branch: the branch it is committed to.
+        main: the main branch: the same one, or the one that it is committed on top of.
         prefix: the folder of the tree it lies in; empty for the root.
         skip: why nothing is to be done, empty when something is.
     """
@@ -164,6 +165,7 @@ class TransferPlan:
     entries: PlannedEntries
     repo: RepoRef
     branch: str
+    main: str
     prefix: str = ""
     skip: str = ""
 

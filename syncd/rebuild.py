@@ -3,7 +3,7 @@
 A replacement's metadata names its commit, the version it replaces and what moved; the commit's
 lineage file names every content by both sides' digests, and the version itself where W&B has it no
 more; the plan says why nothing moves of a version, and the runs' configs which of them still lack
-their keys. What nobody keeps is left empty: attempts, failures, bytes that travelled, and what was
+their keys. The journal tells what was promoted. What nobody keeps is left empty: attempts, failures, bytes that travelled, and what was
 read back. Rows are written by key, so machines that rebuild agree, in whatever order they are told
 of collections, and one that was killed begins anew.
 """
@@ -19,6 +19,8 @@ from syncd.clients.artifacts import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED, Lineage, contents
 from syncd.plans import LINEAGE_PATH
+from syncd.promotion.journal import journals, read
+from syncd.promotion.production import remember
 from syncd.refs import (
     ArtifactRef,
     CommitRef,
@@ -28,7 +30,8 @@ from syncd.refs import (
     parse_reference_url,
     version_branch,
 )
-from syncd.replacements import Replacement, replacement_of
+from syncd.relatives import relatives
+from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.annotate import is_due
 from syncd.stages.commit import trailers
@@ -71,6 +74,7 @@ def rebuild(runtime: Runtime, targets: Sequence[Target], *, everything: bool) ->
                 done.add(collection.id)
                 work.collection(collection)
     work.runs()
+    work.journal([target.entity for target in targets])
     return work.found
 
 
@@ -93,6 +97,9 @@ class _Rebuild:
             link = replacement_of(version.metadata, version.digest)
             if link is not None and link.complete:
                 self._replaced(there.get(link.source_artifact_id), version, link)
+            elif published_of(version.metadata, version.digest) is not None:
+                self._catalog.descent.keep_versions(relatives([version]))
+                self._runs |= {version.run} if version.run else set()
         for item in judged(versions, self._runtime.config.select):
             if not item.skip:
                 self._waiting(item)
@@ -112,6 +119,7 @@ class _Rebuild:
             moved_bytes=link.moved_bytes,
             kept_bytes=kept,
         )
+        self._catalog.descent.keep_versions(relatives([version, made]))
         self._runs |= {*self._source.consumers(made), *([made.run] if made.run else [])}
 
     def _waiting(self, item: Discovered) -> None:
@@ -127,6 +135,7 @@ class _Rebuild:
         if skip:
             self._note(version, State.SKIPPED, **place, reason=skip)
             self._catalog.looks.settle(version.id, skip, self._fingerprint)
+            self._catalog.descent.keep_versions(relatives([version]))
             return
         commit = self._committed(version, repo, version_branch(version.index, prefix))
         self._note(version, State.WAITING, **place, commit_id=commit.commit if commit else "")
@@ -185,9 +194,16 @@ class _Rebuild:
                 run = self._source.run(ref)
             except NotFoundError:
                 continue  # deleted since
+            self._catalog.descent.keep(run)
             if is_due(run):
                 self._catalog.add_run_due(ref)
                 self.found.runs_due += 1
+
+    def journal(self, entities: Sequence[str]) -> None:
+        """What was promoted and deployed, and what those commits are made of."""
+        repos = journals(self._runtime.config, entities)
+        for problem in remember(self._store, self._catalog.mirror, read(self._store, repos)):
+            self.found.problems.append({"version": "the journal", "problem": problem})
 
     def _note(self, version: Version, state: State, **values: Any) -> None:
         self._catalog.note(version, state, **values)

@@ -27,7 +27,10 @@ MAX_SEGMENT_BYTES = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRef:
-    """`entity/project/collection:alias`, where alias may be a version such as `v3`."""
+    """`entity/project/collection:alias`, where alias may be a version such as `v3`.
+
+    Without an alias it is what a version is called before W&B has numbered it.
+    """
 
     entity: str
     project: str
@@ -55,7 +58,8 @@ class ArtifactRef:
         return int(self.alias[1:]) if _VERSION.fullmatch(self.alias) else None
 
     def __str__(self) -> str:
-        return f"{self.entity}/{self.project}/{self.collection}:{self.alias}"
+        name = f"{self.entity}/{self.project}/{self.collection}"
+        return f"{name}:{self.alias}" if self.alias else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +285,12 @@ def version_branch(index: int, prefix: str = "") -> str:
     return "/".join(part for part in (prefix, "wandb", f"v{index}") if part)
 
 
+def branch_index(name: str, prefix: str = "") -> int | None:
+    """The number of the version that a branch stands for, or None when it stands for none."""
+    number = name.removeprefix(version_branch(0, prefix)[:-1])
+    return int(number) if number != name and _VERSION.fullmatch(f"v{number}") else None
+
+
 def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:
     """The branch that stands for a W&B alias: its own name where Oxen can carry it.
 
@@ -292,10 +302,22 @@ def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:
     hides = branch == main or alias in {main, "HEAD", ""}
     if not hides and "/" not in alias and not _BRANCH_UNSAFE.search(alias):
         return branch
-    escaped = re.sub(
-        r"[^A-Za-z0-9_]",
-        lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
-        alias,
-    )
-    branch = f"wandb/alias/{escaped or '-'}"
+    branch = f"wandb/alias/{_escaped(alias)}"
     return f"{prefix}/{branch}" if prefix else branch
+
+
+def branch_part(name: str) -> str:
+    """A name of W&B's as a part of a branch's; escaped as `alias_branch` does where it must be."""
+    plain = name and "/" not in name and not _BRANCH_UNSAFE.search(name)
+    return name if plain else _escaped(name)
+
+
+def _escaped(name: str) -> str:
+    return (
+        re.sub(
+            r"[^A-Za-z0-9_]",
+            lambda found: "".join(f"-{byte:02x}" for byte in found[0].encode()),
+            name,
+        )
+        or "-"
+    )

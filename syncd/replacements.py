@@ -135,6 +135,34 @@ class Replacement:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The link from a version that was born in Oxen to its commit: W&B never had its bytes.
+
+    Args:
+        commit: the Oxen commit that holds the complete version.
+        url: where its lineage file is served.
+        digest: the digest of the version itself, hex; drafts copy metadata.
+    """
+
+    commit: CommitRef
+    url: str
+    digest: str
+
+    def into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata with the key `oxen` set."""
+        return {
+            **metadata,
+            KEY: {
+                "repo": str(self.commit.repo),
+                "commit": self.commit.commit,
+                "url": self.url,
+                "digest": self.digest,
+                "published": True,
+            },
+        }
+
+
 def version_digest(manifest: Manifest, algorithm: str) -> str:
     """The digest of a version with this manifest, hex, in a collection with this algorithm.
 
@@ -172,6 +200,24 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
         )
     except (KeyError, TypeError, ValueError, OverflowError, SyncdError):
         return None  # somebody else's key of the same name
+
+
+def published_of(metadata: Mapping[str, Any], digest: str) -> Published | None:
+    """Read the key `oxen` of a version with this digest; None when it was not born in Oxen."""
+    item = metadata.get(KEY)
+    if not isinstance(item, Mapping) or item.get("digest") != digest or not item.get("published"):
+        return None
+    try:
+        commit = CommitRef.parse(f"{item['repo']}@{item['commit']}")
+        return Published(commit=commit, url=str(item["url"]), digest=digest)
+    except (KeyError, SyncdError):
+        return None  # somebody else's key of the same name
+
+
+def commit_of(metadata: Mapping[str, Any], digest: str) -> CommitRef | None:
+    """The commit that a version with this digest stands for: it was moved there, or born there."""
+    link = replacement_of(metadata, digest) or published_of(metadata, digest)
+    return link.commit if link is not None else None
 
 
 def restored_into(metadata: Mapping[str, Any], mark: Restored, digest: str) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from syncd.limiter import Limiter
 from syncd.originals import original
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, OxenURL, Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.commit import trailers
 from syncd.stages.restore import rebuild, restore
+
+BORN = "born in Oxen: W&B never had its files"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,9 +71,9 @@ def restore_target(runtime: Runtime, target: Target, now: Callable[[], datetime]
             if target.alias in (version.ref.alias, *version.aliases):
                 named += 1
                 if version.id not in restored_ids:
-                    report.skipped.append(
-                        {"version": str(version.ref), "reason": "W&B has its files"}
-                    )
+                    born = published_of(version.metadata, version.digest)
+                    reason = BORN if born else "W&B has its files"
+                    report.skipped.append({"version": str(version.ref), "reason": reason})
     if target.alias and not named:
         raise NotFoundError(f"{target}: there is no such version")
     return report
@@ -89,6 +91,8 @@ def restore_commit(runtime: Runtime, url: OxenURL, now: Callable[[], datetime]) 
     if found is None or "Wandb-Artifact" not in named:
         raise NotFoundError(f"{url}: there is no such commit of syncd's")
     ref = ArtifactRef.parse(named["Wandb-Artifact"])
+    if "Wandb-Artifact-Id" not in named:
+        return Report(skipped=[{"version": str(url), "reason": BORN}])
     try:
         versions = list(runtime.source.versions(Target.of(ref)))
     except NotFoundError:

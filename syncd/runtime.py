@@ -8,10 +8,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
-from syncd import log
+from syncd import log, retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
@@ -19,6 +20,8 @@ from syncd.clients.references import References
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config, oxen_token, wandb_api_key
 from syncd.errors import StoreLockedError
+
+PROMOTIONS = retry.Policy(attempts=20, first_wait=0.2, longest_wait=5.0, total=60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,63 @@ def opened(
         catalog.close()
 
 
+class Ends:
+    """What a configuration names, each part opened when it is first asked for.
+
+    Args:
+        config: the configuration.
+        environ: the environment variables.
+        stack: closes what was opened.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str], stack: ExitStack) -> None:
+        self.config = config
+        self._environ = environ
+        self._stack = stack
+
+    @cached_property
+    def source(self) -> WandbSource:
+        """W&B.
+
+        Raises:
+            ConfigurationError: when no API key is to be had.
+        """
+        key = wandb_api_key(self.config, self._environ).get_secret_value()
+        log.redact(key)
+        source = WandbSource(self.config.wandb.base_url, key)
+        self._stack.callback(source.close)
+        return source
+
+    @cached_property
+    def store(self) -> VersionStore:
+        """Oxen.
+
+        Raises:
+            ConfigurationError: when the server's URL cannot be used, or its token cannot be read.
+        """
+        return build_store(self.config, self._environ)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog."""
+        self.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+        catalog = Catalog(str(self.config.engine.database))
+        self._stack.callback(catalog.close)
+        return catalog
+
+
+@contextmanager
+def ends(config: Config, environ: Mapping[str, str] = os.environ) -> Iterator[Ends]:
+    """Open what is asked for of a configuration; closed at the end of the block.
+
+    Args:
+        config: the configuration.
+        environ: the environment variables.
+    """
+    with ExitStack() as stack:
+        yield Ends(config, environ, stack)
+
+
 def build_store(config: Config, environ: Mapping[str, str] = os.environ) -> VersionStore:
     """The Oxen store that `[oxen] url` names.
 
@@ -104,13 +164,35 @@ def engine_database(config: Config) -> str:
 
 
 @contextmanager
-def only_one(config: Config) -> Iterator[None]:
-    """Hold the state directory's lock for the block.
+def one_promotion(config: Config, of: str = "") -> Iterator[None]:
+    """Promote nothing else on this machine within the block; waits for those who do.
+
+    A promotion goes on beside a mover: it keeps to repositories for moments only.
+
+    Args:
+        config: names the state directory.
+        of: an endpoint, where that is what is changed.
+
+    Raises:
+        StoreLockedError: when others promote for longer than anybody waits.
+    """
+    with ExitStack() as held:
+        retry.call(
+            lambda: held.enter_context(only_one(config, f"{of or 'promotion'}.lock")),
+            what="wait for another promotion",
+            policy=PROMOTIONS,
+        )
+        yield
+
+
+@contextmanager
+def only_one(config: Config, name: str = "lock") -> Iterator[None]:
+    """Hold a lock of the state directory for the block.
 
     Raises:
         StoreLockedError: when another process holds it.
     """
-    path = config.engine.state_dir / "lock"
+    path = config.engine.state_dir / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
-from syncd import errors, log
+from syncd import errors, log, triggers
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
@@ -28,6 +28,7 @@ from syncd.context import Context, Outcome
 from syncd.originals import lineage_path
 from syncd.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, Target
+from syncd.relatives import relatives
 from syncd.replacements import Replacement, replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
 from syncd.stages.plan import fingerprint
@@ -199,6 +200,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             context.catalog.note(version, State.SKIPPED, reason=planned.skip)
             decided = fingerprint(context.config_of(artifact_id))
             context.catalog.looks.settle(artifact_id, planned.skip, decided)
+            context.catalog.descent.keep_versions(relatives([version]))
             return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
         with context.locks.alone(f"repository {planned.repo}"):
             if not replacement_id:
@@ -354,6 +356,7 @@ def replace_step(
         hint="",
         failed_stage="",
     )
+    context.catalog.descent.keep_versions(relatives([version, made]))
     log.get().info(stage.done, artifact=str(version.ref), replacement=str(made.ref))
     return {
         "replacement": str(made.ref),
@@ -378,11 +381,14 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
         with context.locks.alone(f"run {run}"):  # it is read, and then written
-            ended = annotate.annotate(context.source, run)
+            ended = annotate.annotate(context.source, run, context.catalog.descent.keep)
         if ended:
             context.catalog.remove_run_due(run)
         else:
             context.catalog.add_run_due(run)
+    config = context.config_of(artifact_id)
+    if config.triggers:  # what is not complete is done again, also by a machine without any state
+        triggers.enlist(context.catalog, config, context.source.version(replacement_id))
     replace.complete(context.source, replacement_id)
 
 

@@ -32,6 +32,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (oxen_process.MISSING, "the server store"),
         (postgres_process.MISSING, "PostgreSQL"),
         ("chromium not found", "the pages in a browser (chromium and chromium-driver of Debian)"),
+        (
+            "transformers not found",
+            "the Hugging Face callback (pip install transformers torch accelerate)",
+        ),
+        ("lightning not found", "the Lightning callback (pip install lightning torch)"),
         ("promtool not found", "the alert rules (prometheus of Debian)"),
     ):
         count = sum(missing in str(report.longrepr) for report in skipped)

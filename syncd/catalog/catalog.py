@@ -15,7 +15,10 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.descent import Descent
+from syncd.catalog.firings import Firings
 from syncd.catalog.looks import Looks
+from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
@@ -104,14 +107,20 @@ class Catalog:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
 
     Attributes:
+        descent: who used what, and who logged it.
+        firings: who is told of new versions.
         looks: what discovery decided for good, and how far it came.
+        mirror: what was promoted and deployed.
         panels: what the pages and the figures ask.
         pulse: what the processes of an installation tell each other.
     """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.descent = Descent(self._database)
+        self.firings = Firings(self._database)
         self.looks = Looks(self._database)
+        self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)
 
@@ -202,9 +211,12 @@ class Catalog:
         )
 
     def clear(self, target: Target | None) -> None:
-        """Forget the versions of a target, and how far discovery came; all that is known when None."""
+        """Forget the versions of a target, and how far discovery came; all when None, but firings: who knows of them?"""
         if target is None:
-            self._database.change(*(sa.delete(table) for table in schema.metadata.sorted_tables))
+            known = (
+                table for table in schema.metadata.sorted_tables if table is not schema.firings
+            )
+            self._database.change(*(sa.delete(table) for table in known))
             return
         table = schema.versions
         ids = sa.select(table.c.artifact_id).where(*within(table, target))
@@ -214,6 +226,7 @@ class Catalog:
                 for other in (schema.settled, schema.failures)
             ),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
+            sa.delete(schema.events).where(*within(schema.events, target)),
             sa.delete(table).where(*within(table, target)),
         )
 

@@ -71,6 +71,15 @@ class Database:
 
         return self._repeated(read)
 
+    def tuples(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query, which are cheaper so where there are very many."""
+
+        def read() -> list[tuple[Any, ...]]:
+            with self._engine.connect() as connection:
+                return list(map(tuple, connection.execute(query)))
+
+        return self._repeated(read)
+
     def change(self, *statements: sa.Executable) -> None:
         """Do all of these or none."""
 

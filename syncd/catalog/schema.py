@@ -121,6 +121,15 @@ reclaimed = Table(
     Column("at", String(40), nullable=False),
 )
 
+# When a project's runs were last heard of, before which all that had ended were looked at.
+run_cursors = Table(
+    "syncd_run_cursors",
+    metadata,
+    Column("entity", String(255), primary_key=True),
+    Column("project", String(255), primary_key=True),
+    Column("at", String(40), nullable=False),
+)
+
 # What a webhook said, until somebody has looked: at most one row per project and collection.
 hints = Table(
     "syncd_hints",
@@ -140,4 +149,88 @@ beats = Table(
     Column("name", String(255), primary_key=True),
     Column("at", Double, nullable=False),
     Column("detail", Text, nullable=False),
+)
+
+# The journal of promotions and deployments, which Oxen keeps: one row per event.
+events = Table(
+    "syncd_events",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("at", String(40), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("entity", String(255), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("collection", String(255), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+# Triggers and the versions they are told of, once each.
+firings = Table(
+    "syncd_firings",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("trigger", String(255), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("syncd_firings_by_state", "state", "next_at"),
+)
+
+# What the lineage files of promoted commits say (JSON): artifact, run, inputs.
+stories = Table(
+    "syncd_stories",
+    metadata,
+    Column("namespace", String(255), primary_key=True),
+    Column("repo", String(255), primary_key=True),
+    Column("commit_id", String(64), primary_key=True),
+    Column("detail", Text, nullable=False),
+)
+
+# Versions around runs, whether syncd moved them or not, each once: a version, what replaces it and
+# what was restored from it are one row, under the id of the version that was logged first.
+relatives = Table(
+    "syncd_relatives",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("entity", String(255), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("collection", String(255), nullable=False),
+    Column("version_index", Integer, nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("namespace", String(255), nullable=False, default=""),
+    Column("repo", String(255), nullable=False, default=""),
+    Column("commit_id", String(64), nullable=False, default=""),
+    Column("replacement_index", Integer, nullable=False, default=-1),  # in the same collection
+    Index("syncd_relatives_by_name", "entity", "project", "collection", "version_index"),
+    Index("syncd_relatives_by_replacement", "entity", "project", "collection", "replacement_index"),
+    Index("syncd_relatives_by_commit", "commit_id"),
+)
+
+# Runs around them. One that was only named by a version it logged has not been looked at.
+runs = Table(
+    "syncd_runs",
+    metadata,
+    Column("run", String(800), primary_key=True),  # entity/project/runs/ID
+    Column("name", Text, nullable=False, default=""),
+    Column("state", String(32), nullable=False, default=""),
+    Column("url", Text, nullable=False, default=""),
+    Column("created_at", String(40), nullable=False, default=""),
+    Column("seen", Boolean, nullable=False),
+)
+
+# Which run used which version, and which logged it; with an index for each way to follow it.
+uses = Table(
+    "syncd_uses",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("run", String(800), primary_key=True),
+    Column("role", String(8), primary_key=True),  # input, output
+    Index("syncd_uses_by_run", "run", "role", "artifact_id"),
 )

@@ -42,16 +42,18 @@ def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
     """
     from syncd import audit, errors  # noqa: PLC0415
     from syncd.refs import ArtifactRef, Target  # noqa: PLC0415
-    from syncd.replacements import replacement_of  # noqa: PLC0415
+    from syncd.replacements import published_of, replacement_of  # noqa: PLC0415
 
     version = opened.source.find(ArtifactRef.parse(text))
     link = replacement_of(version.metadata, version.digest)
     if link is not None:
-        return _document(str(version.ref), link)
+        return _document(link.source_version, str(version.ref), link)
+    if born := published_of(version.metadata, version.digest):
+        return _document(str(version.ref), str(version.ref), born)
     for replacement, found in audit.replacements(opened, [Target.of(version.ref)]):
         restored = found.restored.artifact_id if found.restored else ""
         if version.id in {found.source_artifact_id, restored}:
-            return _document(str(replacement.ref), found)
+            return _document(found.source_version, str(replacement.ref), found)
     raise errors.NotFoundError(
         f"{version.ref} has not been moved to Oxen", hint="Run `syncd plan` to see why."
     )
@@ -65,6 +67,7 @@ def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
     """
     from syncd import audit, errors  # noqa: PLC0415
     from syncd.refs import ArtifactRef, OxenURL, Target  # noqa: PLC0415
+    from syncd.stages import discover  # noqa: PLC0415
     from syncd.stages.commit import trailers  # noqa: PLC0415
 
     url = OxenURL.parse(text)
@@ -75,13 +78,17 @@ def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
     collection = Target.of(ArtifactRef.parse(named))
     for replacement, found in audit.replacements(opened, [collection]):
         if found.commit == commit.ref:
-            return _document(str(replacement.ref), found)
+            return _document(found.source_version, str(replacement.ref), found)
+    for version, born in discover.publications(opened.source, collection):
+        if born.commit == commit.ref:
+            return _document(str(version.ref), str(version.ref), born)
     raise errors.NotFoundError(f"{text} holds {named}, which W&B no longer references")
 
 
-def _document(replacement: str, link: Any) -> dict[str, Any]:
+def _document(source: str, replacement: str, link: Any) -> dict[str, Any]:
+    """Both names of a version; one that was born in Oxen replaced nothing, and has one."""
     return {
-        "wandb": {"source": link.source_version, "replacement": replacement},
+        "wandb": {"source": source, "replacement": replacement},
         "oxen": {
             "repo": str(link.commit.repo),
             "commit": str(link.commit),

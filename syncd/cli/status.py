@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context
 from syncd.cli.scope import Targets, size
+from syncd.cli.trigger import print_triggers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 def status(context: Context, targets: Targets = None) -> None:
     """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
     from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+    from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
 
     named = [Target.parse(text) for text in targets or ()]
@@ -23,6 +25,7 @@ def status(context: Context, targets: Targets = None) -> None:
     try:
         records = [record for target in found for record in catalog.records(target)]
         due = [str(run) for run in catalog.runs_due()]
+        firings = [item.document() for item in catalog.firings.all([DUE, FAILED])]
     finally:
         catalog.close()
     collections: dict[str, dict[str, Any]] = {}
@@ -54,6 +57,7 @@ def status(context: Context, targets: Targets = None) -> None:
         "collections": list(collections.values()),
         "quarantined": quarantined,
         "runs_waiting_for_their_end": due,
+        "triggers": firings,
     }
     context.output.result(document, lambda console: _print(console, document))
 
@@ -78,5 +82,6 @@ def _print(console: Console, document: dict[str, Any]) -> None:
             f"{item['error']}"
         )
         console.print(f"  next: {item['hint']}")
+    print_triggers(console, document["triggers"])
     for run in document["runs_waiting_for_their_end"]:
         console.print(f"{run} still runs; its config is written when it has ended")

@@ -86,6 +86,70 @@ VERBS: Table = {
             "syncd.cli.resolve:resolve",
             "Give the other side's name of a version or a commit.",
         ),
+        Verb(
+            "lineage",
+            "syncd.cli.lineage:lineage",
+            "Which data trained this, and what was trained on this.",
+        ),
+    ),
+    "Versions": (
+        Verb(
+            "diff",
+            "syncd.cli.diff:diff",
+            "Show what one version has against another: files, bytes, rows.",
+        ),
+        Verb(
+            "review",
+            "syncd.cli.merge:review",
+            "Show what merging a version into the main branch would change.",
+        ),
+        Verb(
+            "merge",
+            "syncd.cli.merge:merge",
+            "Merge a version into the main branch, in Oxen alone.",
+        ),
+    ),
+    "Promote": (
+        Verb(
+            "promote",
+            "syncd.cli.promote:promote",
+            "Give an alias to a version, in W&B and in Oxen together.",
+        ),
+        Verb(
+            "rollback",
+            "syncd.cli.promote:rollback",
+            "Give an alias back to the version that had it before.",
+        ),
+        Verb(
+            "production",
+            "syncd.cli.production:production",
+            "What is in production, since when, by whom, trained on what.",
+        ),
+        Verb(
+            "compare",
+            "syncd.cli.compare:compare",
+            "A candidate beside what is in production: metrics, config, data, weights.",
+        ),
+        Verb(
+            "deploy",
+            "syncd.cli.deploy:deploy",
+            "Let an endpoint serve a version.",
+        ),
+        Verb(
+            "endpoint rollback",
+            "syncd.cli.deploy:rollback",
+            "Let an endpoint serve again what it served before.",
+        ),
+        Verb(
+            "endpoint list",
+            "syncd.cli.deploy:list_",
+            "What each endpoint serves, and which data trained it.",
+        ),
+        Verb(
+            "endpoint history",
+            "syncd.cli.deploy:history",
+            "What an endpoint served, since when, and who deployed it.",
+        ),
     ),
     "Mend": (
         Verb(
@@ -102,6 +166,16 @@ VERBS: Table = {
             "quarantine retry",
             "syncd.cli.quarantine:retry",
             "Take versions that failed along the whole path again.",
+        ),
+        Verb(
+            "trigger list",
+            "syncd.cli.trigger:list_",
+            "Who is still to be told of new versions, and could not be.",
+        ),
+        Verb(
+            "trigger retry",
+            "syncd.cli.trigger:retry",
+            "Tell triggers now that wait for another attempt, or were given up.",
         ),
         Verb(
             "catalog rebuild",
@@ -147,8 +221,10 @@ VERBS: Table = {
 }
 GROUPS = {
     "catalog": "The local state, which is a cache.",
+    "endpoint": "What serves models.",
     "config": "Check, show or write the configuration.",
     "quarantine": "Versions that failed for good.",
+    "trigger": "Who is told of versions that have come to be in Oxen.",
     "webhook": "W&B tells when something is new.",
     "sandbox": "A W&B-compatible server for trials.",
 }

@@ -80,8 +80,10 @@ class Run:
 
     Args:
         config: plain `key -> value`, W&B's own `_wandb` left out.
+        created_at: ISO 8601, UTC; empty when unknown.
         inputs: versions the run used.
         outputs: versions the run logged.
+        summary: its metrics as they were last logged, W&B's own (`_step`, ...) left out.
     """
 
     id: str
@@ -90,8 +92,25 @@ class Run:
     state: str
     url: str
     config: Mapping[str, Any]
+    created_at: str = ""
     inputs: tuple[Version, ...] = ()
     outputs: tuple[Version, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A run as a list of runs shows it.
+
+    Args:
+        run: the run.
+        state: as W&B has it: `running`, `finished`, ...
+        at: when it was last heard of.
+    """
+
+    run: RunRef
+    state: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

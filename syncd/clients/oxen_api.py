@@ -99,6 +99,17 @@ class OxenApi:
         """Delete a repository with all it holds (oxen-server 0.65, `repositories::delete`)."""
         self._json("DELETE", repo, "", f"remove {repo}")
 
+    def repositories(self, namespace: str) -> list[RepoRef]:
+        """The repositories of a namespace, by name; none when it does not exist."""
+        self.probe()
+        place = self._wire.place(RepoRef(namespace=namespace, repo="any")).rpartition("/")[0]
+        try:
+            found = self._wire.json("GET", place, f"list the repositories of {namespace}")
+        except NotFoundError:
+            return []
+        items = found["repositories"]
+        return sorted(RepoRef(namespace=namespace, repo=str(item["name"])) for item in items)
+
     def branches(self, repo: RepoRef) -> dict[str, str]:
         """All branches with the commit each points at."""
         found = self._json("GET", repo, "/branches", f"list the branches of {repo}")

@@ -194,6 +194,18 @@ def _entry(line: bytes) -> IndexEntry:
     return IndexEntry(path=path.decode(), hash=content.decode(), size=int(size), mtime=int(mtime))
 
 
+def repositories(root: Path, namespace: str) -> list[RepoRef]:
+    """The repositories of a namespace that have been made, by name.
+
+    Raises:
+        InvalidNameError: when it is not a plain name.
+    """
+    folder = RepoIndex(root, RepoRef(namespace=namespace, repo="any")).worktree.parent
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    found = [RepoRef(namespace=namespace, repo=name) for name in names if name != INDEX_DIR]
+    return [repo for repo in found if RepoIndex(root, repo).exists()]
+
+
 class RepoIndex:
     """The files beside one repository.
 

@@ -22,7 +22,14 @@ import xxhash
 from syncd.clients import oxen_proof, oxen_recovery
 from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
-from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex, sync, translated
+from syncd.clients.oxen_index import (
+    CommitIndex,
+    IndexEntry,
+    RepoIndex,
+    repositories,
+    sync,
+    translated,
+)
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped
 from syncd.clients.oxen_proof import CHUNK
@@ -283,6 +290,11 @@ class EmbeddedVersionStore:
             if published is None:
                 raise
             return published.heads
+
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """See `VersionStore.repositories`."""
+        with _io(f"cannot list {self._root / namespace}"):
+            return repositories(self._root, namespace)
 
     def set_branch(self, commit: CommitRef, name: str) -> None:
         """See `VersionStore.set_branch`.

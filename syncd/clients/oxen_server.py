@@ -247,6 +247,10 @@ class ServerVersionStore:
             if not name.startswith(OWN) and commit != base
         }
 
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """See `VersionStore.repositories`."""
+        return self._api.repositories(namespace)
+
     def set_branch(self, commit: CommitRef, name: str) -> None:
         """See `VersionStore.set_branch`.
 

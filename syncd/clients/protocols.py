@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from syncd.clients.artifacts import (
     Automation,
     Collection,
+    Heard,
     Membership,
     Run,
     Standing,
@@ -31,6 +32,10 @@ SMALL = 1 << 20  # bytes; up to here a file is held in memory, and goes together
 
 class ArtifactSource(Protocol):
     """Where versions come from, and where their replacements go: W&B."""
+
+    def projects(self, entity: str) -> Iterator[str]:
+        """Names of an entity's projects."""
+        ...
 
     def collections(self, target: Target) -> Iterator[Collection]:
         """The collections of a target, a hundred a request."""
@@ -82,6 +87,10 @@ class ArtifactSource(Protocol):
 
     def run(self, ref: RunRef) -> Run:
         """A run with its config, inputs and outputs."""
+        ...
+
+    def heard(self, entity: str, project: str) -> Iterator[Heard]:
+        """The runs of a project, those heard of last first, a hundred a request."""
         ...
 
     def log_replacement(
@@ -368,4 +377,8 @@ class VersionStore(Protocol):
 
     def branches(self, repo: RepoRef) -> Mapping[str, str]:
         """All branches with the commit each points at; empty when the repository is missing."""
+        ...
+
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """The repositories of a namespace, by name; empty when there is no such namespace."""
         ...

@@ -16,12 +16,14 @@ from syncd.clients import wandb_graphql as gql
 from syncd.clients.artifacts import (
     Automation,
     Collection,
+    Heard,
     Membership,
     Run,
     Standing,
     Surroundings,
     Use,
     Version,
+    utc,
 )
 from syncd.clients.http import check_status
 from syncd.clients.wandb_automations import WandbAutomations
@@ -258,9 +260,27 @@ class WandbSource:
                 for key, value in config_values(node["config"]).items()
                 if not key.startswith("_wandb")
             },
+            created_at=node["createdAt"] or "",
             inputs=tuple(found[0]),
             outputs=tuple(found[1]),
+            summary={
+                key: value
+                for key, value in json.loads(node["summaryMetrics"] or "{}").items()
+                if not key.startswith("_")
+            },
         )
+
+    def heard(self, entity: str, project: str) -> Iterator[Heard]:
+        """The runs of a project, those heard of last first, a hundred a request."""
+        for node in self._session.pages(
+            f"list runs of {entity}/{project}",
+            gql.RUNS,
+            {"entity": entity, "project": project, "order": "-heartbeat_at"},
+            lambda data: data["project"]["runs"],
+        ):
+            run = RunRef(entity=entity, project=project, run_id=node["name"])
+            at = utc(node["heartbeatAt"] or node["createdAt"])
+            yield Heard(run=run, state=node["state"] or "", at=at)
 
     # --- changes
 

@@ -6,7 +6,7 @@ Each is one that wandb 0.31.0 sends itself, so that a server that serves the SDK
 text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CreateArtifactFiles,
 CompleteMultipartUploadArtifact, CommitArtifact). Differences, each of fields that the SDK reads of the
 same types elsewhere: `createdBy` and the manifest's URL are read beside a version's other fields, a
-run's inputs and outputs in one request, the times of runs beside their names, a collection's newest
+run's inputs, outputs and summary in one request, the times of runs beside their names, a collection's newest
 versions with the collection, and a version's fields from the answer that commits it.
 """
 
@@ -286,6 +286,8 @@ query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage:
       displayName
       state
       config
+      summaryMetrics
+      createdAt
       inputArtifacts(after: $inputsCursor, first: $perPage) {
         pageInfo { endCursor hasNextPage }
         edges { node { ...VersionFields } }
@@ -300,6 +302,18 @@ query RunArtifacts($entity: String!, $project: String!, $run: String!, $perPage:
 """
     + _VERSION
 )
+
+# Order and fields as the SDK's `Api.runs` sends them (apis/public/runs.py).
+RUNS = """
+query Runs($project: String!, $entity: String!, $cursor: String, $perPage: Int = 50, $order: String) {
+  project(name: $project, entityName: $entity) {
+    runs(after: $cursor, first: $perPage, order: $order) {
+      edges { node { name state createdAt heartbeatAt } }
+      pageInfo { endCursor hasNextPage }
+    }
+  }
+}
+"""
 
 RUN_CONFIG = """
 query Run($project: String!, $entity: String!, $name: String!) {

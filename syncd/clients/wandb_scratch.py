@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncd.clients import wandb_graphql as gql
-from syncd.clients.artifacts import Run, Version
+from syncd.clients.artifacts import Heard, Run, Version
 from syncd.clients.http import check_status, check_url, translated
 from syncd.clients.wandb import WandbSource
 from syncd.errors import NotFoundError, PermanentError
@@ -151,6 +151,12 @@ class WandbScratch(WandbSource):
         if not self._is_inside(found.ref.entity, found.ref.project, found.ref.collection):
             raise self._outside(found.ref)
         return found
+
+    def heard(self, entity: str, project: str) -> Iterator[Heard]:
+        """The runs of a project, see `WandbSource.heard`."""
+        for item in super().heard(entity, project):
+            if self._is_inside(entity, project, item.run.run_id):
+                yield item
 
     def run(self, ref: RunRef) -> Run:
         """A run with its config, inputs and outputs."""

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from syncd import log
 from syncd.config import units
@@ -33,6 +40,7 @@ DEFAULT_DRAIN = timedelta(seconds=30)
 DEFAULT_MIN_FREE = 512 * units.MIB  # bytes
 DEFAULT_MAX_PER_DAY = 1000  # versions
 DEFAULT_CONCURRENCY = 8  # files
+DEFAULT_HOOK_TIMEOUT = timedelta(minutes=10)
 RENDERED_BY_WANDB = ("*.table.json", "media/**")
 MANAGED_BY_WANDB = ("wandb-*", "run_table", "job", "code")
 
@@ -137,12 +145,42 @@ class Oxen(Section):
         "{project}-{collection}",
         example="{project}",
     )
-    branch: units.BranchName = _key("The branch that versions are committed to, in order.", "main")
     path: units.PathTemplate = _key(
         "A folder in the repository to put each version in; the same fields as in repo.",
         "",
         example="{collection}",
     )
+    branch: units.BranchTemplate = _key(
+        "The branch that versions are committed to, in order. With {version}, and the fields of "
+        "repo, each version gets a branch of its own beside main, which begins with the first one and "
+        "moves by `syncd merge` alone.",
+        "main",
+        example="candidate/{version}",
+    )
+    main: units.BranchName = _key(
+        "The branch that versions stand on and are merged into, where branch has fields.",
+        "main",
+        example="trunk",
+    )
+
+    @field_validator("branch")
+    @classmethod
+    def _tells_apart(cls, branch: str, others: ValidationInfo) -> str:
+        """Collections that share a repository must not share branches."""
+        for field in sorted(units.fields_of(others.data.get("path", ""))):
+            if "{" in branch and field not in units.fields_of(branch):
+                raise ValueError(f"needs {{{field}}}, by which path tells versions apart")
+        return branch
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each version has a branch of its own, and the main one moves by merges."""
+        return "{" in self.branch
+
+    @property
+    def main_branch(self) -> str:
+        """The branch that shows what counts."""
+        return self.main if self.has_candidates else self.branch
 
     @property
     def directory(self) -> Path | None:
@@ -333,6 +371,93 @@ class Web(Section):
         return units.split_bind(self.bind)
 
 
+class Hook(Section):
+    """Something outside syncd that is told: a command, or whoever listens at a URL."""
+
+    command: tuple[str, ...] = _key(
+        "A program and its arguments, run without a shell. What it is about comes as JSON on standard "
+        "input and as SYNCD_* variables; an exit code other than 0 is a failure.",
+        (),
+        example=["/usr/local/bin/serve-model", "--env", "live"],
+    )
+    url: units.WebURL | None = _key(
+        "An address that the same JSON is posted to, with the header Idempotency-Key.",
+        example="https://serving.example.com/deploy",
+    )
+    secret_file: units.SecretFile | None = _key(
+        "A file that holds the secret that posts are signed with: the header X-Wandb-Signature has "
+        "the HMAC-SHA256 of the body in hex, as W&B signs its webhooks.",
+        example="/etc/syncd/hook-secret",
+    )
+    timeout: units.PositiveDuration = _key(
+        "How long a command may take, or an answer.", DEFAULT_HOOK_TIMEOUT, example="1h"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Hook:
+        if sum(map(bool, self.ways)) != 1:
+            raise ValueError(f"needs exactly one of {self._names}")
+        return self
+
+    @property
+    def ways(self) -> tuple[object, ...]:
+        """What says how it is told, of which one is given."""
+        return (self.command, self.url)
+
+    @property
+    def _names(self) -> str:
+        return "command, url"
+
+
+class Endpoint(Hook):
+    """What serves a model; `syncd deploy REF NAME` puts a version there."""
+
+    hub: bool = _key(
+        "Whether it is a deployment of the hub at oxen.url: `syncd deploy` then names a fine-tune and "
+        "its checkpoint.",
+        False,
+    )
+    deployment_type: Literal["normal", "fast"] = _key(
+        "How the hub deploys it.", "normal", example="fast"
+    )
+    model_type: Literal["lora", "full"] | None = _key(
+        "What the weights are. With it, what is deployed is a commit on the branch deploy/NAME that "
+        "has an oxen.toml beside them, which names base_model as their source.",
+        example="lora",
+    )
+    base_model: str | None = _key(
+        "The model that the weights were made from, as Oxen knows it.",
+        example="Qwen/Qwen3-0.6B",
+    )
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Endpoint:
+        if (self.model_type is None) != (self.base_model is None):
+            raise ValueError("model_type and base_model are given together or not at all")
+        return self
+
+    @property
+    def ways(self) -> tuple[object, ...]:
+        """What says how it is told, of which one is given."""
+        return (self.command, self.url, self.hub)
+
+    @property
+    def _names(self) -> str:
+        return "command, url, hub"
+
+
+class Trigger(Hook):
+    """Who is told once of each version that has come to be in Oxen: to train anew, for example."""
+
+    types: tuple[units.Glob, ...] = _key("Artifact types; none means any.", (), example=["dataset"])
+    collections: tuple[units.Glob, ...] = _key(
+        "Collection names; none means any.", (), example=["train-*"]
+    )
+    aliases: tuple[units.Glob, ...] = _key(
+        "Aliases, one of which the version has then; none means any.", (), example=["latest"]
+    )
+
+
 class Log(Section):
     """What is told on standard error."""
 
@@ -357,6 +482,8 @@ class Config(Section):
     engine: Engine = Field(default_factory=Engine)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)
+    endpoints: dict[units.Name, Endpoint] = Field(default_factory=dict)
+    triggers: dict[units.Name, Trigger] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _derive(self) -> Config:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from syncd.config import model, sources
 
+NAME = "NAME"  # in the place of a name that the user gives
 WIDTH = 96  # characters of a comment line, without its mark
 _TOP = """\
 # syncd configuration: every key with its default. Made by `syncd config example`.
@@ -26,7 +27,8 @@ def example() -> str:
     """The commented sample file; reading it changes no default."""
     parts = [_TOP]
     for keys, section, defaults in _sections(_defaults()):
-        parts.append("\n" + "".join(_comment(_summary(section))) + f"[{'.'.join(keys)}]\n")
+        mark = "# " if keys[-1] == NAME else ""  # of these there are none by default
+        parts.append("\n" + "".join(_comment(_summary(section))) + f"{mark}[{'.'.join(keys)}]\n")
         parts += [_sample_key(name, known, defaults[name]) for name, known in _keys(section)]
     return "".join(parts)
 
@@ -76,7 +78,10 @@ def without_password(url: str) -> str:
 
 
 def _defaults() -> dict[str, Any]:
-    return model.Config().model_dump(mode="json")
+    values = model.Config().model_dump(mode="json")
+    for name, section in sources.named_tables():
+        values[name] = {NAME: section.model_construct().model_dump(mode="json")}
+    return values
 
 
 def _sections(
@@ -85,10 +90,13 @@ def _sections(
 ) -> Iterator[tuple[sources.Keys, type[BaseModel], Mapping[str, Any]]]:
     """Every table of the file in order: its keys, its model, its part of the values."""
     for name, inner in values.items():
-        section = sources.section_at((*above, name))
+        keys = (*above, name)
+        section = sources.section_at(keys)
         if section is not None:
-            yield (*above, name), section, inner
-            yield from _sections(inner, (*above, name))
+            yield keys, section, inner
+            yield from _sections(inner, keys)
+        elif not above and name in dict(sources.named_tables()):
+            yield from _sections(inner, keys)
 
 
 def _keys(section: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:

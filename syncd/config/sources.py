@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -170,12 +170,24 @@ def _split(text: str) -> list[Any]:
 def section_at(keys: Iterable[str]) -> type[BaseModel] | None:
     """The model of the table these keys lead to, or None when they lead nowhere."""
     found: type[BaseModel] = model.Config
-    for key in keys:
+    left = list(keys)
+    while left:
+        key = left.pop(0)
         annotation = found.model_fields[key].annotation if key in found.model_fields else None
+        if get_origin(annotation) is dict and left:
+            left.pop(0)  # a table of tables: any name leads to one of a kind
+            annotation = get_args(annotation)[1]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return None
         found = annotation
     return found
+
+
+def named_tables() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The keys of the file that hold tables under names of the user's, with what each is."""
+    for name, known in model.Config.model_fields.items():
+        if get_origin(known.annotation) is dict:
+            yield name, get_args(known.annotation)[1]
 
 
 def _is_list(keys: Keys) -> bool:

@@ -29,6 +29,7 @@ _SIZES = {
 }  # fmt: skip
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 TEMPLATE_FIELDS = frozenset({"entity", "project", "collection", "type"})
+BRANCH_FIELDS = TEMPLATE_FIELDS | {"version"}
 _PORTS = range(65_536)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY_MINUTES = 24 * 60
@@ -241,16 +242,21 @@ def split_bind(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _template(text: str) -> str:
+def _template(text: str, fields: frozenset[str] = TEMPLATE_FIELDS) -> str:
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise ValueError(f"is not a template: {error}") from error
-    allowed = ", ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
+    allowed = ", ".join(f"{{{name}}}" for name in sorted(fields))
     for _, name, spec, conversion in parts:
-        if name is not None and (name not in TEMPLATE_FIELDS or spec or conversion):
+        if name is not None and (name not in fields or spec or conversion):
             raise ValueError(f"{{{name}}} is not a field; the fields are {allowed}")
     return text
+
+
+def fields_of(template: str) -> set[str]:
+    """The fields that a template has."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
 def _repo_template(text: str) -> str:
@@ -295,6 +301,26 @@ def _branch(text: str) -> str:
     return text
 
 
+def _branch_template(text: str) -> str:
+    if "{" not in text:
+        return _branch(text)
+    _template(text, BRANCH_FIELDS)
+    if "{version}" not in text:
+        raise ValueError("a branch with fields needs {version}: each version has one of its own")
+    if "{" in text.split("/", maxsplit=1)[0]:
+        raise ValueError("a branch with fields begins with a plain folder: candidate/{version}")
+    if "wandb" in text.split("/"):
+        raise ValueError(f"{text!r} lies where the branches of versions are (wandb/v3)")
+    _branch(re.sub(r"\{\w+\}", "x", text))
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
+        raise ValueError("a name holds letters, digits, dot, dash and underscore")
+    return text
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
@@ -333,5 +359,7 @@ PathTemplate = Annotated[str, AfterValidator(_path_template)]
 ProjectTarget = Annotated[str, AfterValidator(_target)]
 Glob = Annotated[str, AfterValidator(_glob)]
 BranchName = Annotated[str, AfterValidator(_branch)]
+BranchTemplate = Annotated[str, AfterValidator(_branch_template)]
+Name = Annotated[str, AfterValidator(_name)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 SecretFile = Annotated[Path, AfterValidator(_readable_secret)]

@@ -2,37 +2,56 @@
 
 Part of replacing, done once per run that logged or used the version. The short keys stand where a
 run has exactly one input or output of the kind; the full map is always under `oxen`. What a person
-wrote is never overwritten; what syncd wrote is, when it is no longer true.
+wrote is never overwritten; what syncd wrote is, when it is no longer true. What a run was pinned to
+(`syncd.training`) stands in the map by its short name: it is true whatever else the run used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource
+from syncd.errors import UsageError
 from syncd.refs import CommitRef, RunRef
-from syncd.replacements import KEY, replacement_of
+from syncd.replacements import KEY, commit_of, replacement_of
 
 UNFINISHED = frozenset({"running", "pending"})
 SHORT_KEYS = ("dataset", "base_model", "output_model")
+SIDES = frozenset({"inputs", "outputs"})
+PINNED = "pinned"  # in the map: the commits a run was told to use, by short name
 
 
-def annotate(source: ArtifactSource, ref: RunRef) -> bool:
+def annotate(
+    source: ArtifactSource, ref: RunRef, told: Callable[[Run], None] = lambda _run: None
+) -> bool:
     """Write a run's keys; False when the run still runs, whose own client would write over them.
 
     Args:
         source: W&B.
         ref: the run.
+        told: of the run, as it was read.
     """
     run = source.run(ref)
+    told(run)
     if run.state in UNFINISHED:
         return False
+    write(source, run)
+    return True
+
+
+def write(source: ArtifactSource, run: Run) -> None:
+    """Write the keys of a run that has ended, as far as they are not there.
+
+    Args:
+        source: W&B.
+        run: the run, as it was just read.
+    """
     values, unset = run_config(run)
     if values or unset:
-        source.update_config(ref, values, unset)
-    return True
+        source.update_config(run.ref, values, unset)
 
 
 def is_due(run: Run) -> bool:
@@ -48,6 +67,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
         run: the run, its replaced inputs and outputs included.
     """
     inputs, outputs = _commits(run.inputs), _commits(run.outputs)
+    pinned = _pinned(run.config)
     wanted: dict[str, str] = {}
     for name, kind, side in (
         ("dataset", "dataset", inputs),
@@ -55,6 +75,8 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
         ("output_model", "model", outputs),
     ):
         commits = {str(commit): commit for type_, commit in side.values() if kind in type_.lower()}
+        if name in pinned:
+            commits = {"": pinned[name]}
         if len(commits) == 1:
             commit = next(iter(commits.values()))
             wanted[f"{name}_repo"] = str(commit.repo)
@@ -69,7 +91,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {
         key: value for key, value in wanted.items() if key not in run.config or key in mine
     }
-    full = {"inputs": _named(inputs), "outputs": _named(outputs)}
+    full = full_map(_named(inputs), _named(outputs), pinned)
     theirs = run.config.get(KEY)
     if theirs is None or _is_map(theirs):
         values[KEY] = full
@@ -77,13 +99,48 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
     return values, sorted(mine - wanted.keys())
 
 
-def _commits(versions: Sequence[Version]) -> dict[str, tuple[str, CommitRef]]:
-    """Type and commit of each replaced version, by the source version's name."""
-    return {
-        link.source_version: (version.type, link.commit)
-        for version in versions
-        if (link := replacement_of(version.metadata, version.digest)) is not None
+def full_map(
+    inputs: Mapping[str, str], outputs: Mapping[str, str], pinned: Mapping[str, CommitRef]
+) -> dict[str, dict[str, str]]:
+    """The map under `oxen`: commits by the names of versions.
+
+    Args:
+        inputs: of what the run used.
+        outputs: of what it logged.
+        pinned: what it was told to use, by short name; where W&B has no version that stands for a
+            commit, the commit is an input under its repository's name.
+    """
+    nameless = {
+        str(commit.repo): str(commit)
+        for commit in pinned.values()
+        if str(commit) not in inputs.values()
     }
+    full = {"inputs": nameless | dict(inputs), "outputs": dict(outputs)}
+    if pinned:
+        full[PINNED] = {name: str(commit) for name, commit in sorted(pinned.items())}
+    return full
+
+
+def _pinned(config: Mapping[str, Any]) -> dict[str, CommitRef]:
+    """What a run was told to use, as `syncd.training` wrote it into the map."""
+    full = config.get(KEY)
+    held = full.get(PINNED) if isinstance(full, Mapping) and _is_map(full) else None
+    found: dict[str, CommitRef] = {}
+    for name, text in held.items() if isinstance(held, Mapping) else ():
+        with suppress(UsageError):
+            found[str(name)] = CommitRef.parse(str(text))
+    return found
+
+
+def _commits(versions: Sequence[Version]) -> dict[str, tuple[str, CommitRef]]:
+    """Type and commit of each version that stands for one, by its name, a moved one's old name."""
+    found: dict[str, tuple[str, CommitRef]] = {}
+    for version in versions:
+        link = replacement_of(version.metadata, version.digest)
+        commit = commit_of(version.metadata, version.digest)
+        if commit is not None:
+            found[link.source_version if link else str(version.ref)] = (version.type, commit)
+    return found
 
 
 def _named(side: Mapping[str, tuple[str, CommitRef]]) -> dict[str, str]:
@@ -91,7 +148,7 @@ def _named(side: Mapping[str, tuple[str, CommitRef]]) -> dict[str, str]:
 
 
 def _is_map(value: object) -> bool:
-    return isinstance(value, Mapping) and value.keys() == {"inputs", "outputs"}
+    return isinstance(value, Mapping) and value.keys() - {PINNED} == SIDES
 
 
 def _written_before(config: Mapping[str, Any]) -> set[str]:

@@ -3,24 +3,29 @@
 The message ends in git-style trailers; the tree holds `.syncd/lineage.json` with the run, its
 config, the inputs with THEIR commits, and the W&B digest of every file. Done before, it is found by
 the version's branch or, when a kill came between commit and branch, by the trailers of the head.
+Where versions are candidates, each has one branch more, and the main one stays (`candidates`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, overload
+from operator import itemgetter
+from typing import Any
 
-from syncd.blocks import Blocks, Builder, batches
+from syncd import candidates
+from syncd.blocks import Builder, batches
 from syncd.clients.artifacts import Run, Version
-from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
+from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
 from syncd.errors import RepositoryConflictError
 from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
-from syncd.refs import ArtifactRef, CommitRef, alias_branch, version_branch
-from syncd.replacements import Replacement, replacement_of
+from syncd.refs import ArtifactRef, CommitRef, alias_branch, branch_index, version_branch
+from syncd.replacements import Replacement, commit_of, replacement_of
+from syncd.trees import PackedTree
 
 SCHEMA = 1
+LINE = "Wandb-Version"  # the trailer of a merge: the newest version that went into it
 
 
 def commit(
@@ -46,10 +51,11 @@ def commit(
     version, prefix = plan.version, plan.prefix
     own_branch = version_branch(version.index, prefix)
     found = store.resolve(plan.repo, own_branch)
-    head = store.resolve(plan.repo, plan.branch)
-    _refuse_foreign(head, plan)
-    if found is None and head is not None and _is_of(head, version):
-        found = head
+    head = store.resolve(plan.repo, plan.main)
+    refuse_foreign(head, plan)
+    tip = head if plan.branch == plan.main else store.resolve(plan.repo, plan.branch)
+    if found is None and tip is not None and _is_of(tip, version):
+        found = tip
     if found is not None and not _is_of(found, version):
         raise RepositoryConflictError(
             f"branch {own_branch} of {plan.repo} holds "
@@ -76,26 +82,43 @@ def commit(
                 if not entry.path.startswith(f"{prefix}/")
             )
         # An older version that was set aside, and moves after newer ones, must not become what the
-        # main branch shows: it is committed to its own branch alone.
-        late = head is not None and not prefix and _index(head) > version.index
+        # main branch shows: it is committed to its own branch alone. A candidate does not become that.
+        late = (
+            plan.branch == plan.main
+            and head is not None
+            and not prefix
+            and _index(store, head) > version.index
+        )
+        candidates.begin(store, plan, _made_from(store, plan, run))
         ref = store.commit(
             plan.repo,
             branch=own_branch if late else plan.branch,
-            tree=_Tree(tree.build()),
+            tree=PackedTree(tree.build()),
             message=message(plan, run),
             author=Author(
                 name=version.author or "syncd",
                 email=f"{version.author or 'syncd'}@wandb.invalid",
             ),
         )
+    if head is None and plan.branch != plan.main:
+        store.set_branch(ref, plan.main)
     store.set_branch(ref, own_branch)
     for alias in version.aliases:
-        store.set_branch(ref, alias_branch(alias, prefix, main=plan.branch))
+        store.set_branch(ref, alias_branch(alias, prefix, main=plan.main))
     return ref
 
 
-def message(plan: TransferPlan, run: Run | None) -> str:
-    """A subject a person can read, then the trailers."""
+def message(
+    plan: TransferPlan, run: Run | None, *, subject: str = "", more: Mapping[str, str] | None = None
+) -> str:
+    """A subject a person can read, then the trailers.
+
+    Args:
+        plan: the version.
+        run: the run that logged it.
+        subject: another subject than the usual one.
+        more: further trailers.
+    """
     version = plan.version
     files = plan.of(Decision.MOVE, Decision.KEEP, Decision.OXEN)
     lines = {
@@ -106,11 +129,12 @@ def message(plan: TransferPlan, run: Run | None) -> str:
         "Wandb-Created-At": version.created_at,
         "Wandb-Run": str(run.ref) if run else "",
         "Wandb-Url": run.url if run else "",
+        **(more or {}),
     }
-    subject = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
+    usual = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
     return "\n".join(
         [
-            _line(subject),
+            _line(subject or usual),
             "",
             *(f"{key}: {_line(value)}" for key, value in lines.items() if value),
         ]
@@ -128,6 +152,8 @@ def lineage(
     contents: Contents,
     run: Run | None,
     took: Callable[[PlannedEntry, StoredContent], None] = lambda _item, _content: None,
+    *,
+    used: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[bytes]:
     """The document that tells, without W&B, where a version came from and what it holds.
 
@@ -136,6 +162,7 @@ def lineage(
         contents: what the store holds, see `TransferPlan.located`.
         run: the run that logged it.
         took: told of each file that is written down, in order.
+        used: inputs beside those that W&B knows of, as `inputs` tells them.
 
     Returns:
         Its JSON in pieces, keys sorted, files and references one a line.
@@ -186,7 +213,7 @@ def lineage(
     return chain(
         [b"{\n", _member("artifact", artifact)],
         _lines("files", files()),
-        [_member("inputs", inputs(run))],
+        [_member("inputs", [*inputs(run), *used])],
         _lines("omitted", omitted),
         _lines("references", references),
         [_member("run", logged_by), f' "schema": {SCHEMA}\n}}'.encode()],
@@ -208,29 +235,6 @@ def _lines(name: str, members: Iterable[tuple[str, object]]) -> Iterator[bytes]:
     yield b"\n },\n"
 
 
-class _Tree(Sequence[TreeEntry]):
-    """A tree sorted by path, packed: an entry is made each time one is asked for."""
-
-    def __init__(self, rows: Blocks) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[TreeEntry]:
-        return (TreeEntry(path=path, hash=hash_, size=size) for path, hash_, size in self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> TreeEntry: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[TreeEntry]: ...
-    def __getitem__(self, index: int | slice) -> TreeEntry | Sequence[TreeEntry]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        path, hash_, size = self._rows.at(index + len(self) if index < 0 else index)
-        return TreeEntry(path=path, hash=hash_, size=size)
-
-
 def inputs(run: Run | None) -> list[dict[str, Any]]:
     """The versions a run used, each with its Oxen commit where it has one.
 
@@ -250,6 +254,8 @@ def inputs(run: Run | None) -> list[dict[str, Any]]:
             commits |= dict.fromkeys(names, str(link.commit))
             if not names & held:
                 gone.append((version, link))
+        elif born := commit_of(version.metadata, version.digest):
+            commits[version.id] = str(born)
     found = [
         {
             "artifact": str(version.ref),
@@ -273,6 +279,22 @@ def inputs(run: Run | None) -> list[dict[str, Any]]:
     ]
 
 
+def _made_from(store: VersionStore, plan: TransferPlan, run: Run | None) -> CommitRef | None:
+    """The newest version of the same collection that a candidate's run used, where it is there."""
+    found: list[tuple[int, CommitRef]] = []
+    for item in inputs(run) if plan.branch != plan.main else ():
+        ref = CommitRef.parse(item["oxen"]) if item["oxen"] else None
+        used, own = ArtifactRef.parse(item["artifact"]), plan.version.ref
+        same = (used.entity, used.project, used.collection) == (
+            own.entity,
+            own.project,
+            own.collection,
+        )
+        if ref and same and ref.repo == plan.repo and store.resolve(ref.repo, ref.commit):
+            found.append((used.index or 0, ref))
+    return max(found, key=itemgetter(0), default=(0, None))[1]
+
+
 def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:
     """Give the head its version's branch, which a kill may have kept from it."""
     named = trailers(head.message).get("Wandb-Artifact")
@@ -286,10 +308,15 @@ def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:
             store.set_branch(head.ref, branch)
 
 
-def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
+def refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
+    """See that a branch may take a version: that its tree would hide nobody else's files.
+
+    Raises:
+        RepositoryConflictError: when the branch holds another collection or somebody's own commits.
+    """
     if head is None:
         return
-    named = trailers(head.message).get("Wandb-Artifact")
+    named = _named(head)
     if named is None:
         raise RepositoryConflictError(
             f"{plan.repo} holds a commit that syncd did not make ({head.ref.commit}); "
@@ -306,11 +333,27 @@ def _refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
         raise RepositoryConflictError(f"{plan.repo} holds {named}, another collection than {own}")
 
 
-def _index(found: Commit) -> int:
-    """The number of the version that a commit of syncd's holds; -1 when it names none."""
-    named = trailers(found.message).get("Wandb-Artifact")
+def _index(store: VersionStore, found: Commit) -> int:
+    """The number of the version that a commit of syncd's holds; -1 when it has none.
+
+    A version that was born in Oxen had no number yet when it was committed: its branch names it.
+    """
+    named = _named(found)
     index = ArtifactRef.parse(named).index if named else None
-    return -1 if index is None else index
+    if index is not None:
+        return index
+    numbers = [
+        branch_index(name)
+        for name, commit in store.branches(found.ref.repo).items()
+        if commit == found.ref.commit
+    ]
+    return max((number for number in numbers if number is not None), default=-1)
+
+
+def _named(found: Commit) -> str | None:
+    """The version that a commit of syncd's holds or, when it is a merge, the newest one in it."""
+    said = trailers(found.message)
+    return said.get("Wandb-Artifact") or said.get(LINE)
 
 
 def _is_of(found: Commit, version: Version) -> bool:

@@ -19,7 +19,7 @@ from syncd.clients.artifacts import Collection, Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of, restored_of
+from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 
 AGAIN = 1  # collections without news that `changed` looks at all the same
 Settled = Callable[[str], str]  # by GraphQL id: why nothing of a version moves, empty when unknown
@@ -201,6 +201,14 @@ def replacements(source: ArtifactSource, target: Target) -> Iterator[tuple[Versi
             yield version, link
 
 
+def publications(source: ArtifactSource, target: Target) -> Iterator[tuple[Version, Published]]:
+    """The versions of a target's collections that were born in Oxen."""
+    for version in source.versions(target.whole):
+        born = published_of(version.metadata, version.digest)
+        if born is not None:
+            yield version, born
+
+
 def _names(item: Discovered) -> set[str]:
     """What a version is called; its aliases may have moved on to its replacement."""
     moved = item.replacement.aliases if item.replacement else ()
@@ -224,6 +232,10 @@ def _collection(versions: list[Version], *, named: bool) -> Iterator[Discovered]
     }
     for version in versions:
         if version.id in links:
+            continue
+        born = published_of(version.metadata, version.digest)
+        if born is not None:
+            yield Discovered(version=version, skip=f"born in Oxen as {born.commit}", final=True)
             continue
         replacement = replaced.get(version.id) or restored.get(version.digest)
         link = links[replacement.id] if replacement else None

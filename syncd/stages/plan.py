@@ -15,7 +15,14 @@ from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
 from syncd.plans import Decision, PlannedEntries, TransferPlan
-from syncd.refs import ArtifactRef, RepoRef, check_path, parse_reference_url, repo_name
+from syncd.refs import (
+    ArtifactRef,
+    RepoRef,
+    branch_part,
+    check_path,
+    parse_reference_url,
+    repo_name,
+)
 from syncd.replacements import linked_content
 
 # Of what this module and `stages.discover` decide; raised when the same version and configuration
@@ -54,7 +61,8 @@ def plan(version: Version, manifest: Manifest, config: Config) -> TransferPlan:
         manifest=manifest,
         entries=entries,
         repo=repo,
-        branch=config.oxen.branch,
+        branch=branch(version.ref, version.type, config),
+        main=config.oxen.main_branch,
         prefix=prefix,
         skip="" if entries.count(Decision.MOVE) else _nothing(entries),
     )
@@ -95,6 +103,20 @@ def place(ref: ArtifactRef, kind: str, config: Config) -> tuple[RepoRef, str]:
     )
     folders = [part for part in config.oxen.path.format(**fields).split("/") if part]
     return repo, "/".join(repo_name(folder) for folder in folders)
+
+
+def branch(ref: ArtifactRef, kind: str, config: Config) -> str:
+    """The branch that a version is committed to; `ref` names it by its number."""
+    if not config.oxen.has_candidates:
+        return config.oxen.branch
+    fields = {
+        "entity": ref.entity,
+        "project": ref.project,
+        "collection": ref.collection,
+        "type": kind,
+        "version": ref.alias,
+    }
+    return config.oxen.branch.format(**{key: branch_part(value) for key, value in fields.items()})
 
 
 def _reference(entry: Entry, config: Config, repo: RepoRef, unusable: str) -> tuple[Decision, str]:

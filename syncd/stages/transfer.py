@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 
-from syncd import retry
+from syncd import candidates, retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
 from syncd.contents import EntryContent, groups, memory
@@ -160,6 +160,7 @@ class _Transfer:
         plan = self._plan
         items = chain(plan.stored, plan.of(Decision.OXEN))
         paths = chain((plan.tree_path(i.entry.path) for i in items), [plan.tree_path(LINEAGE_PATH)])
+        candidates.begin(self._store, plan)
         self._store.expect(plan.repo, plan.branch, paths)
         self._expected = True
 
@@ -270,7 +271,7 @@ def recall(store: VersionStore, catalog: Catalog, plan: TransferPlan) -> None:
     for item in plan.stored:
         marks[int(item.digest[1], 16) % len(marks)] = 1
     path = plan.tree_path(LINEAGE_PATH)
-    for branch in (version_branch(plan.version.index, plan.prefix), plan.branch):
+    for branch in (version_branch(plan.version.index, plan.prefix), plan.main):
         commit = store.resolve(plan.repo, branch)
         if commit is None:
             continue

@@ -38,6 +38,7 @@ class _RunState:
     config: dict[str, Any]
     inputs: list[str] = field(default_factory=list)  # ids
     outputs: list[str] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
 
 
 class MemoryProject:
@@ -69,13 +70,16 @@ class MemoryProject:
         project: str = PROJECT,
         began_at: str = "",
         active_at: str = "",
+        summary: Mapping[str, Any] | None = None,
     ) -> RunRef:
         """Make a run, or end and configure it anew; it runs when the first version is logged."""
         ref = RunRef(entity=TEAM, project=project, run_id=run_id)
         began = began_at or text_of(FIRST_LOGGED)
         fresh = _RunState(state=state, config={}, began_at=began, active_at=active_at or began)
         before = self._runs.get(ref, fresh)
-        self._runs[ref] = replace(before, state=state, config=dict(config or {}))
+        self._runs[ref] = replace(
+            before, state=state, config=dict(config or {}), summary=dict(summary or {})
+        )
         return ref
 
     def log(

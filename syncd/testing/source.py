@@ -10,12 +10,14 @@ from typing import Any
 from syncd.clients.artifacts import (
     Automation,
     Collection,
+    Heard,
     Membership,
     Run,
     Standing,
     Surroundings,
     Use,
     Version,
+    utc,
 )
 from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Entry, Manifest, manifest_digest
@@ -81,6 +83,12 @@ class MemoryArtifactSource(MemoryProject):
         """See `clients.wandb.WandbSource.probe`."""
         del entity
         self._call("probe")
+
+    def projects(self, entity: str) -> Iterator[str]:
+        """See `ArtifactSource.projects`."""
+        self._call("projects")
+        refs = [logged.version.ref for logged in self._logged.values()]
+        return iter(sorted({ref.project for ref in refs if ref.entity == entity}))
 
     def versions(self, target: Target) -> Iterator[Version]:
         """See `ArtifactSource.versions`.
@@ -203,9 +211,21 @@ class MemoryArtifactSource(MemoryProject):
             state=found.state,
             url=f"https://wandb.example/{ref}",
             config=dict(found.config),
+            created_at=found.began_at,
             inputs=self._living(found.inputs),
             outputs=self._living(found.outputs),
+            summary=dict(found.summary),
         )
+
+    def heard(self, entity: str, project: str) -> Iterator[Heard]:
+        """See `ArtifactSource.heard`."""
+        self._call("heard")
+        found = [
+            Heard(run=ref, state=run.state, at=utc(run.active_at))
+            for ref, run in self._runs.items()
+            if (ref.entity, ref.project) == (entity, project)
+        ]
+        return iter(sorted(found, key=lambda item: item.at, reverse=True))
 
     def log_replacement(
         self, version: Version, manifest: Manifest, metadata: Mapping[str, Any]

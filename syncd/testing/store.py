@@ -9,7 +9,7 @@ from typing import Protocol
 
 import xxhash
 
-from syncd.clients.oxen_paths import check_branch, check_tree
+from syncd.clients.oxen_paths import check_branch, check_repo, check_tree
 from syncd.clients.protocols import (
     Author,
     Commit,
@@ -215,6 +215,12 @@ class MemoryVersionStore:
         """See `VersionStore.branches`."""
         self._call("branches")
         return dict(self._repositories.get(repo, _Repository()).branches)
+
+    def repositories(self, namespace: str) -> Sequence[RepoRef]:
+        """See `VersionStore.repositories`."""
+        self._call("repositories")
+        check_repo(RepoRef(namespace=namespace, repo="any"))
+        return sorted(repo for repo in self._repositories if repo.namespace == namespace)
 
     def corrupt(self, repo: RepoRef, content: str, data: bytes | None) -> None:
         """Put other bytes in the place of a content, or take it away (None)."""

@@ -21,7 +21,6 @@ from syncd.clients.origins import Origin
 from syncd.config import Config, webhook_secret
 from syncd.refs import Target
 from syncd.web import origin as origins
-from syncd.web.ancestry import Ancestry
 from syncd.web.answers import RefusedError, reason
 from syncd.web.dashboard import Dashboard
 from syncd.web.door import Door
@@ -30,6 +29,7 @@ from syncd.web.health import health_routes
 from syncd.web.inbox import Inbox
 from syncd.web.metrics import metrics_text
 from syncd.web.pages import Pages
+from syncd.web.stories import Stories
 from syncd.web.webhook import webhook_routes
 
 
@@ -82,7 +82,7 @@ def face_app(made: Parts) -> Starlette:
     config = made.config
     host, _ = config.web.address
     door = Door(made.tokens, host, config.web.public_url)
-    pages = Pages(made.catalog, config, Ancestry(made.origin, config))
+    pages = Pages(made.catalog, config, Stories(made.origin, config))
     dashboard = Dashboard(pages, made.catalog, door, made.clock)
 
     def metrics(request: Request) -> Response:

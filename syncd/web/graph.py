@@ -1,11 +1,11 @@
-"""A version's ancestry as a picture: data on the left, runs between, the version itself on the right."""
+"""What lies around a version as a picture: what it came from on its left, what came of it on its right."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncd.web.ancestry import Ancestor
+from syncd.lineage.graph import Graph, Kind, Node
 
 BOX, TALL = 180, 62  # a box, in pixels
 GAP_X, GAP_Y = 30, 18
@@ -16,13 +16,13 @@ COMMIT = 12  # digits of a commit that are shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A version or a run, where it is drawn.
+    """A version, a run or an endpoint, where it is drawn.
 
     Args:
-        kind: `version` or `run`.
-        role: the artifact's type, or `run`.
+        kind: how it looks: `version` or `run`.
+        role: the artifact's type, `run` or `endpoint`.
         title: what stands in the box.
-        detail: below it: the commit, or the run's settings.
+        detail: below it: the commit, or the run's state.
         full: all of the name.
         href: where it leads; empty when nowhere.
         is_own: whether the page is about it.
@@ -54,91 +54,105 @@ class Picture:
     tall: int = TALL
 
 
-def picture(
-    ancestors: Sequence[Ancestor], page_of: Callable[[str], str], safe: Callable[[object], str]
-) -> Picture:
-    """Lay an ancestry out, its first member being the version that is shown.
+def picture(graph: Graph, page_of: Callable[[str], str], safe: Callable[[object], str]) -> Picture:
+    """Lay out what lies around a version.
 
     Args:
-        ancestors: as `Ancestry.ancestors` gives them.
+        graph: around it.
         page_of: the page of a version by its name.
         safe: a URL of a run when a page may lead there, else empty.
     """
-    boxes: dict[str, Box] = {}
-    into: dict[str, list[str]] = {}  # box -> the boxes it came from
-    sentences: list[str] = []
-    for item in ancestors:
-        boxes[item.name] = Box(
-            kind="version",
-            role=item.kind or "artifact",
-            title=_short(item.name.rpartition("/")[2]),
-            detail=f"commit {item.commit.commit[:COMMIT]}" if item.commit else "not in Oxen",
-            full=f"{item.name}{f' · {item.commit}' if item.commit else ''}",
-            href=page_of(item.name),
-            is_own=item is ancestors[0],
-        )
-        run = item.story.run if item.story else None
-        if item.story is None or run is None:
-            continue
-        name = str(run.get("ref"))
-        uses = [str(use.get("artifact")) for use in item.story.inputs]
-        boxes.setdefault(
-            name,
-            Box(
-                kind="run",
-                role="run",
-                title=_short(str(run.get("name") or name.rpartition("/")[2])),
-                detail=_settings(run.get("config")),
-                full=name,
-                href=safe(run.get("url")),
-                is_own=False,
-            ),
-        )
-        into[item.name] = [name]
-        into.setdefault(name, uses)
-        used = f" from {', '.join(uses)}" if uses else ""
-        sentences.append(f"{item.name} was logged by run {name}{used}.")
-    into = {name: [one for one in before if one in boxes] for name, before in into.items()}
-    columns = _columns(ancestors[0].name, into)
+    before: dict[str, list[str]] = {}
+    after: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        before.setdefault(edge.target, []).append(edge.source)
+        after.setdefault(edge.source, []).append(edge.target)
+    boxes = {
+        key: _box(node, page_of, safe, is_own=node is graph.start)
+        for key, node in graph.nodes.items()
+    }
+    columns = {key: -steps for key, steps in _columns(graph.start.key, before, graph.above).items()}
+    later = _columns(graph.start.key, after, graph.below)
+    columns = {**later, **columns}
     placed = _placed(boxes, columns)
     return Picture(
         boxes=list(placed.values()),
         paths=[
-            _path(placed[source], placed[name])
-            for name, before in into.items()
-            for source in before
-            if placed[source].x < placed[name].x
+            _path(placed[edge.source], placed[edge.target])
+            for edge in graph.edges
+            if placed[edge.source].x < placed[edge.target].x
         ],
         width=max(box.x for box in placed.values()) + BOX + MARGIN,
         height=max(box.y for box in placed.values()) + TALL + MARGIN,
-        sentences=sentences,
+        sentences=list(_sentences(graph, before, after)),
     )
 
 
-def _columns(own: str, into: dict[str, list[str]]) -> dict[str, int]:
-    """How many steps each box lies before the version, the longest way counting."""
+def _box(
+    node: Node, page_of: Callable[[str], str], safe: Callable[[object], str], *, is_own: bool
+) -> Box:
+    if node.is_version:
+        commit = node.commit.commit[:COMMIT] if node.commit else ""
+        return Box(
+            kind="version",
+            role=node.type or "artifact",
+            title=_short(node.name.rpartition("/")[2]),
+            detail=f"commit {commit}" if commit else "not in Oxen",
+            full=f"{node.name}{f' · {node.commit}' if node.commit else ''}",
+            href=page_of(node.name),
+            is_own=is_own,
+        )
+    return Box(
+        kind="run" if node.kind is Kind.RUN else "version",
+        role=node.kind.value,
+        title=_short(node.label or node.name.rpartition("/")[2]),
+        detail=_short(node.state) if node.is_whole else "not looked at",
+        full=node.name,
+        href=safe(node.url),
+        is_own=is_own,
+    )
+
+
+def _sentences(
+    graph: Graph, before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """The same in words."""
+    for key, node in graph.nodes.items():
+        if node.is_version:
+            for run in before.get(key, ()):
+                names = ", ".join(graph.nodes[used].name for used in before.get(run, ()))
+                used = f" from {names}" if names else ""
+                yield f"{node.name} was logged by run {graph.nodes[run].name}{used}."
+        elif not after.get(key):
+            names = ", ".join(graph.nodes[used].name for used in before.get(key, ()))
+            yield f"{node.kind.value} {node.name} uses {names}."
+
+
+def _columns(
+    own: str, next_to: Mapping[str, Sequence[str]], reached: Mapping[str, int]
+) -> dict[str, int]:
+    """How many steps each box lies away from the version, the longest way counting."""
     found = {own: 0}
     row = [own]
-    while row and max(found.values()) <= len(into) * 2:  # a circle ends, too
+    while row and max(found.values()) <= len(reached) * 2:  # a circle ends, too
         following: dict[str, None] = {}
         for name in row:
-            for source in into.get(name, ()):
-                if found.get(source, -1) < found[name] + 1:
-                    found[source] = found[name] + 1
-                    following[source] = None
+            for other in next_to.get(name, ()):
+                if other in reached and found.get(other, -1) < found[name] + 1:
+                    found[other] = found[name] + 1
+                    following[other] = None
         row = list(following)
     return found
 
 
 def _placed(boxes: dict[str, Box], columns: dict[str, int]) -> dict[str, Box]:
-    last = max(columns.values())
+    first = min(columns.values())
     rows: dict[int, list[str]] = {}
     for name in boxes:
         if name in columns:
             rows.setdefault(columns[name], []).append(name)
     tallest = max(len(names) for names in rows.values())
     placed: dict[str, Box] = {}
-    # From the version leftwards, and again in the order of who was used by whom.
     for column in sorted(rows):
         names = rows[column]
         above = (tallest - len(names)) * (TALL + GAP_Y) / 2
@@ -146,7 +160,7 @@ def _placed(boxes: dict[str, Box], columns: dict[str, int]) -> dict[str, Box]:
             box = boxes[name]
             placed[name] = Box(
                 **{key: getattr(box, key) for key in Box.__slots__ if key not in {"x", "y"}},
-                x=MARGIN + (last - column) * (BOX + GAP_X),
+                x=MARGIN + (column - first) * (BOX + GAP_X),
                 y=MARGIN + above + row * (TALL + GAP_Y),
             )
     return placed
@@ -165,24 +179,3 @@ def _short(text: str) -> str:
         return text
     tail = LETTERS // 3
     return f"{text[: LETTERS - tail - 1]}…{text[-tail:]}"
-
-
-def _settings(config: object) -> str:
-    """A few settings of a run: what is short and simple, as far as there is room."""
-    if not isinstance(config, dict):
-        return ""
-    shown = (
-        f"{key} {value}"
-        for key, value in config.items()
-        if isinstance(value, int | float | str)
-        and len(str(value)) <= 12  # noqa: PLR2004
-        and not key.startswith("_")
-        and not key.endswith(("_commit", "_repo"))
-    )
-    text = ""
-    for setting in shown:
-        more = f"{text}, {setting}" if text else setting
-        if len(more) > LETTERS:
-            break
-        text = more
-    return text

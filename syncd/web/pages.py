@@ -15,17 +15,22 @@ from syncd.catalog.panels import PAGE, Line
 from syncd.catalog.pulse import Beat
 from syncd.catalog.tally import Tally
 from syncd.config import Config
+from syncd.deployments import served
 from syncd.errors import InvalidNameError, SyncdError, UsageError
+from syncd.lineage.from_catalog import CatalogNeighbours
+from syncd.lineage.graph import walk
 from syncd.refs import ArtifactRef, CommitRef, reference_url
 from syncd.web import words
-from syncd.web.ancestry import Ancestry, File
 from syncd.web.answers import RefusedError
 from syncd.web.chart import savings
 from syncd.web.graph import picture
 from syncd.web.health import engines, waiting_for
 from syncd.web.metrics import number, seconds
+from syncd.web.stories import File, Stories
 
 NEWEST_FAILURES = 3  # on the first page
+DEPTH = 12  # steps between a version and what is drawn with it; a run is one, what it used the next
+MOST = 40  # boxes that are drawn on each side of it
 HUB = "hub.oxen.ai"  # has pages for people; a server of one's own has none
 Values = dict[str, Any]
 
@@ -36,13 +41,13 @@ class Pages:
     Args:
         catalog: what is known.
         config: names both ends.
-        ancestry: reads lineage files.
+        stories: reads lineage files.
     """
 
-    def __init__(self, catalog: Catalog, config: Config, ancestry: Ancestry) -> None:
+    def __init__(self, catalog: Catalog, config: Config, stories: Stories) -> None:
         self._catalog = catalog
         self._config = config
-        self._ancestry = ancestry
+        self._stories = stories
         self._app = config.wandb.base_url.replace("://api.", "://", 1).rstrip("/")
 
     def overview(self, now: float) -> Values:
@@ -153,18 +158,29 @@ class Pages:
         }
 
     def story(self, record: Record) -> Values:
-        """The receipt and the lineage of a version, or why they cannot be read."""
+        """The lineage of a version, and its receipt, or why that cannot be read."""
         if record.commit is None:
             return {"problem": "", "picture": None}
+        neighbours = CatalogNeighbours(self._catalog.descent)
+        start = neighbours.find(record.ref)
+        endpoints = served(self._catalog.mirror.events())
+        graph = (
+            walk(neighbours, start, up=DEPTH, down=DEPTH, most=MOST, endpoints=endpoints)
+            if start is not None
+            else None
+        )
+        drawn = {
+            "picture": picture(graph, version_path, link) if graph else None,
+            "notes": graph.notes if graph else (),
+            "more": graph is not None and graph.is_cut,
+        }
         try:
-            ancestors = self._ancestry.ancestors(record.ref, record.type, record.commit)
+            story = self._stories.story(record.ref, record.type, record.commit)
         except SyncdError as error:
-            return {"problem": str(error), "hint": error.hint, "picture": None}
-        story = ancestors[0].story
-        assert story is not None, "a version's own story was read, or raised"
+            return {**drawn, "problem": str(error), "hint": error.hint}
         return {
+            **drawn,
             "problem": "",
-            "picture": picture(ancestors, version_path, link),
             "artifact": story.artifact,
             "run": story.run,
             "run_url": link(story.run.get("url")) if story.run else "",
@@ -175,7 +191,7 @@ class Pages:
         if record.commit is None:
             return {"problem": "", "files": [], **_paging(page, 0)}
         try:
-            found, more = self._ancestry.files(record.ref, record.type, record.commit, page)
+            found, more = self._stories.files(record.ref, record.type, record.commit, page)
         except SyncdError as error:
             return {"problem": str(error), "hint": error.hint, "files": [], **_paging(page, 0)}
         hashes = {file.hash for file in found if file.hash}

@@ -41,6 +41,24 @@ def test_every_report_is_one_json_document_on_standard_output(small: World) -> N
     back = small.syncd("resolve", resolved["oxen"]["commit"], "--json").document
     assert back == resolved
 
+    # Which data trained the model: from each of three who know, while the others are away.
+    store = small.store
+    question = ("lineage", f"{small.target}/model:v0", "--down", "0", "--json")
+    small.configure(store=small.folder / "nowhere")
+    asked = {"wandb": small.syncd(*question, "--from", "wandb").document}
+    small.configure(base_url="http://127.0.0.1:9", store=small.folder / "nowhere")
+    asked["catalog"] = small.syncd(*question).document
+    small.configure(base_url="http://127.0.0.1:9", store=store)
+    asked["oxen"] = small.syncd(*question, "--from", "oxen", WANDB_API_KEY="").document
+    nodes = {
+        who: {(node["name"], node["oxen"]) for node in answer["nodes"]}
+        for who, answer in asked.items()
+    }
+    assert {who: answer["from"] for who, answer in asked.items()} == {who: who for who in asked}
+    assert nodes["wandb"] == nodes["catalog"] == nodes["oxen"]
+    assert moved.items() >= {name: oxen for name, oxen in nodes["oxen"] if oxen}.items()
+    assert len(nodes["oxen"]) == 4  # the model, its run, its data, and the run that made that
+
 
 def test_refusal_is_one_json_document_too(small: World) -> None:
     """With what failed, what to do, and the exit code."""

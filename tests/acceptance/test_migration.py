@@ -321,7 +321,7 @@ def test_second_backfill_moves_nothing_and_makes_nothing(moved: dict[str, Any]) 
     assert set(report["bytes"].values()) == {0}
     transfers = ("downloads", "uploads", "manifest_downloads", "manifest_uploads")
     assert [stats[key] for key in transfers] == [0, 0, 0, 0]
-    assert stats["graphql"].keys() == {"ProjectArtifactCollections", "ProjectArtifacts"}
+    assert stats["graphql"].keys() == {"Runs", "ProjectArtifactCollections", "ProjectArtifacts"}
 
 
 def test_verify_proves_every_commit(moved: dict[str, Any]) -> None:

@@ -90,5 +90,5 @@ def test_a_backfill_with_nothing_to_do_takes_a_request_per_hundred_versions(
 
     assert report["versions"] == again["versions"]
     assert again["versions"] == {"discovered": 300, "replaced": 0, "skipped": 300, "failed": 0}
-    assert stats["graphql"] == {"ProjectArtifactCollections": 1, "ProjectArtifacts": 6}
+    assert stats["graphql"] == {"Runs": 1, "ProjectArtifactCollections": 1, "ProjectArtifacts": 6}
     assert stats["bytes_downloaded"] == stats["bytes_uploaded"] == 0

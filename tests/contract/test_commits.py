@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import xxhash
-from contract_files import ANN, MESSAGE, REPO, ancestors, commit, contents, put
+from contract_files import ANN, MESSAGE, OTHER, REPO, ancestors, commit, contents, put
 
 from syncd.clients.protocols import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
+from syncd.refs import RepoRef
 from syncd.testing import StoreHarness
 
 # --- commits
@@ -183,3 +184,19 @@ def test_a_name_that_oxen_refuses_for_a_branch_is_refused(harness: StoreHarness,
         commit(harness.store, {"a": b"1"}, branch=name)
 
     assert harness.store.branches(REPO) == {"main": ref.commit}
+
+
+# --- repositories
+
+
+def test_the_repositories_of_a_namespace_are_listed_by_name(harness: StoreHarness) -> None:
+    """And no other namespace's; one that does not exist has none."""
+    elsewhere = RepoRef(namespace="others", repo="theirs")
+    for repo in (REPO, OTHER, elsewhere):
+        commit(harness.store, {"a": b"1"}, repo=repo)
+
+    assert list(harness.reopened().repositories("team")) == sorted([REPO, OTHER])
+    assert list(harness.store.repositories("others")) == [elsewhere]
+    assert list(harness.store.repositories("nobody")) == []
+    with pytest.raises(InvalidNameError):
+        harness.store.repositories("../team")

@@ -300,3 +300,18 @@ def test_bytes_that_oxen_holds_are_not_counted_as_new(world: World) -> None:
     planned = [found for _, found in preview(world.runtime, Scope(targets=[PROJECT])) if found]
 
     assert [new_bytes(world.runtime, item) for item in planned] == [8]
+
+
+def test_a_repository_that_is_gone_stops_nobody_else(world: World) -> None:
+    """What its aliases' branches cannot follow is told as a failure; the rest is moved."""
+    world.source.log("ds", {"a": b"payload"})
+    world.backfill()
+    world.store._repositories.clear()
+    world.source.log("other", {"b": b"payload"})
+    report = world.backfill()
+
+    assert [outcome["version"] for outcome in report.replaced] == ["team/proj/other:v0"]
+    assert [(item["version"], item["stage"]) for item in report.failures] == [
+        ("team/proj/ds:v0", "replace")
+    ]
+    assert "does not exist" in report.failures[0]["error"]

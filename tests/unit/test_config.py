@@ -189,6 +189,15 @@ def test_a_bandwidth_can_be_set_anywhere_and_is_shown_as_it_was(text: str, tmp_p
         ("oxen.branch", "", "is not a branch name"),
         ("oxen.branch", "a b", "is not a branch name"),
         ("oxen.branch", "wandb/v0", "where the branches of versions are"),
+        ("oxen.branch", "wandb/{version}", "where the branches of versions are"),
+        ("oxen.branch", "new/wandb/{version}", "where the branches of versions are"),
+        ("oxen.branch", "new/{versio}", "{versio} is not a field"),
+        ("oxen.branch", "new/{collection}", "needs {version}"),
+        ("oxen.branch", "{version}", "begins with a plain folder"),
+        ("oxen.branch", "{collection}/{version}", "begins with a plain folder"),
+        ("oxen.branch", "new/..{version}", "is not a branch name"),
+        ("oxen.branch", "new/{version", "is not a template"),
+        ("oxen.main", "a b", "is not a branch name"),
         ("select.keep", [""], "a pattern must not be empty"),
         ("select.keep", ["/media/**"], "begins with /"),
         ("select.exclude.types", "job", "must be a list"),
@@ -220,6 +229,19 @@ def test_a_mistaken_value_is_told_with_its_key_path(
 
     assert problem.startswith(key)
     assert complaint in problem
+
+
+def test_candidates_of_one_repository_need_branches_that_tell_them_apart(tmp_path: Path) -> None:
+    """Else one collection's v3 would take the other's branch."""
+    keys = '[oxen]\nrepo = "all"\npath = "{project}/{collection}"\nbranch = '
+    [problem] = problems(write(tmp_path, f'{keys}"new/{{collection}}/{{version}}"\n'))
+
+    assert problem.startswith("oxen.branch")
+    assert "needs {project}" in problem
+    read = config.read(
+        write(tmp_path, f'{keys}"new/{{project}}/{{collection}}/{{version}}"\n'), NAMELESS
+    )
+    assert read.config.oxen.has_candidates
 
 
 # --- mistakes
@@ -460,7 +482,7 @@ def test_the_sample_changes_nothing(tmp_path: Path) -> None:
 
 def test_every_line_of_the_sample_may_be_uncommented(tmp_path: Path) -> None:
     """Defaults and examples are all valid; only the named secret files are missing here."""
-    text = re.sub(r"^# (\w+ = )", r"\1", config.example(), flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = |\[)", r"\1", config.example(), flags=re.MULTILINE)
     found = problems(write(tmp_path, text))
 
     assert text.count(" = ") > 30
@@ -482,6 +504,39 @@ def test_the_values_in_force_read_back_as_the_same_configuration(tmp_path: Path)
 
     assert 'namespace = "acme"  # SYNCD_OXEN__NAMESPACE\n' in text
     assert loaded.config == config.load(write(tmp_path, text), NAMELESS)
+
+
+def test_tables_under_names_of_the_users_are_read_shown_and_checked(tmp_path: Path) -> None:
+    """Endpoints and triggers, also from the environment; each is told in exactly one way."""
+    text = """
+[endpoints.search]
+command = ["serve", "--live"]
+[triggers.retrain]
+url = "https://train.example"
+types = ["dataset"]
+"""
+    environ = NAMELESS | {"SYNCD_ENDPOINTS__SEARCH__TIMEOUT": "1h"}
+    loaded = config.read(write(tmp_path, text), environ)
+
+    assert loaded.config.endpoints["search"].command == ("serve", "--live")
+    assert loaded.config.triggers["retrain"].types == ("dataset",)
+    shown = config.show(loaded)
+    assert '[endpoints.search]\ncommand = ["serve", "--live"]' in shown
+    assert 'timeout = "1h"  # SYNCD_ENDPOINTS__SEARCH__TIMEOUT' in shown
+    assert loaded.config == config.load(write(tmp_path, shown), NAMELESS)
+    mistaken = """
+[endpoints.both]
+command = ["serve"]
+url = "https://serve.example"
+[endpoints."a b"]
+command = ["serve"]
+[triggers.none]
+tyeps = ["dataset"]
+"""
+    found = "\n".join(problems(write(tmp_path, mistaken)))
+    assert "endpoints.both: needs exactly one of command, url" in found
+    assert "a name holds letters" in found
+    assert "triggers.none.tyeps: unknown key; did you mean triggers.none.types?" in found
 
 
 def test_the_password_of_a_database_is_never_shown() -> None:

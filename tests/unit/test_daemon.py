@@ -23,12 +23,14 @@ from unit_world import World
 from syncd import daemon as module
 from syncd import patience, scheduler
 from syncd.catalog.catalog import State
+from syncd.catalog.descent import INPUT
 from syncd.catalog.pulse import Hint, Pulse
 from syncd.daemon import Daemon, Settings
 from syncd.errors import DiskFullError, ServiceUnavailableError
 from syncd.fleet import LOCAL, Member
 from syncd.locks import Locks
 from syncd.notify import Notifier
+from syncd.refs import CommitRef
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
 
 ALWAYS = 1 << 20
@@ -73,7 +75,24 @@ def live(world: World, until: Callable[[], bool], *face: str, environ: Any = Non
         made.run()
     finally:
         watcher.join()
+        _release(made._patience)
     assert failed == []
+
+
+class _Over:
+    """In the place of a condition: whoever waits for it ends."""
+
+    def wait(self) -> None:
+        """End the thread."""
+        raise SystemExit
+
+
+def _release(held: patience.Waiting) -> None:
+    """End the threads that a drained daemon holds back until its process ends: this one goes on."""
+    condition = held._state
+    with condition:
+        held._state = _Over()  # type: ignore[assignment]
+        condition.notify_all()
 
 
 @contextmanager
@@ -112,6 +131,19 @@ def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
         assert states(world) == [State.REPLACED]
         assert list(world.catalog.quarantined()) == []
         assert store.calls["put"] > 8
+
+
+def test_a_version_that_was_born_in_oxen_enters_the_lineage(tmp_path: Path) -> None:
+    """There is nothing to move of it, and what it was trained on is known all the same."""
+    commit = CommitRef.parse("oxen://team/proj-model@0123456789abcdef0123456789abcdef")
+    with opened(World(tmp_path, **CONFIG)) as world:
+        run = world.source.add_run("train")
+        world.source.record_use(run, world.source.log("ds", {"tiny": b"no"}))
+        world.published(run, commit)
+        descent = world.catalog.descent
+        live(world, lambda: len(list(descent.versions_of([str(run)], INPUT))) == 1)
+
+        assert descent.commit(commit) is not None
 
 
 def test_a_disk_with_little_room_lets_nothing_begin(

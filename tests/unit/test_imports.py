@@ -28,18 +28,35 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "clients.oxen_paths",
         "plans",
         "replacements",
+        "relatives",
         "contents",
         "appearance",
         "succession",
         "lineages",
+        "deployments",
+        "events",
         "originals",
         "pointers",
         "holdings",
         "cautions",
+        "trees",
+        "ancestry",
+        "candidates",
     ),
     ("clients.", "catalog", "catalog."),  # edges
     ("stages", "stages."),  # the path
-    ("lineage", "promotion"),
+    (
+        "lineage",
+        "lineage.",
+        "promotion",
+        "promotion.",
+        "deployment",
+        "deployment.",
+        "difference",
+        "merging",
+        "sides",
+        "tables",
+    ),
     # durability
     (
         "context",
@@ -47,16 +64,30 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime",
         "lines",
         "backfill",
+        "births",
+        "following",
         "audit",
+        "triggers",
         "comparison",
         "fleet",
         "handover",
         "locks",
     ),
     # what is built on the above
-    ("quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
+    ("inquiry", "quarantine", "rebuild", "notices", "listings", "sweep", "restoration", "webhooks"),
     # the process that lasts
-    ("scheduler", "child", "patience", "vitals", "reload", "mover", "chores", "worker", "daemon"),
+    (
+        "firing",
+        "scheduler",
+        "child",
+        "patience",
+        "vitals",
+        "reload",
+        "mover",
+        "chores",
+        "worker",
+        "daemon",
+    ),
     ("rehearsal", "rehearsal."),
     ("web", "web."),  # faces
     ("demo", "demo."),
@@ -89,7 +120,20 @@ NARROW: dict[str, tuple[str, ...]] = {
     "web.tokens": (*LAYERS[0], *LAYERS[1]),
     "testing": ("testing.",),
     "testing.": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "testing."),
-    "training": (*LAYERS[0], *LAYERS[1], *LAYERS[2], "clients.", "lineage"),
+    # Commits as the path makes them, keys as it writes them; but never the catalog or the engine:
+    # it runs in somebody's training process.
+    "training": ("training.",),
+    "training.": (
+        *LAYERS[0],
+        *LAYERS[1],
+        *LAYERS[2],
+        "clients.",
+        "stages.annotate",
+        "stages.commit",
+        "stages.plan",
+        "training",
+        "training.",
+    ),
     "sandbox": ("sandbox", "sandbox."),
     "sandbox.": ("sandbox", "sandbox."),
     "rehearsal.client": (),
@@ -107,7 +151,8 @@ PRIVATE: dict[str, tuple[str, ...]] = {
 
 # Each library and the only rooms that know it. The lowest layer knows the standard library alone.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "wandb": ("training", "rehearsal.client", "demo.client", "demo.project"),
+    # training.tracking: what a script publishes is logged by the run that it has begun.
+    "wandb": ("training.", "rehearsal.client", "demo.client", "demo.project"),
     "oxen": ("clients.oxen_",),
     "httpx": ("clients.", "demo.story", "sandbox.webhooks"),
     "urllib3": ("clients.payload",),
@@ -125,7 +170,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ariadne": ("web", "web.", "sandbox", "sandbox."),
     "jinja2": ("web.",),
     "prometheus_client": ("web.",),
+    "openlineage": ("lineage.events",),
     "graphql": ("web", "web.", "sandbox", "sandbox."),
+    "transformers": ("training.huggingface",),
+    "lightning": ("training.lightning",),
 }
 
 

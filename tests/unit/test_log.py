@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+import structlog
 
 from syncd import errors, log
 
@@ -184,3 +185,26 @@ def test_a_word_too_short_to_be_a_secret_is_not_blotted_out() -> None:
     log.redact("a")
 
     assert log.clean("a plan") == "a plan"
+
+
+def test_a_script_keeps_its_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where nobody has set up logging, warnings go to standard error, without secrets."""
+    structlog.reset_defaults()
+    log.redact("a-very-secret-token")
+    log.embed()
+    log.get().warning("call.retried", error="refused a-very-secret-token")
+    log.get().info("call.retried")
+    said = capfd.readouterr()
+
+    assert said.out == ""
+    assert said.err.count("call.retried") == 1
+    assert "a-very-secret-token" not in said.err
+
+
+def test_a_program_that_logs_in_its_own_way_goes_on_so(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is set up is not replaced."""
+    log.configure("info", "json")
+    log.embed()
+    log.get().info("call.retried")
+
+    assert "call.retried" in capfd.readouterr().err

@@ -34,7 +34,15 @@ class Backwards(MemoryArtifactSource):
 
 def dump(catalog: Catalog) -> Dump:
     """Everything a catalog holds that W&B and Oxen know, in an order of its own."""
-    tables = (schema.versions, schema.contents, schema.runs_due, schema.settled)
+    tables = (
+        schema.versions,
+        schema.contents,
+        schema.runs_due,
+        schema.settled,
+        schema.relatives,
+        schema.runs,
+        schema.uses,
+    )
     found: Dump = {}
     for table in tables:
         rows = catalog._database.rows(table.select())

@@ -19,6 +19,7 @@ from syncd.refs import (
     RunRef,
     Target,
     alias_branch,
+    branch_index,
     check_path,
     parse_reference_url,
     reference_url,
@@ -371,3 +372,31 @@ def test_a_versions_branch_lies_in_its_folder() -> None:
     """Two collections in one repository have versions of the same number."""
     assert version_branch(3) == "wandb/v3"
     assert version_branch(3, "ds") == "ds/wandb/v3"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "index"),
+    [
+        ("wandb/v0", "", 0),
+        ("wandb/v17", "", 17),
+        ("clip/wandb/v3", "clip", 3),
+        ("clip/wandb/v3", "", None),
+        ("wandb/v01", "", None),
+        ("wandb/vx", "", None),
+        ("wandb/alias/v1", "", None),
+        ("latest", "", None),
+        ("v3", "", None),
+    ],
+)
+def test_a_branch_tells_which_version_it_stands_for(
+    name: str, prefix: str, index: int | None
+) -> None:
+    """And one that stands for none does not."""
+    assert branch_index(name, prefix) == index
+    if index is not None:
+        assert version_branch(index, prefix) == name
+
+
+def test_a_version_without_a_number_is_named_by_its_collection() -> None:
+    """As W&B has not logged it yet."""
+    assert str(ArtifactRef(entity="e", project="p", collection="c", alias="")) == "e/p/c"

@@ -119,6 +119,21 @@ class World:
         """Start a gateway that lives as long as this world; its URL."""
         return str(self._stack.enter_context(self.running("gateway", **env)).first_line()["url"])
 
+    def pins(self, versions: Mapping[str, str]) -> dict[str, str]:
+        """Move the project; the variables of a script that is pinned to versions of it.
+
+        Args:
+            versions: by `DATASET` or `MODEL`, `collection:alias` each.
+        """
+        self.configure(references=self.gateway())
+        self.backfill()
+        variables = {"SYNCD_CONFIG": str(self.config)}
+        for name, version in versions.items():
+            found = self.syncd("resolve", "--json", f"{self.target}/{version}").document["oxen"]
+            variables[f"OXEN_{name}_REPO"] = found["repo"]
+            variables[f"OXEN_{name}_COMMIT"] = found["commit"].partition("@")[2]
+        return variables
+
     # --- W&B
 
     def sdk(self, script: str, *words: str, netrc: str = "", fails: bool = False) -> Any:

@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
         with served(made_parts(project.catalog, project.store)) as url, opened() as browser:
             browser.prefer("light")
             _shoot(browser, url, folder / "dashboard-light.png", 1690)
-            browser.open(f"{url}/projects/team/proj/reader/v0")
+            browser.open(f"{url}/projects/team/proj/classifier/v0")
             browser.find(".graph .own")
             browser.find("table th", "model.pt")
             browser.shoot(folder / "dashboard-version.png", height=1120)

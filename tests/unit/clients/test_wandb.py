@@ -180,8 +180,10 @@ def test_a_runs_inputs_and_outputs_are_paged_each_by_itself(
         run = {
             "id": "1",
             "displayName": "quick fox",
+            "createdAt": "2026-01-01T00:00:00Z",
             "state": "finished",
             "config": json.dumps(config),
+            "summaryMetrics": json.dumps({"recall": 0.9, "_step": 7}),
             "inputArtifacts": inputs,
             "outputArtifacts": outputs,
         }
@@ -198,6 +200,7 @@ def test_a_runs_inputs_and_outputs_are_paged_each_by_itself(
     assert [item.index for item in found.inputs] == [0, 1, 2]
     assert [item.index for item in found.outputs] == [7]
     assert found.config == {"lr": 0.1, "plain": 5}
+    assert found.summary == {"recall": 0.9}
     assert [r.variables["inputsCursor"] for r in api.asked["RunArtifacts"]] == [None, "i1", "i2"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.plans import LINEAGE_PATH, TransferPlan
 from syncd.refs import CommitRef
 from syncd.replacements import Replacement, Restored, replacement_of
-from syncd.stages.commit import commit, trailers
+from syncd.stages.commit import LINE, commit, trailers
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
@@ -60,6 +61,12 @@ def lineage(store: MemoryVersionStore, made: CommitRef, path: str = LINEAGE_PATH
     """The lineage file."""
     document: dict[str, Any] = json.loads(b"".join(store.read(made, path)))
     return document
+
+
+def with_candidates(config: Config, **oxen: str) -> Config:
+    """Each version on a branch of its own."""
+    told = {"branch": "candidate/{version}", **oxen}
+    return config.model_copy(update={"oxen": config.oxen.model_copy(update=told)})
 
 
 def with_folders(config: Config) -> Config:
@@ -304,6 +311,133 @@ def test_a_kill_in_a_shared_repository_heals_on_the_same_version(
 
     assert store.calls["commit"] == 1
     assert "ds/wandb/v0" in store.branches(planned.repo)
+
+
+# --- candidates
+
+
+def test_a_candidate_is_committed_beside_main_which_stays_where_it_is(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """Each on a branch of its own, also an older one that comes late; the first one begins main."""
+
+    def planned(version: Version) -> TransferPlan:
+        return plan(version, source.manifest(version), with_candidates(config))
+
+    older = source.log("ds", {"a": b"first"}, aliases=())
+    first = planned(source.log("ds", {"a": b"second"}, aliases=("main",)))
+    made = committed(source, store, first)
+    assert dict(store.branches(first.repo)) == dict.fromkeys(
+        ["candidate/v1", "main", "wandb/v1", "wandb/alias/main"], made.commit
+    )
+    late = committed(source, store, planned(older))
+    second = committed(source, store, planned(source.log("ds", {"b": b"third"})))
+
+    branches = store.branches(first.repo)
+    assert branches["main"] == made.commit
+    assert branches["candidate/v0"] == branches["wandb/v0"] == late.commit
+    assert branches["candidate/v2"] == branches["latest"] == second.commit
+    assert paths(store, second) == [LINEAGE_PATH, "b"]
+    for candidate in (late, second):
+        found = store.resolve(candidate.repo, candidate.commit)
+        assert found is not None
+        assert found.parents == (made.commit,)
+    assert committed(source, store, planned(older)) == late
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_candidate_that_was_killed_anywhere_ends_as_if_undisturbed(
+    at: int,
+    call: tuple[str, bool],
+    source: MemoryArtifactSource,
+    config: Config,
+    committed: Committed,
+) -> None:
+    """Also when main moved on meanwhile; the branch that was begun holds nothing of its own."""
+    versions = [source.log("ds", {"a": data}) for data in (b"first", b"second", b"third")]
+    plans = [plan(v, source.manifest(v), with_candidates(config)) for v in versions]
+    calm = MemoryVersionStore()
+    calm.set_branch(committed(source, calm, plans[0]), "main")
+    fault = Fault(method=call[0], error=KILL, at=calm.calls[call[0]] + at, late=call[1])
+    store = MemoryVersionStore(faults=[fault])
+    store.set_branch(committed(source, store, plans[0]), "main")
+    for number in (1, 2):
+        with contextlib.suppress(ServiceUnavailableError):
+            committed(source, store, plans[number])
+    store.set_branch(committed(source, store, plans[2]), "main")
+    made = committed(source, store, plans[1])
+
+    found = store.resolve(made.repo, made.commit)
+    assert found is not None
+    assert trailers(found.message)["Wandb-Artifact"] == "team/proj/ds:v1"
+    branches = store.branches(made.repo)
+    assert branches["candidate/v1"] == branches["wandb/v1"] == made.commit
+    assert branches["main"] == branches["candidate/v2"] == branches["wandb/v2"]
+    assert store.calls["commit"] <= 4  # a kill right after the commit costs none
+
+
+def test_a_candidate_stands_on_the_version_that_it_was_made_from(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, catalog: Catalog
+) -> None:
+    """So that the two can be merged one after the other; what other collections it used is nothing."""
+    made: list[CommitRef] = []
+    run = None
+    for number in range(3):
+        version = source.log("ds", {"a": b"data %d" % number}, run=run)
+        planned = plan(version, source.manifest(version), with_candidates(config))
+        assert transfer(source, store, catalog, planned, concurrency=1).failed == ()
+        made.append(commit(store, planned, catalog.known, run=source.run(run) if run else None))
+        link = Replacement(
+            commit=made[-1], url="", source_version=str(version.ref),
+            source_artifact_id=version.id, source_digest=version.digest, source_created_at="",
+            moved_files=1, moved_bytes=6, digest=version.digest,
+        )  # fmt: skip
+        other = replace(link, source_version="team/proj/other:v9", source_artifact_id="other")
+        run = source.add_run(f"clean-{number}")
+        for item in (link, other):
+            files = {"a": b"data %d" % number}  # a link counts for the digest that it names
+            source.record_use(run, source.log("new", files, metadata=item.into({})))
+
+    parents = [found.parents for item in made if (found := store.resolve(item.repo, item.commit))]
+    assert parents == [(), (made[0].commit,), (made[1].commit,)]
+    assert store.branches(made[0].repo)["main"] == made[0].commit
+
+
+def test_a_candidates_branch_that_somebody_uses_is_refused(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """What is there is nobody else's copy, and would be lost."""
+    first = source.log("ds", {"a": b"first"})
+    committed(source, store, plan(first, source.manifest(first), with_candidates(config)))
+    second = source.log("ds", {"a": b"second"})
+    planned = plan(second, source.manifest(second), with_candidates(config))
+    theirs = store.commit(
+        planned.repo, branch="candidate/v1", tree=[], message="mine", author=AUTHOR
+    )
+
+    with pytest.raises(RepositoryConflictError, match="candidate/v1") as caught:
+        committed(source, store, planned)
+    assert "delete the branch" in caught.value.hint
+    assert store.branches(planned.repo)["candidate/v1"] == theirs.commit
+
+
+def test_versions_go_on_behind_a_merge(
+    source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
+) -> None:
+    """A commit that says whose line it is is nobody else's, and an older version knows its place."""
+    older = source.log("ds", {"a": b"first"})
+    newer = plan_of(source, source.log("ds", {"b": b"second"}))
+    committed(source, store, newer)
+    message = f"Merge\n\n{LINE}: team/proj/ds:v1\nWandb-Merged-Commit: abc"
+    head = store.commit(newer.repo, branch="main", tree=[], message=message, author=AUTHOR)
+    late = committed(source, store, plan_of(source, older))
+    assert store.branches(newer.repo)["main"] == head.commit
+    assert store.branches(newer.repo)["wandb/v0"] == late.commit
+
+    next_one = plan_of(source, source.log("ds", {"c": b"third"}))
+    made = committed(source, store, next_one)
+    assert store.branches(newer.repo)["main"] == made.commit
 
 
 # --- what it says

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.clients.artifacts import Version
+from syncd.clients.oxen_paths import check_branch
 from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
@@ -216,6 +217,24 @@ def test_names_that_no_repository_may_have_still_get_one_each(config: Config) ->
 def test_the_branch_is_the_configured_one(version: Version, config: Config) -> None:
     """Where people look."""
     assert planned(version, with_keys(config, oxen={"branch": "trunk"})).branch == "trunk"
+
+
+@pytest.mark.parametrize(
+    ("branch", "wanted"),
+    [
+        ("candidate/{version}", "candidate/v0"),
+        ("new/{type}/{entity}-{project}/{collection}/{version}", "new/dataset/team-proj/a-20b/v0"),
+    ],
+)
+def test_a_branch_with_fields_is_the_versions_own(branch: str, wanted: str, config: Config) -> None:
+    """In a name that Oxen takes, whatever the collection is called; main is another one."""
+    source = MemoryArtifactSource()
+    version = source.log("a b", {})
+    oxen = {"branch": branch, "main": "trunk"}
+    made = plan(version, source.manifest(version), with_keys(config, oxen=oxen))
+
+    assert check_branch(wanted) == made.branch
+    assert made.main == "trunk"
 
 
 def test_an_entrys_identity_is_its_digest_in_its_algorithm() -> None:

@@ -11,8 +11,10 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
+from syncd.manifest import Entry
 from syncd.plans import LINEAGE_PATH
-from syncd.refs import Target
+from syncd.refs import CommitRef, RunRef, Target
+from syncd.replacements import Published
 from syncd.runtime import Runtime
 from syncd.stages.plan import plan
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
@@ -74,6 +76,14 @@ class World:
     def backfill(self, **scope: Any) -> Report:
         """Move the project."""
         return backfill(self.runtime, Scope(**{"targets": [PROJECT], **scope}), self.told)
+
+    def published(self, run: RunRef, commit: CommitRef) -> Version:
+        """A model that was born in Oxen: what a run logs then are references to a commit."""
+        entry = Entry(path="w", digest="12ab34", size=7, ref=f"https://data.example/{commit}/w")
+        made = self.source.log("model", {}, run=run, kind="model", references=[entry])
+        link = Published(commit=commit, url="https://data.example/lineage", digest=made.digest)
+        self.source.update_metadata(made, link.into({}))
+        return self.source.version(made.id)
 
     def lineage(self, version: Version) -> dict[str, Any]:
         """The lineage file of a moved version."""

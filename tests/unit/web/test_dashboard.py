@@ -140,6 +140,16 @@ def test_lineage_leads_from_a_model_to_its_data(http: httpx.Client) -> None:
     assert text.count("marker-end") == 5
 
 
+def test_lineage_leads_from_data_to_what_was_trained_on_it(http: httpx.Client) -> None:
+    """The model, and what was tuned from that; the run's settings stand beside the picture."""
+    text = http.get("/projects/team/proj/digits/v2/story").text
+    model = http.get("/projects/team/proj/classifier/v0/story").text
+
+    assert text.index("digits:v2") < text.index("classifier:v0") < text.index("reader:v0")
+    assert "team/proj/reader:v0 was logged by run team/proj/runs/tune-2" in text
+    assert "epochs" in model
+
+
 def test_search_leads_to_a_version_at_once(http: httpx.Client) -> None:
     """By its full name; by a part of it, to a list."""
     exact = http.get("/search", params={"q": "team/proj/digits:v1"})

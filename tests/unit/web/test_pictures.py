@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from syncd.catalog.panels import Day
-from syncd.refs import CommitRef
+from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, walk
 from syncd.web import chart, words
-from syncd.web.ancestry import Ancestor, Story
 from syncd.web.graph import BOX, TALL, Picture, picture
 from syncd.web.pages import link, version_path
 
@@ -113,83 +113,119 @@ def test_nothing_moved_is_no_picture() -> None:
 # --- lineage
 
 
-def ancestor(name: str, *inputs: str, run: str = "", **values: Any) -> Ancestor:
-    """A version with its run and what that used."""
-    story = Story(
-        artifact={},
-        run={"ref": f"t/p/runs/{run}", "name": run, "url": f"https://w/{run}", "config": {}}
-        if run
-        else None,
-        inputs=[{"artifact": item} for item in inputs],
-    )
-    commit = CommitRef.parse("oxen://t/r@abc123")
-    return Ancestor(**{"name": name, "kind": "dataset", "commit": commit, "story": story, **values})
+def node(name: str, kind: Kind = Kind.DATASET, **values: Any) -> Node:
+    """A node."""
+    return Node(**{"key": name, "kind": kind, "name": name, "type": kind.value, **values})
 
 
-def drawn(*ancestors: Ancestor) -> Picture:
-    """Their picture."""
-    return picture(ancestors, version_path, link)
+def run(name: str, **values: Any) -> Node:
+    """A run."""
+    ref = f"t/p/runs/{name}"
+    url = f"https://w/{name}"
+    return node(ref, Kind.RUN, **{"label": name, "state": "finished", "url": url, **values})
 
 
-def test_what_came_first_stands_left() -> None:
+class Lineage:
+    """Neighbours that a test draws: `a > b` by their nodes."""
+
+    def __init__(self, *edges: tuple[Node, Node]) -> None:
+        self.edges = edges
+
+    def find(self, ref: Ref) -> Node | None:
+        """See `Neighbours.find`."""
+        del ref
+        return None
+
+    def above(self, nodes: Sequence[Node]) -> Iterator[Step]:
+        """See `Neighbours.above`."""
+        for source, target in self.edges:
+            if target in nodes:
+                yield Edge(source=source.key, target=target.key, role=Role.INPUT), source
+
+    def below(self, nodes: Sequence[Node]) -> Iterator[Step]:
+        """See `Neighbours.below`."""
+        for source, target in self.edges:
+            if source in nodes:
+                yield Edge(source=source.key, target=target.key, role=Role.INPUT), target
+
+    def unseen(self) -> Sequence[str]:
+        """See `Neighbours.unseen`."""
+        return ()
+
+
+def drawn(start: Node, *edges: tuple[Node, Node]) -> Picture:
+    """The picture of what lies around a node."""
+    return picture(walk(Lineage(*edges), start), version_path, link)
+
+
+def test_what_came_first_stands_left_and_what_came_of_it_right() -> None:
     """A run between what it used and what it logged; nothing lies on something else."""
+    data, base, model, tuned = (
+        node(f"t/p/{name}") for name in ("data:v3", "base:v0", "model:v1", "tuned:v0")
+    )
+    pretrain, train, tune = run("pretrain"), run("train"), run("tune", label="")
     made = drawn(
-        ancestor("t/p/model:v1", "t/p/base:v0", "t/p/data:v3", run="train"),
-        ancestor("t/p/base:v0", "t/p/data:v3", run="pretrain"),
-        ancestor("t/p/data:v3"),
+        model,
+        (data, pretrain),
+        (pretrain, base),
+        (base, train),
+        (data, train),
+        (train, model),
+        (model, tune),
+        (tune, tuned),
     )
     at = {box.title: box for box in made.boxes}
 
     assert at["data:v3"].x < at["pretrain"].x < at["base:v0"].x < at["train"].x
-    assert at["train"].x < at["model:v1"].x
+    assert at["train"].x < at["model:v1"].x < at["tune"].x < at["tuned:v0"].x
     assert [box.title for box in made.boxes if box.is_own] == ["model:v1"]
-    assert len(made.paths) == 5
+    assert len(made.paths) == 7
     for one, other in itertools.combinations(made.boxes, 2):
         assert abs(one.x - other.x) >= BOX or abs(one.y - other.y) >= TALL
     assert all(box.x + BOX <= made.width and box.y + TALL <= made.height for box in made.boxes)
     assert made.sentences[0] == (
         "t/p/model:v1 was logged by run t/p/runs/train from t/p/base:v0, t/p/data:v3."
     )
+    assert "t/p/tuned:v0 was logged by run t/p/runs/tune from t/p/model:v1." in made.sentences
 
 
 def test_a_circle_is_drawn_and_ends() -> None:
     """A run may use what it logged itself."""
-    made = drawn(
-        ancestor("t/p/a:v1", "t/p/b:v0", run="one"), ancestor("t/p/b:v0", "t/p/a:v1", run="two")
-    )
+    a, b, one, two = node("t/p/a:v1"), node("t/p/b:v0"), run("one"), run("two")
+    made = drawn(a, (one, a), (b, one), (two, b), (a, two))
 
     assert {box.title for box in made.boxes} == {"a:v1", "b:v0", "one", "two"}
 
 
 def test_a_version_without_a_run_stands_alone() -> None:
     """Somebody logged it by hand; and one that is not in Oxen says so."""
-    [box] = drawn(ancestor("t/p/a:v1", commit=None, story=None)).boxes
+    [box] = drawn(node("t/p/a:v1")).boxes
 
     assert (box.detail, box.is_own) == ("not in Oxen", True)
 
 
 def test_long_names_and_strange_urls_are_cut() -> None:
     """The whole name stays for whoever points at it."""
-    long = "x" * 80
-    [box, run] = drawn(ancestor(f"t/p/{long}:v1", run=long)).boxes
-    strange = ancestor("t/p/a:v0", run="r")
-    assert strange.story is not None
-    assert strange.story.run is not None
-    found = picture(
-        [
-            Ancestor(
-                name=strange.name,
-                kind="",
-                commit=None,
-                story=Story(
-                    artifact={}, run={**strange.story.run, "url": "javascript:x"}, inputs=()
-                ),
-            )
-        ],
-        version_path,
-        link,
-    )
+    long = node(f"t/p/{'x' * 80}:v1")
+    strange = run("r", label="y" * 80, url="javascript:x")
+    own, before = sorted(drawn(long, (strange, long)).boxes, key=lambda box: not box.is_own)
 
-    assert len(box.title) <= 20 < len(box.full)
-    assert run.href == f"https://w/{long}"
-    assert [item.href for item in found.boxes] == ["/projects/t/p/a/v0", ""]
+    assert len(own.title) <= 20 < len(own.full)
+    assert len(before.title) <= 20
+    assert (own.href, before.href) == (f"/projects/t/p/{'x' * 80}/v1", "")
+
+
+def test_what_a_run_led_to_is_told_also_when_it_logged_nothing() -> None:
+    """An evaluation, and an endpoint: in words, too."""
+    model, evaluation = node("t/p/m:v0", Kind.MODEL), run("evaluate", is_whole=False)
+    served = node("search", Kind.ENDPOINT, type="")
+    made = drawn(model, (model, evaluation), (model, served))
+
+    assert {box.role: box.detail for box in made.boxes if not box.is_own} == {
+        "run": "not looked at",
+        "endpoint": "",
+    }
+    assert made.sentences == [
+        "endpoint search uses t/p/m:v0.",
+        "run t/p/runs/evaluate uses t/p/m:v0.",
+    ]

@@ -1,4 +1,4 @@
-"""Ancestry: what lineage files say, read with care for what they may be."""
+"""Stories: what lineage files say, read with care for what they may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from syncd.config import Config
 from syncd.errors import NotFoundError
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
-from syncd.web.ancestry import DEPTH, LARGEST, MOST, Ancestry
+from syncd.web.stories import LARGEST, Stories
 
 REF = ArtifactRef.parse("team/proj/ds:v0")
 
@@ -65,42 +65,19 @@ def commit(name: str) -> CommitRef:
     return CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit=name)
 
 
-def reader(origin: Files, **oxen: str) -> Ancestry:
+def reader(origin: Files, **oxen: str) -> Stories:
     """Reads from an origin."""
-    return Ancestry(origin, Config.model_validate({"oxen": oxen}))
+    return Stories(origin, Config.model_validate({"oxen": oxen}))
 
 
-def test_ancestors_are_followed_each_once() -> None:
-    """Two ways to the same data are one; and each file is read once, however often it is shown."""
-    origin = Files(
-        a=lineage(("team/proj/b:v0", "oxen://team/r@b"), ("team/proj/c:v0", "oxen://team/r@c")),
-        b=lineage(("team/proj/c:v0", "oxen://team/r@c")),
-        c=lineage(run=None),
-    )
-    ancestry = reader(origin)
-    found = [ancestry.ancestors(REF, "model", commit("a")) for _ in range(2)][-1]
+def test_a_story_is_read_once() -> None:
+    """However often it is shown: what a commit says never changes."""
+    origin = Files(a=lineage())
+    stories = reader(origin)
+    found = [stories.story(REF, "model", commit("a")) for _ in range(2)]
 
-    assert [item.name for item in found] == ["team/proj/ds:v0", "team/proj/b:v0", "team/proj/c:v0"]
-    assert origin.reads == 3
-
-
-def test_what_cannot_be_read_leads_no_further() -> None:
-    """Names that are none, commits that are gone, files that are broken: all are shown."""
-    origin = Files(
-        a=lineage(
-            ("no name", "oxen://team/r@b"),
-            ("team/proj/gone:v0", "oxen://team/r@d"),
-            ("team/proj/strange:v0", "not oxen"),
-            ("team/proj/broken:v0", "oxen://team/r@e"),
-            ("team/proj/unmoved:v0", None),
-        ),
-        b=lineage(),
-        e=b"[]",
-    )
-    found = reader(origin).ancestors(REF, "model", commit("a"))
-
-    assert len(found) == 6
-    assert [item.name for item in found if item.story] == ["team/proj/ds:v0"]
+    assert found[0] is found[1]
+    assert origin.reads == 1
 
 
 @pytest.mark.parametrize(
@@ -126,24 +103,13 @@ def test_a_page_does_not_wait_for_a_huge_file() -> None:
     assert origin.reads == 0
 
 
-def test_a_long_or_wide_ancestry_is_cut() -> None:
-    """Its nearest part is shown."""
-    chain = {
-        f"c{n}": lineage((f"team/proj/ds{n + 1}:v0", f"oxen://team/r@c{n + 1}")) for n in range(20)
-    }
-    wide = lineage(*((f"team/proj/ds{n}:v0", None) for n in range(200)))
-
-    assert len(reader(Files(**chain)).ancestors(REF, "m", commit("c0"))) == DEPTH + 1
-    assert len(reader(Files(a=wide)).ancestors(REF, "m", commit("a"))) == MOST
-
-
 def test_files_come_a_page_at_a_time() -> None:
     """All of them, in order, each page saying whether there is another."""
     document = lineage(files=2 * PAGE)
     document["omitted"] = {"left.out": "a reason"}
     document["references"] = {"elsewhere": {"digest": "d", "ref": "s3://x", "size": None}}
-    ancestry = reader(Files(a=document), repo="all", path="{collection}")
-    pages = [ancestry.files(REF, "model", commit("a"), page) for page in range(4)]
+    stories = reader(Files(a=document), repo="all", path="{collection}")
+    pages = [stories.files(REF, "model", commit("a"), page) for page in range(4)]
     found = [file for page, _ in pages for file in page]
 
     assert [(len(page), more) for page, more in pages] == [

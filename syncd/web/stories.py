@@ -1,63 +1,27 @@
-"""Where a version came from, read from the lineage files of Oxen's commits.
+"""What a version's commit says of it, read from its lineage file in Oxen: its story, and its files.
 
-Each commit names the run that logged it and the commits of what that run used; following those
-leads from a model to the data it was trained on. What a commit says never changes, so it is kept.
+What a commit says never changes, so stories are kept.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.catalog.panels import PAGE
 from syncd.clients.origins import Found, Origin
 from syncd.config import Config
-from syncd.errors import NotFoundError, SyncdError
-from syncd.lineages import MALFORMED, Lineage
+from syncd.errors import NotFoundError
+from syncd.lineages import MALFORMED, Lineage, Story, story
 from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.plan import place
 
-DEPTH = 6  # runs between a version and the furthest ancestor that is shown
-MOST = 40  # versions that are shown
 LARGEST = 64 << 20  # bytes of a lineage file that a page waits for
 KEPT = 256  # stories in memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What one commit says of its version.
-
-    Args:
-        artifact: the version: ref, type, digest, description, aliases, tags.
-        run: who logged it: ref, name, url, config; None when nobody did.
-        inputs: what the run used: artifact, type, and oxen, its commit, where it has one.
-    """
-
-    artifact: Mapping[str, Any]
-    run: Mapping[str, Any] | None
-    inputs: Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ancestor:
-    """A version in the ancestry of another.
-
-    Args:
-        name: `entity/project/collection:vN`.
-        kind: its artifact type.
-        commit: its Oxen commit, None when it has none.
-        story: what that says, None when it was not read.
-    """
-
-    name: str
-    kind: str
-    commit: CommitRef | None
-    story: Story | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +43,7 @@ class File:
     tree_path: str
 
 
-class Ancestry:
+class Stories:
     """Reads lineage files.
 
     Args:
@@ -111,25 +75,6 @@ class Ancestry:
                     self._kept.popitem(last=False)
         return found
 
-    def ancestors(self, ref: ArtifactRef, kind: str, commit: CommitRef) -> list[Ancestor]:
-        """The version itself, then what its run used, then what led to those; each once.
-
-        Raises:
-            SyncdError: when the version's own commit cannot be read.
-        """
-        own = Ancestor(name=str(ref), kind=kind, commit=commit, story=self.story(ref, kind, commit))
-        found = {own.name: own}
-        row = [own]
-        for _ in range(DEPTH):
-            following: list[Ancestor] = []
-            for item in (use for each in row if each.story for use in each.story.inputs):
-                name = str(item.get("artifact"))
-                if name not in found and len(found) < MOST:
-                    found[name] = self._ancestor(name, item)
-                    following.append(found[name])
-            row = following
-        return list(found.values())
-
     def files(
         self, ref: ArtifactRef, kind: str, commit: CommitRef, page: int
     ) -> tuple[list[File], bool]:
@@ -154,17 +99,6 @@ class Ancestry:
             raise _damaged(commit, error) from error
         return found, False
 
-    def _ancestor(self, name: str, item: Mapping[str, Any]) -> Ancestor:
-        kind, told = str(item.get("type", "")), item.get("oxen")
-        commit: CommitRef | None = None
-        story: Story | None = None
-        # What cannot be read leads no further; its own page says why.
-        with suppress(SyncdError):
-            commit = CommitRef.parse(told) if isinstance(told, str) else None
-            if commit is not None:
-                story = self.story(ArtifactRef.parse(name), kind, commit)
-        return Ancestor(name=name, kind=kind, commit=commit, story=story)
-
     def _opened(self, commit: CommitRef, folder: str) -> Lineage:
         found = self._found(commit, folder)
         return Lineage(self._origin.read(found, 0, found.size))
@@ -180,17 +114,10 @@ class Ancestry:
                 f"the lineage file of {commit} is too large for a page",
                 hint=f"`syncd resolve` names the commit; the file is {found.path}.",
             )
-        lineage = Lineage(self._origin.read(found, 0, found.size))
         try:
-            for _ in lineage.files():
-                pass
-            artifact, run = lineage.member("artifact"), lineage.member("run")
-            inputs = [item for item in lineage.member("inputs") if isinstance(item, Mapping)]
-            if not isinstance(artifact, Mapping) or not isinstance(run, Mapping | None):
-                raise TypeError("a member has another shape")
+            return story(self._origin.read(found, 0, found.size))
         except MALFORMED as error:
             raise _damaged(commit, error) from error
-        return Story(artifact=artifact, run=run, inputs=inputs)
 
 
 def _file(group: str, path: str, item: Any, folder: str) -> File:

@@ -1,0 +1,235 @@
+"""`syncd production`: what is in production, since when, by whom, trained on what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli import Context, ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncd.catalog.catalog import Catalog
+    from syncd.events import Event
+    from syncd.promotion.answers import Answer, Endpoint
+    from syncd.runtime import Runtime
+
+    Found = tuple[list[Answer], list[Endpoint]]
+
+
+class Side(Enum):
+    """Who is asked."""
+
+    BOTH = "both"
+    WANDB = "wandb"
+    OXEN = "oxen"
+    CATALOG = "catalog"
+
+
+def production(
+    context: Context,
+    collection: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="entity/project/collection; by default all that were ever promoted.",
+        ),
+    ] = None,
+    *,
+    alias: Annotated[str, typer.Option("--alias", help="The alias.")] = "production",
+    side: Annotated[
+        Side, typer.Option("--from", help="Who is asked; the same answer from each.")
+    ] = Side.BOTH,
+    history: Annotated[bool, typer.Option("--history", help="What it stood at earlier.")] = False,
+) -> ExitCode:
+    """Which version and commit an alias is at, since when, by whom, and trained on which data.
+
+    What an earlier promotion left half done is finished first, unless one side alone is asked. Ends
+    with 3 when something is not as it should be.
+    """
+    from syncd.promotion import promote  # noqa: PLC0415
+
+    promote.check_alias(alias)
+    named = [promote.subject_of(collection, alias)] if collection else []
+    if history:
+        found = [e for e in _events(context, named, side) if _concerns(e, named, alias)]
+        told = {"history": [event.document() for event in found]}
+        context.output.result(told, partial(print_history, document=told))
+        return ExitCode.DONE
+    asked = {
+        Side.WANDB: _from_wandb,
+        Side.OXEN: _from_oxen,
+        Side.CATALOG: _from_catalog,
+        Side.BOTH: _from_both,
+    }
+    answers, endpoints = asked[side](context, named, alias)
+    document = {
+        "production": [item.document() for item in answers],
+        "endpoints": [item.document() for item in endpoints],
+    }
+    context.output.result(document, partial(_print, document=document, alias=alias))
+    return ExitCode.PARTIAL if any(item.problems for item in answers) else ExitCode.DONE
+
+
+def _events(context: Context, named: list[str], side: Side) -> list[Event]:
+    """What the journal holds, or the local state where that is asked."""
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.promotion import journal  # noqa: PLC0415
+
+    if side is Side.CATALOG:
+        with _catalog(context) as catalog:
+            return catalog.mirror.events()
+    store = runtime.build_store(context.config, context.environ)
+    return journal.read(store, journal.journals(context.config, map(_entity, named)))
+
+
+def _concerns(event: Event, named: list[str], alias: str) -> bool:
+    return event.subject in named if named else event.subject.endswith(f":{alias}")
+
+
+def _from_wandb(context: Context, named: list[str], alias: str) -> Found:
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.promotion import production as work  # noqa: PLC0415
+
+    with runtime.opened(context.config, context.environ) as parts:
+        names = named or _aliased(parts, alias)
+        return [work.from_wandb(parts.source, name) for name in names], []
+
+
+def _from_oxen(context: Context, named: list[str], alias: str) -> Found:
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.promotion import journal  # noqa: PLC0415
+    from syncd.promotion import production as work  # noqa: PLC0415
+
+    store = runtime.build_store(context.config, context.environ)
+    events = journal.read(store, journal.journals(context.config, map(_entity, named)))
+    names = named or work.subjects(events, alias)
+    answers = [work.from_oxen(store, events, context.config, name) for name in names]
+    found = work.endpoints(events, lambda at: work.told_at(store, at))
+    return [work.with_endpoints(item, events) for item in answers], found
+
+
+def _from_catalog(context: Context, named: list[str], alias: str) -> Found:
+    from syncd.promotion import production as work  # noqa: PLC0415
+
+    with _catalog(context) as catalog:
+        mirror = catalog.mirror
+        events = mirror.events()
+        answers = [work.from_catalog(mirror, n) for n in named or work.subjects(events, alias)]
+        found = work.endpoints(events, lambda at: (at.commit and mirror.story(at.commit)) or {})
+        return [work.with_endpoints(item, events) for item in answers], found
+
+
+def _from_both(context: Context, named: list[str], alias: str) -> Found:
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.cli.promote import desk_of  # noqa: PLC0415
+    from syncd.promotion import journal, promote  # noqa: PLC0415
+    from syncd.promotion import production as work  # noqa: PLC0415
+
+    with runtime.opened(context.config, context.environ) as parts:
+        repos = journal.journals(context.config, map(_entity, named))
+        events = journal.read(parts.store, repos)
+        names = named or sorted({*work.subjects(events, alias), *_aliased(parts, alias)})
+        left = {event.subject for event in events if event.open}.intersection(names)
+        ended: list[Event] = []
+        if left:
+            with runtime.one_promotion(context.config):
+                for name in sorted(left):
+                    ended += promote.finish(desk_of(parts, _entity(name), ""), name)
+            events = journal.read(parts.store, repos)
+        work.remember(parts.store, parts.catalog.mirror, events)
+        answers = [
+            work.with_ends(
+                work.from_both(parts.source, parts.store, events, context.config, name), ended
+            )
+            for name in names
+        ]
+        found = work.endpoints(events, lambda at: work.told_at(parts.store, at))
+        return [work.with_endpoints(item, events) for item in answers], found
+
+
+def _aliased(parts: Runtime, alias: str) -> list[str]:
+    from syncd.promotion import located  # noqa: PLC0415
+    from syncd.refs import Target  # noqa: PLC0415
+
+    targets = [Target.parse(text) for text in parts.config.wandb.projects]
+    return located.aliased(parts.source, targets, alias)
+
+
+def _entity(name: str) -> str:
+    return name.partition("/")[0]
+
+
+@contextmanager
+def _catalog(context: Context) -> Iterator[Catalog]:
+    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+
+    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+    with closing(Catalog(str(context.config.engine.database))) as catalog:
+        yield catalog
+
+
+def _print(console: Console, document: dict[str, Any], alias: str) -> None:
+    for item in document["production"]:
+        reference = item["reference"]
+        also = f"  (W&B: {reference})" if reference not in {"", item["version"]} else ""
+        console.print(f"{item['alias']}")
+        console.print(f"  version  {item['version']}{also}")
+        console.print(f"  commit   {item['commit'] or 'not in Oxen'}")
+        since = f"{item['since']} by {item['by']}" if item["since"] else "not known"
+        console.print(f"  since    {since}")
+        _print_origin(console, item)
+        if item["endpoints"]:
+            console.print(f"  served   {', '.join(it['endpoint'] for it in item['endpoints'])}")
+        for problem in item["problems"]:
+            console.print(f"  problem: {problem['problem']}")
+            console.print(f"    next: {problem['hint']}")
+    for item in document["endpoints"]:
+        print_endpoint(console, item)
+    if not document["production"]:
+        console.print(f"Nothing has the alias {alias}; `syncd promote REF {alias}` gives it.")
+
+
+def print_endpoint(console: Console, item: dict[str, Any]) -> None:
+    """What an endpoint serves, for people."""
+    console.print(f"endpoint {item['endpoint']}")
+    console.print(f"  serves   {item['version']}  {item['commit']}")
+    console.print(f"  since    {item['since']} by {item['by']}")
+    _print_origin(console, item)
+
+
+def _print_origin(console: Console, item: dict[str, Any]) -> None:
+    console.print(f"  run      {item['run'] or 'none'}")
+    for data in item["data"]:
+        names = [data["artifact"], data["commit"] or "not in Oxen"]
+        console.print(f"  {data['type']:<8} {'  '.join(filter(None, names))}")
+
+
+def print_history(console: Console, document: dict[str, Any]) -> None:
+    """Events as a table, for people."""
+    from rich.table import Table  # noqa: PLC0415
+
+    if not document["history"]:
+        console.print("The journal knows of nothing.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("when", "who", "what", "alias", "from", "to", "state"):
+        table.add_column(name, overflow="fold")
+    for item in document["history"]:
+        note = f" ({item['note']})" if item["note"] else ""
+        table.add_row(
+            item["at"][:19],
+            item["by"],
+            item["kind"],
+            item["subject"],
+            item["from"]["logged"].rpartition(":")[2] if item["from"] else "",
+            item["to"]["logged"].rpartition(":")[2],
+            f"{item['state']}{note}",
+        )
+    console.print(table)

@@ -1,0 +1,75 @@
+"""Following runs: who uses what was moved, after it was moved.
+
+A run that begins when its data lies in Oxen already, and logs nothing that moves, is around no
+replacement that is made. W&B lists runs by when they were last heard of, so those that ended since the
+last look are a request away: each is read once, its lineage is kept, and where it used or logged
+something that is in Oxen its config says so. One that still runs is looked at when it has ended.
+"""
+
+from __future__ import annotations
+
+from syncd.clients.artifacts import Heard, Run
+from syncd.errors import NotFoundError
+from syncd.refs import Target
+from syncd.replacements import commit_of
+from syncd.runtime import Runtime
+from syncd.stages.annotate import UNFINISHED, write
+
+
+def follow_runs(runtime: Runtime, target: Target, *, most: int | None = None) -> None:
+    """Look at the runs of a target's projects that ended since the last look.
+
+    The first look begins at what was heard of last: runs around what is moved then are read when
+    it is moved. Without a project's own memory of it nothing is lost but the runs between.
+
+    Args:
+        runtime: open clients.
+        target: whose projects.
+        most: runs that are read at most in each project, None for all; the next look goes on there.
+
+    Raises:
+        TransientError: when W&B cannot be asked.
+    """
+    entity = target.entity
+    projects = [target.project] if target.project else runtime.source.projects(entity)
+    for project in projects:
+        _follow(runtime, entity, project, most)
+
+
+def _follow(runtime: Runtime, entity: str, project: str, most: int | None) -> None:
+    descent = runtime.catalog.descent
+    since = descent.followed(entity, project)
+    found: list[Heard] = []
+    for heard in runtime.source.heard(entity, project):
+        if since is None:
+            descent.follow(entity, project, heard.at)
+            return
+        if heard.at < since:
+            break
+        found.append(heard)
+    if not found:
+        return
+    known = {
+        str(run.ref): run.state
+        for run in descent.runs([str(item.run) for item in found])
+        if run.seen
+    }
+    ended = [item for item in found if item.state not in UNFINISHED]
+    fresh = [item for item in reversed(ended) if known.get(str(item.run)) != item.state]
+    for item in fresh[:most]:
+        try:
+            run = runtime.source.run(item.run)
+        except NotFoundError:
+            continue  # deleted since
+        descent.keep(run)
+        if _is_around(run):
+            write(runtime.source, run)
+    waiting = [item.at for item in found if item.state in UNFINISHED]
+    if most is not None:
+        waiting += [item.at for item in fresh[most : most + 1]]
+    descent.follow(entity, project, min(waiting, default=found[0].at))
+
+
+def _is_around(run: Run) -> bool:
+    """Whether something that a run used or logged is in Oxen."""
+    return any(commit_of(item.metadata, item.digest) for item in (*run.inputs, *run.outputs))

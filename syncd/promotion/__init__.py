@@ -1,0 +1,1 @@
+"""Promotion: what is in production, moved in W&B and in Oxen together."""

@@ -1,0 +1,345 @@
+"""What is in production: which version and commit, since when, by whom, trained on which data.
+
+The question has an answer on each side alone, and in the catalog:
+
+    wandb    alias -> version -> what it says of its commit -> its run -> versions the run used -> theirs
+    oxen     journal, branch -> commit -> its lineage file
+    catalog  the mirror of the journal, and of those lineage files
+
+Since when and by whom the journal knows; W&B tells neither. Where two sides disagree, that is a
+problem with a next step. A version is called as it was logged: its commit knows no other name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace as changed
+from typing import Any
+
+from syncd.catalog.mirror import Mirror
+from syncd.clients.artifacts import Run, Version
+from syncd.clients.protocols import ArtifactSource, VersionStore
+from syncd.config import Config
+from syncd.deployments import served, serving
+from syncd.errors import NotFoundError, PermanentError, UsageError
+from syncd.events import Event, Point, State, of, standing, trail
+from syncd.lineages import MALFORMED, story
+from syncd.plans import LINEAGE_PATH
+from syncd.promotion import located
+from syncd.promotion.answers import Answer, Data, Endpoint, Problem
+from syncd.refs import ArtifactRef, CommitRef
+from syncd.replacements import published_of
+from syncd.stages.commit import inputs
+from syncd.stages.plan import place
+
+ALIAS = "production"
+_NUMBERED = re.compile(r"(?:^|/)wandb/(v[0-9]+)$")  # see `refs.version_branch`
+GUESSED_TYPE = "model"  # where [oxen] repo asks for a type that nobody has told
+
+
+def from_wandb(source: ArtifactSource, subject: str) -> Answer:
+    """What W&B alone says.
+
+    Raises:
+        NotFoundError: when it has no such alias.
+    """
+    version = located.held(source, ArtifactRef.parse(subject))
+    if version is None:
+        raise _nothing(subject)
+    found = located.of(source, version)
+    run = source.run(found.version.run) if found.version.run else None
+    return Answer(
+        subject=subject,
+        version=found.point.logged,
+        reference=str(found.version.ref),
+        commit=found.point.commit,
+        run=str(run.ref) if run else None,
+        data=used(run),
+    )
+
+
+def used(run: Run | None) -> tuple[Data, ...]:
+    """What a run was given, as W&B knows it: its inputs, and what its config alone names.
+
+    A commit that no version of W&B stands for is pinned in the config.
+    """
+    if run is None:
+        return ()
+    born = {item.id: item for item in run.inputs}
+    found = [_data(item, born.get(str(item["id"]))) for item in inputs(run)]
+    known = {item.commit for item in found}
+    for short, kind in (("dataset", "dataset"), ("base_model", "model")):
+        repo, commit = (run.config.get(f"{short}_{part}") for part in ("repo", "commit"))
+        with suppress(UsageError):  # whatever a person has written there
+            pinned = CommitRef.parse(f"{repo}@{commit}")
+            if pinned not in known:
+                found.append(Data(artifact="", type=kind, commit=pinned))
+    return tuple(found)
+
+
+def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subject: str) -> Answer:
+    """What Oxen alone says.
+
+    Args:
+        store: Oxen.
+        events: the journal's.
+        config: where a collection lies that was never promoted.
+        subject: `entity/project/collection:alias`.
+
+    Raises:
+        NotFoundError: when there is no such branch.
+    """
+    ref = ArtifactRef.parse(subject)
+    mine = of(events, subject)
+    stood = trail(mine)
+    last = stood[-1] if stood else None
+    if last is not None and last.commit is not None:
+        repo, folder = last.commit.repo, last.folder
+    else:
+        repo, folder = place(ref, GUESSED_TYPE, config)
+    branch = located.branch_of(config, ref.alias, folder)
+    found = store.resolve(repo, branch)
+    if found is None:
+        raise _nothing(subject)
+    answer = _answer(subject, found.ref, told_by(store, found.ref, folder))
+    if ":" not in answer.version:  # born in Oxen, before W&B had numbered it
+        branches = store.branches(repo).items()
+        numbered = (name for name, at in branches if at == found.ref.commit)
+        index = next((match[1] for name in numbered if (match := _NUMBERED.search(name))), "")
+        answer = changed(answer, version=f"{answer.version}:{index}" if index else answer.version)
+    return _since(answer, mine)
+
+
+def from_catalog(mirror: Mirror, subject: str) -> Answer:
+    """What the local state says, without asking either side.
+
+    Raises:
+        NotFoundError: when it knows of no promotion.
+    """
+    mine = of(mirror.events(), subject)
+    stood = trail(mine)
+    if not stood:
+        raise NotFoundError(
+            f"{subject}: the local state knows of no promotion",
+            hint="Ask the other sides: --from wandb or --from oxen; `syncd catalog rebuild` makes "
+            "the local state anew.",
+        )
+    last = stood[-1]
+    told = mirror.story(last.commit) if last.commit else None
+    answer = _answer(subject, last.commit, told or {})
+    if ":" not in answer.version:  # not known, or born in Oxen before W&B had numbered it
+        answer = changed(answer, version=last.logged)
+    return _since(changed(answer, reference=last.version), mine)
+
+
+def from_both(
+    source: ArtifactSource,
+    store: VersionStore,
+    events: Sequence[Event],
+    config: Config,
+    subject: str,
+) -> Answer:
+    """What both sides say, with what they disagree about.
+
+    Raises:
+        NotFoundError: when W&B has no such alias.
+    """
+    answer = from_wandb(source, subject)
+    mine = of(events, subject)
+    answer = _since(answer, mine)
+    problems = [*answer.problems, *_open(mine)]
+    if answer.commit is None:
+        collection = located.collection_of(answer.reference)
+        problems.append(
+            Problem(
+                problem=f"{answer.reference} is not in Oxen, so no commit says what it is made of",
+                hint=f"syncd backfill {collection}",
+            )
+        )
+        return changed(answer, problems=tuple(problems))
+    try:
+        other = from_oxen(store, events, config, subject)
+    except (NotFoundError, PermanentError) as error:
+        problems.append(Problem(problem=str(error), hint=_repair(answer)))
+        return changed(answer, problems=tuple(problems))
+    if other.commit != answer.commit:
+        problems.append(
+            Problem(
+                problem=f"the two sides disagree: W&B's alias is at {answer.commit}, Oxen's branch at "
+                f"{other.commit} ({other.version})",
+                hint=_repair(answer),
+            )
+        )
+    elif set(other.data) != set(answer.data):
+        problems.append(
+            Problem(
+                problem="W&B says that the run used other versions than the commit says: "
+                + ", ".join(sorted({i.artifact for i in set(other.data) ^ set(answer.data)})),
+                hint="What was recorded after the commit stands in W&B alone; nothing is to be done "
+                "unless the run's inputs were changed by mistake.",
+            )
+        )
+    return changed(answer, problems=tuple(problems))
+
+
+def with_endpoints(answer: Answer, events: Sequence[Event]) -> Answer:
+    """The answer with the endpoints that serve the version."""
+    found = [item for item in served(events) if item.commit == answer.commit]
+    return changed(answer, endpoints=tuple(found))
+
+
+def endpoints(
+    events: Sequence[Event], tell: Callable[[Point], Mapping[str, Any]]
+) -> list[Endpoint]:
+    """What every endpoint serves, and which data trained it.
+
+    Args:
+        events: of all journals, by time.
+        tell: gives what the lineage file of a version says, see `told_by`.
+    """
+    found: list[Endpoint] = []
+    for item in served(events):
+        point = serving(of(events, item.endpoint))
+        assert point is not None, "it serves something"
+        answer = _answer(item.endpoint, item.commit, tell(point))
+        found.append(Endpoint(served=item, run=answer.run, data=answer.data))
+    return found
+
+
+def with_ends(answer: Answer, ended: Sequence[Event]) -> Answer:
+    """The answer with what became of events that were left half done, where they came to nothing.
+
+    Args:
+        answer: about an alias.
+        ended: events that were finished just now.
+    """
+    problems = [
+        Problem(
+            problem=f"a {event.kind} to {event.after.version} by {event.by} at {event.at} was left "
+            f"half done, and came to nothing: {event.note}",
+            hint=f"If it is still wanted: syncd promote {event.after.version} "
+            f"{ArtifactRef.parse(event.subject).alias}",
+        )
+        for event in of(ended, answer.subject)
+        if event.state is not State.DONE
+    ]
+    return changed(answer, problems=(*answer.problems, *problems))
+
+
+def told_by(store: VersionStore, commit: CommitRef, folder: str) -> dict[str, Any]:
+    """What a commit's lineage file says of its version, as the mirror keeps it.
+
+    Raises:
+        PermanentError: when it has none that can be read.
+    """
+    path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+    try:
+        told = story(store.read(commit, path))
+        return {
+            "artifact": {key: told.artifact.get(key) for key in ("ref", "type")},
+            "run": {key: told.run.get(key) for key in ("ref", "name", "url", "config")}
+            if told.run
+            else None,
+            "inputs": [dict(item) for item in told.inputs],
+        }
+    except MALFORMED as error:
+        raise PermanentError(f"{path} of {commit} is no lineage file ({error!r})") from error
+
+
+def told_at(store: VersionStore, point: Point) -> dict[str, Any]:
+    """The same of where a version lies; nothing where it cannot be read."""
+    try:
+        return told_by(store, point.commit, point.folder) if point.commit else {}
+    except PermanentError:
+        return {}  # `syncd verify` tells of it
+
+
+def remember(store: VersionStore, mirror: Mirror, events: Sequence[Event]) -> list[str]:
+    """Mirror events and the lineage files of their commits; what of these could not be read."""
+    mirror.keep(events)
+    problems: list[str] = []
+    points = {str(p.commit): p for e in events for p in (e.before, e.after) if p and p.commit}
+    for point in points.values():
+        assert point.commit is not None, "only such were chosen"
+        if mirror.story(point.commit) is not None:
+            continue
+        try:
+            mirror.keep_story(point.commit, told_by(store, point.commit, point.folder))
+        except PermanentError as error:
+            problems.append(f"{point.version}: {error}")
+    return problems
+
+
+def subjects(events: Sequence[Event], alias: str) -> list[str]:
+    """The collections' aliases of one name that were ever promoted, sorted."""
+    named = {event.subject for event in events if not event.kind.of_endpoint}
+    return sorted(name for name in named if ArtifactRef.parse(name).alias == alias)
+
+
+def _answer(subject: str, commit: CommitRef | None, told: Mapping[str, Any]) -> Answer:
+    run = told.get("run") or {}
+    return Answer(
+        subject=subject,
+        version=str((told.get("artifact") or {}).get("ref", "")),
+        reference="",
+        commit=commit,
+        run=str(run["ref"]) if run else None,
+        data=tuple(_data(item, None) for item in told.get("inputs") or ()),
+    )
+
+
+def _since(answer: Answer, mine: Sequence[Event]) -> Answer:
+    """The answer with what the journal knows of it."""
+    stood = trail(mine)
+    point = Point(version="", logged="", artifact_id="", commit=answer.commit)
+    event = standing(mine, point) if answer.commit else None
+    if event is not None:
+        known = event.after.version
+        return changed(answer, since=event.at, by=event.by, reference=answer.reference or known)
+    if not stood:
+        return answer
+    moved = Problem(
+        problem=f"the alias was moved by hand: the journal knows it at {stood[-1].version}",
+        hint=f"{_promote(answer)} writes it down, and makes both sides say the same",
+    )
+    return changed(answer, problems=(*answer.problems, moved))
+
+
+def _open(mine: Sequence[Event]) -> list[Problem]:
+    return [
+        Problem(
+            problem=f"a {event.kind} to {event.after.version} by {event.by} at {event.at} was left "
+            "half done",
+            hint="Run `syncd production` again when both sides can be reached; it finishes it.",
+        )
+        for event in mine
+        if event.open
+    ]
+
+
+def _repair(answer: Answer) -> str:
+    return f"{_promote(answer)} makes both sides say the same"
+
+
+def _promote(answer: Answer) -> str:
+    alias = ArtifactRef.parse(answer.subject).alias
+    return f"syncd promote {answer.reference or answer.version} {alias}"
+
+
+def _data(item: Mapping[str, Any], version: Version | None) -> Data:
+    named = item.get("oxen")
+    commit = CommitRef.parse(str(named)) if named else None
+    if commit is None and version is not None:
+        born = published_of(version.metadata, version.digest)
+        commit = born.commit if born else None
+    return Data(artifact=str(item["artifact"] or ""), type=str(item["type"]), commit=commit)
+
+
+def _nothing(subject: str) -> NotFoundError:
+    ref = ArtifactRef.parse(subject)
+    return NotFoundError(
+        f"nothing has the alias {ref.alias!r} in {located.collection_of(subject)}",
+        hint=f"syncd promote REF {ref.alias}",
+    )

@@ -1,0 +1,47 @@
+"""The journal of promotions on every store: a branch that no alias has, beside all others."""
+
+from __future__ import annotations
+
+from contract_files import REPO, commit, contents
+
+from syncd.clients.protocols import VersionStore
+from syncd.events import Event, Kind, Point, State
+from syncd.promotion.journal import BRANCH, Journal
+from syncd.refs import CommitRef
+from syncd.testing import StoreHarness
+
+
+def _event(name: str, at: CommitRef, state: State) -> Event:
+    point = Point(version="t/p/model:v1", logged="t/p/model:v0", artifact_id="one", commit=at)
+    return Event(
+        id=name,
+        kind=Kind.PROMOTE,
+        subject="team/proj/model:production",
+        before=None,
+        after=point,
+        by="ann ü",
+        at="2026-01-01",
+        state=state,
+    )
+
+
+def test_events_are_kept_in_order_and_found_by_another_process(harness: StoreHarness) -> None:
+    """Each line a commit on the one before; other branches of the repository stay as they are."""
+    made = commit(harness.store, {"d/weights": b"weights", "a": b"1"})
+    intended, done = (_event("one", made, state) for state in (State.INTENDED, State.DONE))
+    other = _event("two", made, State.DONE)
+    Journal(harness.store, REPO).append(intended)
+    Journal(harness.reopened(), REPO).append(done)
+    Journal(harness.reopened(), REPO).append(other)
+
+    store: VersionStore = harness.reopened()
+    assert Journal(store, REPO).events() == [done, other]
+    assert contents(store, made) == {"d/weights": b"weights", "a": b"1"}
+    assert store.branches(REPO)["main"] == made.commit
+    head = store.resolve(REPO, BRANCH)
+    assert head is not None
+    assert head.author.name == "ann ü"
+    [parent] = head.parents
+    before = store.resolve(REPO, parent)
+    assert before is not None
+    assert before.message.endswith("done")

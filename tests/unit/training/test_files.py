@@ -1,0 +1,239 @@
+"""Fetch: the commit's bytes and no others, each read from Oxen once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from training_world import TrainingWorld
+
+from syncd.clients.protocols import TreeEntry
+from syncd.errors import (
+    IntegrityError,
+    InvalidNameError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+)
+from syncd.refs import CommitRef
+from syncd.testing import Fault, MemoryVersionStore
+from syncd.training import fetch
+from syncd.training.cache import Cache
+
+FILES = {
+    "train/a.bin": b"first" * 900_000,  # above what goes together
+    "train/b.bin": b"second",
+    "test/a.bin": b"third",
+    "README.md": b"",
+    ".syncd/lineage.json": b"{}",
+}
+SHOWN = {path: data for path, data in FILES.items() if not path.startswith(".syncd")}
+
+
+def there(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def data(world: TrainingWorld) -> CommitRef:
+    """A commit with syncd's own file in it."""
+    return world.committed(FILES)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Mapping[str, str]:
+    """A user with an empty cache."""
+    return {"SYNCD_CACHE_DIR": str(tmp_path / "cache")}
+
+
+def test_a_folder_holds_the_files_of_the_commit(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str]
+) -> None:
+    """All of them, except syncd's own, in a folder of the commit's own."""
+    folder = fetch(str(data), environ=environ, store=world.store)
+
+    assert there(folder) == SHOWN
+    assert data.commit in str(folder)
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ("train", {"train/a.bin", "train/b.bin"}),
+        ("*/a.bin", {"train/a.bin", "test/a.bin"}),
+        (["README.md", "test/"], {"README.md", "test/a.bin"}),
+        (".syncd", {".syncd/lineage.json"}),
+    ],
+)
+def test_only_what_is_named_comes(
+    world: TrainingWorld,
+    data: CommitRef,
+    environ: Mapping[str, str],
+    paths: str | list[str],
+    expected: set[str],
+) -> None:
+    """A path, a folder, a pattern; nothing else is read."""
+    folder = fetch(data, paths=paths, environ=environ, store=world.store)
+
+    assert set(there(folder)) == expected
+    assert world.store.calls["read"] == len(expected)
+
+
+def test_a_name_of_nothing_is_refused(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str]
+) -> None:
+    """A slip of the pen is not an empty training set."""
+    with pytest.raises(NotFoundError, match="'trian/\\*'"):
+        fetch(data, paths="trian/*", environ=environ, store=world.store)
+
+
+def test_a_content_is_read_once_whoever_asks(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Neither again, nor for another folder, nor for another commit with the same content."""
+    fetch(data, environ=environ, store=world.store)
+    reads = world.store.calls["read"]
+    fetch(data, environ=environ, store=world.store)
+    fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+    later = world.committed({"other": FILES["train/a.bin"]})
+    other = fetch(later, environ=environ, store=world.store)
+
+    assert there(tmp_path / "mine") == SHOWN
+    assert there(other) == {"other": FILES["train/a.bin"]}
+    assert world.store.calls["read"] == reads == len(SHOWN)
+
+
+def test_processes_of_one_training_read_each_file_once(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str]
+) -> None:
+    """They wait for the first, and find all of it."""
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(fetch, data, environ=environ, store=world.store) for _ in range(4)]
+
+    assert [there(job.result()) == SHOWN for job in jobs] == [True] * 4
+    assert world.store.calls["read"] == len(SHOWN)
+
+
+def test_damaged_bytes_reach_no_folder(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """They are hashed while they pass; what is wrong leaves nothing behind."""
+    [entry] = [e for e in world.store.tree(data) if e.path == "test/a.bin"]
+    world.store.corrupt(data.repo, entry.hash, b"drith")
+    with pytest.raises(IntegrityError, match=r"test/a\.bin"):
+        fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+
+    assert not Cache(tmp_path / "cache").has(entry.hash, entry.size)
+    assert not (tmp_path / "mine").exists()
+    assert not list((tmp_path / "cache").rglob(".syncd-part-*"))
+
+
+def test_what_somebody_wrote_into_the_cache_is_fetched_again(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str]
+) -> None:
+    """A folder's file is a link to the cache; a script that changes it spoils nothing for others."""
+    folder = fetch(data, environ=environ, store=world.store)
+    victim = folder / "train" / "b.bin"
+    victim.chmod(0o644)
+    victim.write_bytes(b"SECOND")
+
+    assert there(fetch(data, environ=environ, store=world.store)) == SHOWN
+
+
+def test_what_came_before_a_break_is_not_read_again(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """The same call goes on where it was."""
+    away = ServiceUnavailableError("nobody answers")
+    world = TrainingWorld(
+        tmp_path,
+        store=MemoryVersionStore(
+            faults=[Fault(method="read", error=away, at=at) for at in range(3, 20)]
+        ),
+    )
+    data = world.committed({f"{n}.bin": b"%d" % n * 600_000 for n in range(4)})
+    with pytest.raises(ServiceUnavailableError):
+        fetch(data, environ=environ, store=world.store)
+    kept = len([p for p in (tmp_path / "cache" / "contents").rglob("*") if p.is_file()])
+    world.store._call.count["read"] = 100
+    assert len(there(fetch(data, environ=environ, store=world.store))) == 4
+
+    assert kept == 2
+    assert world.store.calls["read"] - 100 == 2
+    world.catalog.close()
+
+
+def test_a_path_that_leads_out_is_refused(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Names come from a server."""
+    [entry, *_] = world.store.tree(data)
+    outside = TreeEntry(path="../outside", hash=entry.hash, size=entry.size)
+    world.store.falsify(data, [outside])
+    with pytest.raises(InvalidNameError):
+        fetch(data, to=tmp_path / "a" / "b", environ=environ, store=world.store)
+
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_of_another_commit_is_refused(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """What lay there would be trained on, too."""
+    old = world.committed({"train/gone.bin": b"old"})
+    fetch(old, to=tmp_path / "mine", environ=environ, store=world.store)
+    with pytest.raises(PermanentError, match=r"train/gone\.bin"):
+        fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+
+
+def test_a_part_of_another_commit_is_brought_up_to_date(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A folder never holds two commits' bytes, also where only a part was asked for."""
+    old = world.committed({"train/b.bin": b"an older second"})
+    fetch(old, to=tmp_path / "mine", environ=environ, store=world.store)
+    fetch(data, paths="test", to=tmp_path / "mine", environ=environ, store=world.store)
+
+    expected = {path: FILES[path] for path in ("test/a.bin", "train/b.bin")}
+    assert there(tmp_path / "mine") == expected
+
+
+def test_a_link_in_the_folder_is_not_followed(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A folder that is a link leads elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermanentError, match="train"):
+        fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_another_disk_gets_copies(
+    world: TrainingWorld,
+    data: CommitRef,
+    environ: Mapping[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no link can be made, a copy is, once."""
+
+    def refused(_path: Path, _target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    folder = fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+    before = (folder / "train/a.bin").stat().st_ino
+    fetch(data, to=folder, environ=environ, store=world.store)
+
+    assert there(folder) == SHOWN
+    assert (folder / "train/a.bin").stat().st_ino == before

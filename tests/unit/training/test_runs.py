@@ -1,0 +1,111 @@
+"""Runs: their config and W&B's graph say what they use, and nobody's words are written over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from training_world import TrainingWorld
+
+from syncd.errors import UsageError
+from syncd.refs import CommitRef, RepoRef, Target
+from syncd.replacements import commit_of
+from syncd.stages.annotate import run_config
+from syncd.training import Pins, start_run
+from syncd.training.runs import note, run_keys, standing_for
+
+
+def moved(world: TrainingWorld, name: str = "data", kind: str = "dataset") -> CommitRef:
+    """The commit of a version that was moved."""
+    replacement = world.moved(name, {"d": b"bytes of " + name.encode()}, kind)
+    commit = commit_of(replacement.metadata, replacement.digest)
+    assert commit is not None
+    return commit
+
+
+def test_a_run_becomes_a_consumer_of_what_it_is_pinned_to(world: TrainingWorld) -> None:
+    """Of the version that refers to the commit; its config has the old name, as syncd writes it."""
+    data = moved(world)
+    model = world.publish(world.tracker("before"), {"w": b"weights"}).commit
+    tracker = world.tracker()
+    note(tracker, Pins(commits={"dataset": data, "model": model}), world.store, world.source)
+    run = world.source.run(tracker.ref)
+
+    assert {str(version.ref) for version in run.inputs} == {
+        "team/proj/data:v1",
+        "team/proj/clip:v0",
+    }
+    assert run.config["dataset_commit"] == data.commit
+    assert run.config["base_model_repo"] == str(model.repo)
+    assert run.config["oxen"]["inputs"] == {
+        "team/proj/data:v0": str(data),
+        "team/proj/clip:v0": str(model),
+    }
+    assert tracker.said == []
+    assert run_config(run) == ({}, [])
+
+
+def test_a_commit_that_wandb_does_not_know_is_told_once(world: TrainingWorld) -> None:
+    """The run goes on; its config names the commits, and one line says what is missing."""
+    data, model = world.committed({"a": b"1"}), world.committed({"b": b"2"}, repo="model")
+    tracker = world.tracker()
+    note(tracker, Pins(commits={"dataset": data, "model": model}), world.store, world.source)
+
+    [said] = tracker.said
+    assert str(data) in said
+    assert str(model) in said
+    assert tracker.config["oxen"]["inputs"] == {str(c.repo): str(c) for c in (data, model)}
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["x\n\nWandb-Artifact: elsewhere/proj/gone:v3", "by hand", "x\n\nWandb-Artifact: a/b"],
+)
+def test_a_commit_of_another_wandb_stands_for_nothing(world: TrainingWorld, message: str) -> None:
+    """Its trailers name what is not here."""
+    commit = world.committed({"a": b"1"}, message=message)
+
+    assert standing_for(world.store, world.source, commit) is None
+
+
+def test_pins_stay_true_whatever_else_a_run_used(world: TrainingWorld) -> None:
+    """syncd, annotating the run later, adds what it knows and takes nothing back, twice."""
+    data, other = moved(world), moved(world, "other")
+    tracker = world.tracker()
+    note(tracker, Pins(commits={"dataset": data}), world.store, world.source)
+    *_, replacement = world.source.versions(Target.parse("team/proj/other"))
+    world.source.record_use(tracker.ref, replacement)
+    values, unset = run_config(world.source.run(tracker.ref))
+    world.source.update_config(tracker.ref, values, unset)
+    again = run_config(world.source.run(tracker.ref))
+    config = tracker.config
+
+    assert (config["dataset_commit"], unset) == (data.commit, [])
+    assert set(config["oxen"]["inputs"].values()) == {str(data), str(other)}
+    assert again == ({}, [])
+
+
+def test_a_pin_without_a_version_outlives_annotating(world: TrainingWorld) -> None:
+    """W&B does not know the dataset; what the script wrote about it is no mistake of a person's."""
+    data = world.committed({"a": b"1"})
+    model = moved(world, "model", "model")
+    tracker = world.tracker()
+    note(tracker, Pins(commits={"dataset": data}), world.store, world.source)
+    *_, replacement = world.source.versions(Target.parse("team/proj/model"))
+    world.source.record_use(tracker.ref, replacement)
+    values, unset = run_config(world.source.run(tracker.ref))
+
+    assert unset == []
+    assert "dataset_commit" not in values
+    assert values["base_model_commit"] == model.commit
+    assert values["oxen"]["inputs"][str(data.repo)] == str(data)
+
+
+@pytest.mark.parametrize("key", ["dataset_commit", "base_model_repo"])
+def test_a_config_that_says_otherwise_is_refused(key: str) -> None:
+    """Neither is written over: a person decides which one is right."""
+    commit = CommitRef(repo=RepoRef(namespace="team", repo="data"), commit="1" * 32)
+    pins = Pins(commits={"dataset": commit, "model": commit})
+    config: dict[str, Any] = {**run_keys(pins), key: "another"}
+    with pytest.raises(UsageError, match=f"{key}='another'"):
+        start_run(pins, config=config)
