@@ -6,6 +6,7 @@ with `postgres_process.MISSING`, and the summary says aloud how many did.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,5 @@ def _fast() -> Iterator[None]:
 def _strict_log() -> None:
     """An event outside the vocabulary is a failure."""
     log.configure("debug", "json", strict=True)
+    # Its threads outlive a test by a moment, and would write into nobody's output.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -17,7 +17,7 @@ import pytest
 from acceptance_process import ROOT, Done, environment, started
 from acceptance_world import World
 
-RUNS = int(os.environ.get("SYNCD_TEST_RUNS", "3"))  # of each training; `make nightly` takes 50
+RUNS = int(os.environ.get("SYNCD_TEST_RUNS", "2"))  # of each training; `make nightly` takes 50
 SCRIPTS = ROOT / "examples" / "product_search"
 ENDPOINT = """
 import json, sys
