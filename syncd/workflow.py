@@ -75,6 +75,12 @@ def launch(
         "console_log_level": "WARNING",
         "log_level": "WARNING",
     }
+    if traces := context.config.engine.traces:
+        config |= {
+            "enable_otlp": True,
+            "otlp_traces_endpoints": [traces],
+            "otel_attribute_format": "semconv",
+        }
     DBOS(config=config)
     DBOS.launch()
     DBOS.register_queue(

@@ -341,6 +341,11 @@ class Engine(Section):
         DEFAULT_MIN_FREE,
         example="10GiB",
     )
+    traces: units.WebURL | None = _key(
+        "Where an OpenTelemetry collector takes traces over HTTP: each version's way is one, with a "
+        "span for every stage.",
+        example="http://localhost:4318/v1/traces",
+    )
 
 
 class Web(Section):
