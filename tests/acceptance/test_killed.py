@@ -26,7 +26,7 @@ EDGES = (
     "commit.done",
     nightly("verify.done"),
     nightly("replace.started"),
-    "replace.done",
+    nightly("replace.done"),
 )
 CALLS = (  # in the order in which a replacement is made
     nightly("CreateArtifact"),
@@ -34,7 +34,7 @@ CALLS = (  # in the order in which a replacement is made
     "CommitArtifact",
     "AddAliases",
     "UseArtifact",
-    "UpsertBucket",
+    nightly("UpsertBucket"),
     nightly("UpdateArtifact"),
 )
 
@@ -157,6 +157,7 @@ def test_killed_in_a_call_and_its_state_lost_the_next_run_reaches_the_same_end(
     _assert_as(undisturbed, small)
 
 
+@pytest.mark.nightly
 def test_killed_again_and_again_it_still_reaches_the_same_end(
     small: World, undisturbed: dict[str, Any]
 ) -> None:

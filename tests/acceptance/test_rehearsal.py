@@ -182,6 +182,7 @@ def test_a_rehearsal_tells_what_is_true_of_the_server(empty: World) -> None:
     assert [SCRATCH in item for item in document["left_behind"]] == [True]
 
 
+@pytest.mark.nightly
 def test_the_strictest_server_loses_nothing_even_after_a_kill(empty: World) -> None:
     """What a killed rehearsal left is cleared away first; without a gateway it has its own."""
     _set(empty, **STRICT)

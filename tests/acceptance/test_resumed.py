@@ -38,7 +38,14 @@ def _assert_whole(world: World, tmp_path: Path) -> None:
     assert tree(tmp_path / "got") == sums({"large.bin": (tmp_path / "large.bin").read_bytes()})
 
 
-@pytest.mark.parametrize("action", [f"truncate:{CUT}", "status:503", "drop"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        f"truncate:{CUT}",
+        pytest.param("status:503", marks=pytest.mark.nightly),
+        pytest.param("drop", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_connection_that_breaks_costs_no_byte_twice(
     large: World, tmp_path: Path, action: str
 ) -> None:
