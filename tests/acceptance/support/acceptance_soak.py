@@ -125,6 +125,7 @@ class Soak:
                 self._live(source, began + self._seconds * share, "term" if number % 2 else "kill")
             self._live(source, began + self._seconds, "", stop=stop)
             assert source.wait().code == 0, source.err
+        world.heal()  # what is looked at now is the end, and this process has no patience
         return self._figures(time.monotonic() - began)
 
     def _live(self, source: Process, until_: float, end: str, stop: Path | None = None) -> None:
