@@ -2,8 +2,8 @@
 
 Five threads do the work, and talk through queues: the scheduler says what is due, the mover polls and
 queues (`mover`), the engine's threads take versions along the path (`workflow`), the chores are
-done beside them (`chores`), triggers are told (`firing`). The main thread does none of it. It ticks twice a second: takes hints,
-leaves a beat, keeps the face alive, tells systemd, and acts on signals:
+done beside them (`chores`), triggers are told (`firing`). The main thread does none of it. It ticks
+twice a second: takes hints, leaves a beat, keeps the face alive, tells systemd, and acts on signals:
 
     SIGTERM, SIGINT   drain: no stage begins any more, those that run have [engine] drain to end;
                       a second one stops at once. Either way the next start goes on.

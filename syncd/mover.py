@@ -239,9 +239,9 @@ class Mover:
 
         problems: list[SyncdError] = []
         for work in (
-            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
             lambda: self._find(runtime, target, new, problems),
-            queue_up,
+            queue_up,  # what is new does not wait for the runs
+            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
             lambda: self._finish_runs(runtime),
         ):
             problem = _attempt(work, target)

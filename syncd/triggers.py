@@ -2,10 +2,9 @@
 
 A version is enlisted when everything about its replacement is done but the mark that it is complete:
 whatever fails or is killed between the two is done again, and enlists it again, which is once. It is
-told of by whoever looks next: `syncd run` every few seconds,
-`syncd backfill` at its end. At least once: after a kill or a lost answer the same is told under the
-same key. What fails is tried again for some hours, then left for a person to see; the version itself
-is not held up by it.
+told of by whoever looks next: `syncd run` every few seconds, `syncd backfill` at its end. At least
+once: after a kill or a lost answer the same is told under the same key. What fails is tried again for
+some hours, then left for a person to see; the version itself is not held up by it.
 """
 
 from __future__ import annotations
@@ -50,6 +49,8 @@ def enlist(catalog: Catalog, config: Config, version: Version) -> None:
         config: names them.
         version: a replacement, or a version that was born in Oxen, as it is now.
     """
+    if not config.triggers:
+        return  # every version of every look comes by here
     link = replacement_of(version.metadata, version.digest) or published_of(
         version.metadata, version.digest
     )

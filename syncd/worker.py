@@ -1,7 +1,8 @@
 """A worker: takes versions from the queue that others fill, until it is told to stop.
 
-It never looks for new versions. What is away it waits for, as the daemon does. It gives the work of members that are gone back to the queue, as
-every member does, and leaves a beat, so that whoever shows the state knows of it.
+It never looks for new versions. What is away it waits for, as the daemon does. It gives the work of
+members that are gone back to the queue, as every member does, and leaves a beat, so that whoever
+shows the state knows of it.
 """
 
 from __future__ import annotations
