@@ -26,7 +26,7 @@ from syncd.entry import Entry
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED
 from syncd.originals import Original, file_entry, original
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import lineage_in
 from syncd.refs import RunRef
 from syncd.replacements import CONTENT_KEY, KEY, Replacement
 
@@ -59,7 +59,7 @@ def compare(
     Raises:
         PermanentError: when the lineage file or W&B cannot be read.
     """
-    held = original(store, link.commit, f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH)
+    held = original(store, link.commit, lineage_in(folder))
     after = appearance(source.standing(version.id))
     try:
         before = _before(source.standing(link.source_artifact_id), link)

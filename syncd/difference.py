@@ -22,7 +22,7 @@ from syncd.blocks import Blocks, Builder, Row, paired
 from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError
 from syncd.originals import Original, original
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import LINEAGE_PATH, lineage_in
 from syncd.refs import CommitRef
 
 RESERVED = LINEAGE_PATH.partition("/")[0]
@@ -189,7 +189,7 @@ def told(store: VersionStore, commit: CommitRef, folder: str = "") -> Original |
         PermanentError: when it cannot be read.
     """
     try:
-        return original(store, commit, f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH)
+        return original(store, commit, lineage_in(folder))
     except NotFoundError:
         return None
 

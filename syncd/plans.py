@@ -24,6 +24,15 @@ Digest = tuple[str, str]  # algorithm, 32 hex characters
 Contents = Callable[[Collection[Digest]], Mapping[Digest, StoredContent]]
 
 
+def lineage_in(folder: str) -> str:
+    """Where the lineage file of a version lies in its commit's tree.
+
+    Args:
+        folder: that the version lies in; empty for the root.
+    """
+    return f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+
+
 class Decision(StrEnum):
     """What happens to one entry."""
 

@@ -18,7 +18,7 @@ from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
 from syncd.lineages import MALFORMED, Lineage, contents
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import LINEAGE_PATH, lineage_in
 from syncd.promotion.journal import journals, read
 from syncd.promotion.production import remember
 from syncd.refs import (
@@ -140,7 +140,7 @@ class _Rebuild:
         commit = self._committed(version, repo, version_branch(version.index, prefix))
         self._note(version, State.WAITING, **place, commit_id=commit.commit if commit else "")
         if commit is not None:
-            path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
+            path = lineage_in(prefix)
             self._learn(commit, path, version.id, str(version.ref))
 
     def _committed(self, version: Version, repo: RepoRef, branch: str) -> CommitRef | None:

@@ -163,13 +163,13 @@ def _document(found: Review) -> dict[str, Any]:
 def _story(ends: Ends, side: Side) -> dict[str, Any]:
     """What the commit's lineage file says of the version; empty where there is none."""
     from syncd.lineages import MALFORMED, story  # noqa: PLC0415
-    from syncd.plans import LINEAGE_PATH  # noqa: PLC0415
+    from syncd.plans import lineage_in  # noqa: PLC0415
 
     artifact: Mapping[str, Any] = {}
     run: Mapping[str, Any] | None = None
     inputs: list[Mapping[str, Any]] = []
     if side.held is not None and side.commit is not None:
-        path = f"{side.root}/{LINEAGE_PATH}" if side.root else LINEAGE_PATH
+        path = lineage_in(side.root)
         try:
             told = story(ends.store.read(side.commit, path))
         except MALFORMED as error:

@@ -16,7 +16,7 @@ from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
 from syncd.lineages import MALFORMED, story
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import lineage_in
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
 from syncd.stages.commit import trailers
 
@@ -179,7 +179,7 @@ class OxenNeighbours:
         folder = self._folder_of(commit)
         if folder is None:
             return None
-        path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+        path = lineage_in(folder)
         said = story(self._store.read(commit, path))
         artifact, run = said.artifact, said.run
         type_ = str(artifact.get("type") or "")

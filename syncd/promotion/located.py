@@ -15,7 +15,7 @@ from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
 from syncd.events import Point
 from syncd.lineages import MALFORMED, story
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import LINEAGE_PATH, lineage_in
 from syncd.refs import (
     ArtifactRef,
     CommitRef,
@@ -248,7 +248,7 @@ def _restored(store: VersionStore, versions: Iterable[Version], point: Point) ->
     marked = [item for item in versions if restored_of(item.metadata, item.digest) is not None]
     if not marked or point.commit is None:
         return None
-    path = f"{point.folder}/{LINEAGE_PATH}" if point.folder else LINEAGE_PATH
+    path = lineage_in(point.folder)
     try:
         digest = story(store.read(point.commit, path)).artifact.get("digest")
     except (NotFoundError, *MALFORMED):

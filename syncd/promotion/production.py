@@ -26,7 +26,7 @@ from syncd.deployments import served, serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.events import Event, Point, State, of, standing, trail
 from syncd.lineages import MALFORMED, story
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import lineage_in
 from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
 from syncd.refs import ArtifactRef, CommitRef
@@ -234,7 +234,7 @@ def told_by(store: VersionStore, commit: CommitRef, folder: str) -> dict[str, An
     Raises:
         PermanentError: when it has none that can be read.
     """
-    path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+    path = lineage_in(folder)
     try:
         told = story(store.read(commit, path))
         return {

@@ -21,7 +21,7 @@ from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
 from syncd.contents import groups
 from syncd.errors import PermanentError
 from syncd.lineages import MALFORMED, Lineage
-from syncd.plans import BATCH, LINEAGE_PATH, Receipt, VerifyReport
+from syncd.plans import BATCH, Receipt, VerifyReport, lineage_in
 from syncd.refs import CommitRef
 
 Progress = Callable[[int], None]  # bytes read back
@@ -53,7 +53,7 @@ def verify(
         progress: told of bytes as they are read.
     """
     problems = list(store.verify(commit, paths=()))
-    lineage_path = f"{prefix}/{LINEAGE_PATH}" if prefix else LINEAGE_PATH
+    lineage_path = lineage_in(prefix)
     try:
         files = _expected(store.read(commit, lineage_path), prefix)
     except (PermanentError, *MALFORMED) as error:

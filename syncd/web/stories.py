@@ -16,7 +16,7 @@ from syncd.clients.origins import Found, Origin
 from syncd.config import Config
 from syncd.errors import NotFoundError
 from syncd.lineages import MALFORMED, Lineage, Story, story
-from syncd.plans import LINEAGE_PATH
+from syncd.plans import lineage_in
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.plan import place
 
@@ -104,7 +104,7 @@ class Stories:
         return Lineage(self._origin.read(found, 0, found.size))
 
     def _found(self, commit: CommitRef, folder: str) -> Found:
-        path = f"{folder}/{LINEAGE_PATH}" if folder else LINEAGE_PATH
+        path = lineage_in(folder)
         return self._origin.find(commit.repo, [commit.commit, *path.split("/")])
 
     def _read(self, commit: CommitRef, folder: str) -> Story:
