@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -187,6 +188,19 @@ def folded(lines: Iterable[str]) -> list[Event]:
         event = Event.read(line)
         found[event.id] = event
     return list(found.values())
+
+
+def moment(known: Iterable[Event], now: datetime) -> str:
+    """When an event begins, as it is written: never before one that is known.
+
+    Machines do not agree about the time, and the order of events is what they stand for.
+
+    Args:
+        known: the events so far.
+        now: by this machine's clock.
+    """
+    latest = max((event.at for event in known), default="")
+    return max(now.isoformat(timespec="microseconds"), latest)
 
 
 def of(events: Iterable[Event], subject: str) -> list[Event]:

@@ -6,7 +6,6 @@ W&B, a branch in Oxen. What it does not know, W&B is asked, unless the catalog w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from syncd.lineage.from_oxen import OxenNeighbours
 from syncd.lineage.from_wandb import WandbNeighbours
 from syncd.lineage.graph import Graph, Neighbours, Node, walk
 from syncd.refs import (
+    FULL_COMMIT,
     ArtifactRef,
     CommitRef,
     OxenURL,
@@ -36,8 +36,6 @@ from syncd.refs import (
 )
 from syncd.relatives import place_of
 from syncd.stages.plan import place
-
-COMMIT = re.compile(r"[0-9a-f]{24,64}")  # liboxen writes 128 bits without leading zeros
 
 SPELLING = "Check the spelling, and that the API key may read it."
 NAMED = (
@@ -201,7 +199,7 @@ class _Inquiry:
 
     def _commit(self, url: OxenURL) -> CommitRef | None:
         """The commit of a revision; Oxen is asked for what is no full id."""
-        if COMMIT.fullmatch(url.revision):
+        if FULL_COMMIT.fullmatch(url.revision):
             return CommitRef(repo=url.repo, commit=url.revision)
         found = self._ends.store.resolve(url.repo, url.revision)
         return found.ref if found else None

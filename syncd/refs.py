@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
@@ -20,6 +21,7 @@ _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _REPO_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _BRANCH_UNSAFE = re.compile(r"[^A-Za-z0-9._/-]|\.\.|\.(?=/|$)|(?<![^/])[./]|/$|@\{")
+FULL_COMMIT = re.compile(r"[0-9a-f]{24,64}")  # liboxen writes 128 bits without leading zeros
 HASH = re.compile(r"[0-9a-f]{3,32}")  # of a content, as Oxen writes it
 MAX_PATH_BYTES = 4096
 MAX_SEGMENT_BYTES = 255
@@ -289,6 +291,18 @@ def branch_index(name: str, prefix: str = "") -> int | None:
     """The number of the version that a branch stands for, or None when it stands for none."""
     number = name.removeprefix(version_branch(0, prefix)[:-1])
     return int(number) if number != name and _VERSION.fullmatch(f"v{number}") else None
+
+
+def index_at(branches: Mapping[str, str], commit: str, prefix: str = "") -> int | None:
+    """The number of the version that a commit holds, by the branches; None when none stands for one.
+
+    Args:
+        branches: the commits that a repository's branches point at, by name.
+        commit: the commit's id.
+        prefix: the version's folder.
+    """
+    numbers = (branch_index(name, prefix) for name, at in branches.items() if at == commit)
+    return max((number for number in numbers if number is not None), default=None)
 
 
 def alias_branch(alias: str, prefix: str = "", *, main: str = "main") -> str:

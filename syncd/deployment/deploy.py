@@ -23,7 +23,7 @@ from syncd.config.model import Config, Endpoint
 from syncd.deployment.card import Card, with_card
 from syncd.deployments import serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
-from syncd.events import Event, Kind, Point, State, of, trail
+from syncd.events import Event, Kind, Point, State, moment, of, trail
 from syncd.promotion.journal import Journal
 from syncd.refs import CommitRef
 
@@ -213,7 +213,6 @@ def _give_up(ramp: Ramp, left: Sequence[Event]) -> None:
 
 
 def _intend(ramp: Ramp, kind: Kind, name: str, before: Point | None, after: Point) -> Event:
-    latest = max((event.at for event in ramp.events()), default="")
     event = Event(
         id=ramp.new_id(),
         kind=kind,
@@ -221,7 +220,7 @@ def _intend(ramp: Ramp, kind: Kind, name: str, before: Point | None, after: Poin
         before=before,
         after=after,
         by=ramp.by,
-        at=max(ramp.clock().isoformat(timespec="microseconds"), latest),
+        at=moment(ramp.events(), ramp.clock()),
     )
     ramp.journal(event.after).append(event)
     return event

@@ -12,7 +12,6 @@ problem with a next step. A version is called as it was logged: its commit knows
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace as changed
@@ -29,13 +28,12 @@ from syncd.lineages import MALFORMED, story
 from syncd.plans import lineage_in
 from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
-from syncd.refs import ArtifactRef, CommitRef
+from syncd.refs import ArtifactRef, CommitRef, index_at
 from syncd.replacements import published_of
 from syncd.stages.commit import inputs
 from syncd.stages.plan import place
 
 ALIAS = "production"
-_NUMBERED = re.compile(r"(?:^|/)wandb/(v[0-9]+)$")  # see `refs.version_branch`
 GUESSED_TYPE = "model"  # where [oxen] repo asks for a type that nobody has told
 
 
@@ -105,10 +103,9 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         raise _nothing(subject)
     answer = _answer(subject, found.ref, told_by(store, found.ref, folder))
     if ":" not in answer.version:  # born in Oxen, before W&B had numbered it
-        branches = store.branches(repo).items()
-        numbered = (name for name, at in branches if at == found.ref.commit)
-        index = next((match[1] for name in numbered if (match := _NUMBERED.search(name))), "")
-        answer = changed(answer, version=f"{answer.version}:{index}" if index else answer.version)
+        index = index_at(store.branches(repo), found.ref.commit, folder)
+        if index is not None:
+            answer = changed(answer, version=f"{answer.version}:v{index}")
     return _since(answer, mine)
 
 

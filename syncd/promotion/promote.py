@@ -28,7 +28,7 @@ from syncd.clients.artifacts import Membership, Standing, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, StoreLockedError, UsageError
-from syncd.events import Event, Kind, Point, State, of, trail
+from syncd.events import Event, Kind, Point, State, moment, of, trail
 from syncd.promotion import located
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
@@ -319,8 +319,6 @@ def _intend(desk: Desk, kind: Kind, subject: str, before: Point | None, after: P
 
 
 def _event(desk: Desk, kind: Kind, subject: str, before: Point | None, after: Point) -> Event:
-    # Times never run backwards, also where machines do not agree about them.
-    latest = max((event.at for event in desk.journal.events()), default="")
     return Event(
         id=desk.new_id(),
         kind=kind,
@@ -328,7 +326,7 @@ def _event(desk: Desk, kind: Kind, subject: str, before: Point | None, after: Po
         before=before,
         after=after,
         by=desk.by,
-        at=max(desk.clock().isoformat(timespec="microseconds"), latest),
+        at=moment(desk.journal.events(), desk.clock()),
     )
 
 

@@ -20,7 +20,7 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
 from syncd.errors import RepositoryConflictError
 from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
-from syncd.refs import ArtifactRef, CommitRef, alias_branch, branch_index, version_branch
+from syncd.refs import ArtifactRef, CommitRef, alias_branch, index_at, version_branch
 from syncd.replacements import Replacement, commit_of, replacement_of
 from syncd.trees import PackedTree
 
@@ -340,14 +340,9 @@ def _index(store: VersionStore, found: Commit) -> int:
     """
     named = _named(found)
     index = ArtifactRef.parse(named).index if named else None
-    if index is not None:
-        return index
-    numbers = [
-        branch_index(name)
-        for name, commit in store.branches(found.ref.repo).items()
-        if commit == found.ref.commit
-    ]
-    return max((number for number in numbers if number is not None), default=-1)
+    if index is None:
+        index = index_at(store.branches(found.ref.repo), found.ref.commit)
+    return -1 if index is None else index
 
 
 def _named(found: Commit) -> str | None:

@@ -16,10 +16,9 @@ from syncd import retry
 from syncd.clients.oxen_paths import check_repo
 from syncd.clients.protocols import VersionStore
 from syncd.errors import InvalidNameError, PermanentError, UsageError
-from syncd.refs import CommitRef, OxenURL, RepoRef
+from syncd.refs import FULL_COMMIT, CommitRef, OxenURL, RepoRef
 from syncd.training import ends
 
-COMMIT = re.compile(r"[0-9a-f]{24,64}")  # liboxen writes 128 bits without leading zeros
 SHORTENED = re.compile(r"[0-9a-f]{6,23}")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SHORT = {"dataset": "dataset", "model": "base_model"}  # what a pin is called in a run's config
@@ -170,7 +169,7 @@ def _read(
         )
     elif place is not None:
         return CommitRef(repo=place, commit=commit)  # a branch's commit can be told
-    elif not COMMIT.fullmatch(commit):
+    elif not FULL_COMMIT.fullmatch(commit):
         problems.append(f"{commit_at}={commit!r} is not the full id of a commit")
     return None
 
@@ -194,7 +193,7 @@ def _unknown(store: VersionStore, place: str, name: str, wanted: CommitRef) -> s
             f"{commit_at}={text!r} is a branch, which moves; it is at this commit now, write "
             f"{commit_at}={found.ref.commit}"
         )
-    if not COMMIT.fullmatch(text):
+    if not FULL_COMMIT.fullmatch(text):
         return f"{commit_at}={text!r} is not the full id of a commit, some 32 characters of 0-9 and a-f"
     if not retry.call(lambda: store.branches(repo), what=what):
         return f"{repo_at}={repo} is not a repository of {place}, or the token may not read it"
