@@ -31,7 +31,7 @@ def begin(store: VersionStore, plan: TransferPlan, start: CommitRef | None = Non
     tip = store.resolve(plan.repo, plan.branch)
     head = store.resolve(plan.repo, plan.main)
     if tip is not None:
-        if f"Wandb-Artifact-Id: {plan.version.id}" in tip.message.splitlines()[1:]:
+        if tip.trailers.get("Wandb-Artifact-Id") == plan.version.id:
             return
         ends = [*([head.ref] if head else []), *([start] if start else [])]
         if not any(descends(store, plan.repo, end.commit, tip.ref.commit) for end in ends):
@@ -41,7 +41,7 @@ def begin(store: VersionStore, plan: TransferPlan, start: CommitRef | None = Non
                 hint="Give [oxen] branch a template that tells versions apart, such as "
                 '"candidate/{collection}/{version}"; or delete the branch.',
             )
-    if head is not None and "\nWandb-" not in head.message:
+    if head is not None and not head.trailers:
         return  # a stranger's: the commit is going to be refused, and nothing is to be left there
     begun = start or (head.ref if head else None)
     if begun is not None and (tip is None or tip.ref != begun):

@@ -25,7 +25,7 @@ from syncd.clients.protocols import Author, Commit, VersionStore
 from syncd.difference import RESERVED, Difference, compare
 from syncd.errors import MergeConflictError, NotFoundError, UsageError
 from syncd.refs import ArtifactRef, CommitRef
-from syncd.stages.commit import LINE, trailers
+from syncd.stages.commit import LINE
 from syncd.trees import PackedTree
 
 SHOWN = 5  # paths in an error
@@ -170,7 +170,7 @@ def merge(
     if head is not None and reviewed.state is State.MERGED:
         return head.ref
     # What is at the branch must say whose line it is, or the next version finds a stranger's commit.
-    named = "Wandb-Artifact" in trailers(candidate.message)
+    named = "Wandb-Artifact" in candidate.trailers
     if reviewed.state in {State.NEW, State.FORWARD} and message is None and named:
         store.set_branch(candidate.ref, reviewed.into)
         return candidate.ref
@@ -185,7 +185,7 @@ def merge(
 
 def _message(reviewed: Review, author: Author, now: datetime, message: str | None) -> str:
     candidate, head = reviewed.candidate, reviewed.head
-    version = trailers(candidate.message).get("Wandb-Artifact")
+    version = candidate.trailers.get("Wandb-Artifact")
     subject = message or f"Merge {version or candidate.ref.commit} into {reviewed.into}"
     lines = {
         LINE: _newest(candidate, head) or "",
@@ -201,7 +201,7 @@ def _newest(candidate: Commit, head: Commit | None) -> str | None:
     """The newest version that went into a merge, by its number."""
     found = []
     for commit in (candidate, head):
-        said = trailers(commit.message) if commit else {}
+        said = commit.trailers if commit else {}
         named = said.get("Wandb-Artifact") or said.get(LINE)
         if named:
             found.append(named)

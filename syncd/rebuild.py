@@ -34,7 +34,6 @@ from syncd.relatives import relatives
 from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.annotate import is_due
-from syncd.stages.commit import trailers
 from syncd.stages.discover import Discovered, judged
 from syncd.stages.plan import destination, fingerprint, plan
 
@@ -148,7 +147,7 @@ class _Rebuild:
         if repo not in self._branches:
             self._branches[repo] = self._store.branches(repo)
         found = self._store.resolve(repo, branch) if branch in self._branches[repo] else None
-        if found is None or trailers(found.message).get("Wandb-Artifact-Id") != version.id:
+        if found is None or found.trailers.get("Wandb-Artifact-Id") != version.id:
             return None
         return found.ref
 

@@ -17,7 +17,6 @@ from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, OxenURL, Target
 from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
-from syncd.stages.commit import trailers
 from syncd.stages.restore import rebuild, restore
 
 BORN = "born in Oxen: W&B never had its files"
@@ -87,7 +86,7 @@ def restore_commit(runtime: Runtime, url: OxenURL, now: Callable[[], datetime]) 
         PermanentError: when it does not have all of the version.
     """
     found = runtime.store.resolve(url.repo, url.revision)
-    named = trailers(found.message) if found else {}
+    named = found.trailers if found else {}
     if found is None or "Wandb-Artifact" not in named:
         raise NotFoundError(f"{url}: there is no such commit of syncd's")
     ref = ArtifactRef.parse(named["Wandb-Artifact"])

@@ -68,11 +68,10 @@ def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
     from syncd import audit, errors  # noqa: PLC0415
     from syncd.refs import ArtifactRef, OxenURL, Target  # noqa: PLC0415
     from syncd.stages import discover  # noqa: PLC0415
-    from syncd.stages.commit import trailers  # noqa: PLC0415
 
     url = OxenURL.parse(text)
     commit = opened.store.resolve(url.repo, url.revision)
-    named = trailers(commit.message).get("Wandb-Artifact") if commit else None
+    named = commit.trailers.get("Wandb-Artifact") if commit else None
     if commit is None or named is None:
         raise errors.NotFoundError(f"{text}: there is no such commit of syncd's")
     collection = Target.of(ArtifactRef.parse(named))

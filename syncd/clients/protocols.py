@@ -294,6 +294,12 @@ class Commit:
     author: Author
     parents: tuple[str, ...]
 
+    @property
+    def trailers(self) -> dict[str, str]:
+        """The git-style trailers of syncd's in the message."""
+        pairs = (line.split(": ", 1) for line in self.message.splitlines()[1:] if ": " in line)
+        return {key: value for key, value in pairs if key.startswith("Wandb-")}
+
 
 class VersionStore(Protocol):
     """Where bytes go: Oxen repositories.

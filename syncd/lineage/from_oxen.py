@@ -18,7 +18,6 @@ from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
 from syncd.lineages import MALFORMED, story
 from syncd.plans import lineage_in
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
-from syncd.stages.commit import trailers
 
 WANDB = "wandb/"  # begins, behind the folder, the branches that are no alias
 Folder = Callable[[ArtifactRef, str], str]  # where in a commit's tree a version of a type lies
@@ -205,7 +204,7 @@ class OxenNeighbours:
         if self._folder is None:
             return ""
         found = self._store.resolve(commit.repo, commit.commit)
-        named = trailers(found.message) if found else {}
+        named = found.trailers if found else {}
         with suppress(UsageError):
             ref = ArtifactRef.parse(named.get("Wandb-Artifact", ""))
             return self._folder(ref, named.get("Wandb-Artifact-Type", ""))

@@ -25,7 +25,6 @@ from syncd.refs import (
     parse_reference_url,
 )
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
-from syncd.stages.commit import trailers
 
 NEWEST = 10  # versions of a collection that W&B is asked for beside its name
 
@@ -183,7 +182,7 @@ def _from_commit(source: ArtifactSource, store: VersionStore, url: OxenURL) -> L
 
 def _artifact(store: VersionStore, commit: Commit) -> str:
     """The name of the version that a commit holds, by its message or else by its lineage file."""
-    named = trailers(commit.message).get("Wandb-Artifact")
+    named = commit.trailers.get("Wandb-Artifact")
     if named is not None:
         return named
     try:

@@ -59,7 +59,7 @@ def commit(
     if found is not None and not _is_of(found, version):
         raise RepositoryConflictError(
             f"branch {own_branch} of {plan.repo} holds "
-            f"{trailers(found.message).get('Wandb-Artifact', 'another commit')}, not {version.ref}"
+            f"{found.trailers.get('Wandb-Artifact', 'another commit')}, not {version.ref}"
         )
     if found is not None:
         ref = found.ref
@@ -139,12 +139,6 @@ def message(
             *(f"{key}: {_line(value)}" for key, value in lines.items() if value),
         ]
     )
-
-
-def trailers(text: str) -> dict[str, str]:
-    """The git-style trailers of a commit message."""
-    pairs = (line.split(": ", 1) for line in text.splitlines()[1:] if ": " in line)
-    return {key: value for key, value in pairs if key.startswith("Wandb-")}
 
 
 def lineage(
@@ -297,7 +291,7 @@ def _made_from(store: VersionStore, plan: TransferPlan, run: Run | None) -> Comm
 
 def _heal(store: VersionStore, head: Commit, plan: TransferPlan) -> None:
     """Give the head its version's branch, which a kill may have kept from it."""
-    named = trailers(head.message).get("Wandb-Artifact")
+    named = head.trailers.get("Wandb-Artifact")
     if named is None:
         return
     index = ArtifactRef.parse(named).index
@@ -347,12 +341,12 @@ def _index(store: VersionStore, found: Commit) -> int:
 
 def _named(found: Commit) -> str | None:
     """The version that a commit of syncd's holds or, when it is a merge, the newest one in it."""
-    said = trailers(found.message)
+    said = found.trailers
     return said.get("Wandb-Artifact") or said.get(LINE)
 
 
 def _is_of(found: Commit, version: Version) -> bool:
-    return trailers(found.message).get("Wandb-Artifact-Id") == version.id
+    return found.trailers.get("Wandb-Artifact-Id") == version.id
 
 
 def _line(text: str) -> str:

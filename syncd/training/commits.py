@@ -31,7 +31,7 @@ from syncd.errors import (
 from syncd.manifest import Manifest
 from syncd.plans import LINEAGE_PATH, Decision, PlannedEntries, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
-from syncd.stages.commit import lineage, message, refuse_foreign, trailers
+from syncd.stages.commit import lineage, message, refuse_foreign
 from syncd.training.local import LocalFile
 
 Result = TypeVar("Result")
@@ -150,7 +150,7 @@ def _made_before(store: VersionStore, work: Work, head: Commit | None) -> Commit
     for _ in range(LATEST):
         if head is None:
             return None
-        said = trailers(head.message)
+        said = head.trailers
         if (said.get("Wandb-Run"), said.get(CONTENT)) == wanted:
             return head.ref
         parent = head.parents[0] if head.parents else ""

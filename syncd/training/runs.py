@@ -14,7 +14,6 @@ from syncd.errors import NotFoundError, UsageError
 from syncd.refs import ArtifactRef, CommitRef, Target
 from syncd.replacements import KEY, commit_of, replacement_of
 from syncd.stages.annotate import full_map
-from syncd.stages.commit import trailers
 from syncd.training import ends
 from syncd.training.pins import SHORT, Pins, pinned, variables_of
 from syncd.training.tracking import Tracker, WandbRun, begin
@@ -150,7 +149,7 @@ def standing_for(store: VersionStore, source: ArtifactSource, commit: CommitRef)
         commit: the commit.
     """
     found = retry.call(lambda: store.resolve(commit.repo, commit.commit), what=f"read {commit}")
-    named = trailers(found.message).get("Wandb-Artifact") if found else None
+    named = found.trailers.get("Wandb-Artifact") if found else None
     try:
         collection = Target.of(ArtifactRef.parse(named or ""))
     except UsageError:

@@ -17,7 +17,6 @@ from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError
 from syncd.refs import CommitRef, Target
-from syncd.stages.commit import trailers
 from syncd.stages.plan import plan
 from syncd.testing import Damage, Fault, MemoryArtifactSource
 
@@ -75,7 +74,7 @@ def test_versions_of_a_collection_are_committed_in_order(world: World) -> None:
     history: list[str] = []
     commit = world.store.resolve(repo, "main")
     while commit is not None:
-        history.append(trailers(commit.message)["Wandb-Artifact"])
+        history.append(commit.trailers["Wandb-Artifact"])
         commit = world.store.resolve(repo, commit.parents[0]) if commit.parents else None
 
     assert history == ["team/proj/a:v2", "team/proj/a:v1", "team/proj/a:v0"]

@@ -19,7 +19,7 @@ from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.plans import LINEAGE_PATH, TransferPlan
 from syncd.refs import CommitRef
 from syncd.replacements import Replacement, Restored, replacement_of
-from syncd.stages.commit import LINE, commit, trailers
+from syncd.stages.commit import LINE, commit
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
@@ -47,7 +47,7 @@ def history(store: MemoryVersionStore, planned: TransferPlan) -> list[str]:
     found = []
     head = store.resolve(planned.repo, planned.branch)
     while head is not None:
-        found.append(trailers(head.message).get("Wandb-Artifact", "?"))
+        found.append(head.trailers.get("Wandb-Artifact", "?"))
         head = store.resolve(planned.repo, head.parents[0]) if head.parents else None
     return found
 
@@ -370,7 +370,7 @@ def test_a_candidate_that_was_killed_anywhere_ends_as_if_undisturbed(
 
     found = store.resolve(made.repo, made.commit)
     assert found is not None
-    assert trailers(found.message)["Wandb-Artifact"] == "team/proj/ds:v1"
+    assert found.trailers["Wandb-Artifact"] == "team/proj/ds:v1"
     branches = store.branches(made.repo)
     assert branches["candidate/v1"] == branches["wandb/v1"] == made.commit
     assert branches["main"] == branches["candidate/v2"] == branches["wandb/v2"]
@@ -453,7 +453,7 @@ def test_the_message_tells_people_and_machines_where_it_came_from(
 
     assert found is not None
     assert found.message.splitlines()[:2] == ["ds v0: 2 files", ""]
-    assert trailers(found.message) == {
+    assert found.trailers == {
         "Wandb-Artifact": "team/proj/ds:v0",
         "Wandb-Artifact-Id": version.id,
         "Wandb-Artifact-Type": "dataset",
@@ -482,7 +482,7 @@ def test_a_version_without_run_or_author_is_still_committed(
 
     assert found is not None
     assert found.author.name == "syncd"
-    assert ("Wandb-Run" in trailers(found.message)) == run
+    assert ("Wandb-Run" in found.trailers) == run
     assert (lineage(store, made)["run"] is not None) == run
 
 
@@ -496,7 +496,7 @@ def test_a_name_cannot_forge_a_trailer(
     found = store.resolve(made.repo, made.commit)
 
     assert found is not None
-    assert trailers(found.message)["Wandb-Artifact-Id"] == planned.version.id
+    assert found.trailers["Wandb-Artifact-Id"] == planned.version.id
 
 
 def test_the_lineage_file_names_the_run_and_its_inputs_with_their_commits(

@@ -32,7 +32,6 @@ from syncd.refs import RepoRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.annotate import annotate
-from syncd.stages.commit import trailers
 from syncd.stages.discover import Discovered, discover
 from syncd.stages.plan import destination, fingerprint
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
@@ -389,8 +388,7 @@ class GeneratedProject:
             self._check_pointers(version)
         for repository in self.store._repositories.values():
             made = Counter(
-                trailers(commit.message)["Wandb-Artifact-Id"]
-                for commit, _ in repository.commits.values()
+                commit.trailers["Wandb-Artifact-Id"] for commit, _ in repository.commits.values()
             )
             assert [item for item, count in made.items() if count > 1] == []
 

@@ -28,7 +28,6 @@ from syncd.refs import CommitRef, RepoRef, Target, parse_reference_url
 from syncd.replacements import commit_of, linked_content, published_of
 from syncd.restoration import BORN, restore_target
 from syncd.stages.annotate import run_config
-from syncd.stages.commit import trailers
 from syncd.testing import Fault, MemoryVersionStore
 from syncd.training import Pins
 from syncd.training.publishing import gathered
@@ -94,13 +93,13 @@ def test_the_commit_says_who_made_it_of_what(world: TrainingWorld) -> None:
     assert found is not None
     assert found.message.splitlines()[0] == "clip of run brave run: 2 files"
     assert found.author.name == "ann"
-    assert trailers(found.message) | {"Wandb-Created-At": ""} == {
+    assert found.trailers | {"Wandb-Created-At": ""} == {
         "Wandb-Artifact": "team/proj/clip",
         "Wandb-Artifact-Type": "model",
         "Wandb-Created-At": "",
         "Wandb-Run": "team/proj/runs/train",
         "Wandb-Url": "https://w/1",
-        "Wandb-Content": trailers(found.message)["Wandb-Content"],
+        "Wandb-Content": found.trailers["Wandb-Content"],
     }
     assert story["run"]["config"] == {"epochs": 3}
     assert story["artifact"]["ref"] == "team/proj/clip"
@@ -119,7 +118,7 @@ def test_a_subject_cannot_pretend_to_be_a_trailer(world: TrainingWorld) -> None:
     found = world.store.resolve(REPO, commit.commit)
 
     assert found is not None
-    assert trailers(found.message)["Wandb-Artifact"] == "team/proj/clip"
+    assert found.trailers["Wandb-Artifact"] == "team/proj/clip"
 
 
 @pytest.mark.parametrize("etags", [True, False])
