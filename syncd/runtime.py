@@ -14,11 +14,12 @@ from functools import cached_property
 
 from syncd import log, retry
 from syncd.catalog.catalog import Catalog
+from syncd.catalog.catalog import opened as opened_catalog
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.references import References
 from syncd.clients.wandb import WandbSource
-from syncd.config import Config, oxen_token, wandb_api_key
+from syncd.config import Config, wandb_api_key
 from syncd.errors import StoreLockedError
 
 PROMOTIONS = retry.Policy(attempts=20, first_wait=0.2, longest_wait=5.0, total=60.0)
@@ -113,10 +114,7 @@ class Ends:
     @cached_property
     def catalog(self) -> Catalog:
         """The catalog."""
-        self.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-        catalog = Catalog(str(self.config.engine.database))
-        self._stack.callback(catalog.close)
-        return catalog
+        return self._stack.enter_context(opened_catalog(self.config))
 
 
 @contextmanager
@@ -141,14 +139,7 @@ def build_store(config: Config, environ: Mapping[str, str] = os.environ) -> Vers
     if root is None:
         from syncd.clients.oxen_server import ServerVersionStore  # noqa: PLC0415 as below
 
-        token = oxen_token(config, environ)
-        return ServerVersionStore(
-            config.oxen.url,
-            token.get_secret_value() if token else "",
-            Payload(),
-            spool=config.transfer.spool_dir,
-            spool_limit=config.transfer.spool_limit,
-        )
+        return ServerVersionStore.configured(config, environ, Payload())
     from syncd.clients.oxen_local import EmbeddedVersionStore  # noqa: PLC0415 importing oxen takes 1 s
 
     return EmbeddedVersionStore(root)

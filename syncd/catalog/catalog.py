@@ -7,6 +7,7 @@ safe from any thread.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,7 @@ from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
+from syncd.config import Config
 from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 
@@ -330,6 +332,17 @@ class Catalog:
             RunRef(entity=row["entity"], project=row["project"], run_id=row["run_id"])
             for row in self._database.rows(sa.select(schema.runs_due))
         ]
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Catalog]:
+    """The catalog of a configuration, closed at the end of the block; made where there is none."""
+    config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+    catalog = Catalog(str(config.engine.database))
+    try:
+        yield catalog
+    finally:
+        catalog.close()
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -64,16 +64,12 @@ def deploy(
 def rollback(context: Context, name: Name, *, by: By = "") -> None:
     """Let an endpoint serve again what it served before; again: further back. W&B is not asked."""
     from syncd import runtime  # noqa: PLC0415
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.deployment import deploy as work  # noqa: PLC0415
 
-    with runtime.one_promotion(context.config, name):
+    with runtime.one_promotion(context.config, name), opened(context.config) as catalog:
         store = runtime.build_store(context.config, context.environ)
-        catalog = Catalog(str(context.config.engine.database))
-        try:
-            event = work.rollback(_ramp(context, store, catalog, "", by), name)
-        finally:
-            catalog.close()
+        event = work.rollback(_ramp(context, store, catalog, "", by), name)
     _answer(context, event)
 
 

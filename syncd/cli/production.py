@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +13,6 @@ from syncd.cli import Context, ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.catalog.catalog import Catalog
     from syncd.events import Event
     from syncd.promotion.answers import Answer, Endpoint
     from syncd.runtime import Runtime
@@ -80,10 +77,11 @@ def production(
 def _events(context: Context, named: list[str], side: Side) -> list[Event]:
     """What the journal holds, or the local state where that is asked."""
     from syncd import runtime  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
 
     if side is Side.CATALOG:
-        with _catalog(context) as catalog:
+        with opened(context.config) as catalog:
             return catalog.mirror.events()
     store = runtime.build_store(context.config, context.environ)
     return journal.read(store, journal.journals(context.config, map(_entity, named)))
@@ -116,9 +114,10 @@ def _from_oxen(context: Context, named: list[str], alias: str) -> Found:
 
 
 def _from_catalog(context: Context, named: list[str], alias: str) -> Found:
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.promotion import production as work  # noqa: PLC0415
 
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         mirror = catalog.mirror
         events = mirror.events()
         answers = [work.from_catalog(mirror, n) for n in named or work.subjects(events, alias)]
@@ -164,15 +163,6 @@ def _aliased(parts: Runtime, alias: str) -> list[str]:
 
 def _entity(name: str) -> str:
     return name.partition("/")[0]
-
-
-@contextmanager
-def _catalog(context: Context) -> Iterator[Catalog]:
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
-
-    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    with closing(Catalog(str(context.config.engine.database))) as catalog:
-        yield catalog
 
 
 def _print(console: Console, document: dict[str, Any], alias: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,10 +25,11 @@ Refs = Annotated[
 def list_(context: Context, targets: Targets = None) -> None:
     """List the versions that failed for good, with cause and next step. W&B is not asked."""
     from syncd import quarantine  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
 
     named = [Target.parse(text) for text in targets or ()]
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         document = {"quarantined": [_entry(item) for item in quarantine.listed(catalog, named)]}
     context.output.result(document, lambda console: _print_list(console, document))
 
@@ -38,9 +37,10 @@ def list_(context: Context, targets: Targets = None) -> None:
 def show(context: Context, ref: Ref) -> None:
     """Show all that is known of one version that failed for good. W&B is not asked."""
     from syncd import quarantine  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         found = quarantine.find(catalog, ArtifactRef.parse(ref))
     record = found.record
     document = {
@@ -66,6 +66,7 @@ def retry(
     Ends with 3 when some failed again.
     """
     from syncd import quarantine  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.cli.backfill import moving, print_report  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
@@ -78,7 +79,7 @@ def retry(
             return quarantine.listed(catalog)
         return [quarantine.find(catalog, ref) for ref in named]
 
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         chosen(catalog)  # a wrong name is told before anything is opened
     report = moving(
         context,
@@ -87,18 +88,6 @@ def retry(
     document = report.document()
     context.output.result(document, lambda console: print_report(console, document))
     return ExitCode.PARTIAL if report.failures else ExitCode.DONE
-
-
-@contextmanager
-def _catalog(context: Context) -> Iterator[Catalog]:
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
-
-    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog(str(context.config.engine.database))
-    try:
-        yield catalog
-    finally:
-        catalog.close()
 
 
 def _entry(item: Quarantined) -> dict[str, Any]:

@@ -14,20 +14,16 @@ if TYPE_CHECKING:
 
 def status(context: Context, targets: Targets = None) -> None:
     """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
 
     named = [Target.parse(text) for text in targets or ()]
     found: list[Target | None] = [*named] if named else [None]
-    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog(str(context.config.engine.database))
-    try:
+    with opened(context.config) as catalog:
         records = [record for target in found for record in catalog.records(target)]
         due = [str(run) for run in catalog.runs_due()]
         firings = [item.document() for item in catalog.firings.all([DUE, FAILED])]
-    finally:
-        catalog.close()
     collections: dict[str, dict[str, Any]] = {}
     quarantined: list[dict[str, Any]] = []
     names = ("seen", "moved", "waiting", "skipped", "quarantined")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,6 @@ from syncd.cli import Context, ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.catalog.catalog import Catalog
 
 Keys = Annotated[
     list[str] | None, typer.Argument(metavar="KEY", help="As `syncd trigger list` shows them.")
@@ -28,9 +25,10 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Those that were told, too.")] = False,
 ) -> None:
     """List the triggers that wait, are tried again, or were given up. W&B is not asked."""
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DONE, DUE, FAILED  # noqa: PLC0415
 
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         found = catalog.firings.all([DUE, FAILED, *([DONE] if everything else [])])
     document = {"triggers": [item.document() for item in found]}
     context.output.result(document, partial(_print, document=document))
@@ -47,11 +45,12 @@ def retry(
     Ends with 3 when some failed again.
     """
     from syncd import triggers  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
 
     if bool(keys) == everything:
         raise errors.UsageError("name triggers, or all of them", hint="Write KEY..., or --all.")
-    with _catalog(context) as catalog:
+    with opened(context.config) as catalog:
         known = [item.key for item in catalog.firings.all([DUE, FAILED])]
         unknown = sorted({*(keys or ())} - {*known})
         if unknown:
@@ -88,12 +87,3 @@ def _print(console: Console, document: dict[str, Any]) -> None:
     print_triggers(console, document["triggers"])
     if not document["triggers"]:
         console.print("No trigger waits.")
-
-
-@contextmanager
-def _catalog(context: Context) -> Iterator[Catalog]:
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
-
-    context.config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    with closing(Catalog(str(context.config.engine.database))) as catalog:
-        yield catalog

@@ -56,23 +56,20 @@ def test(context: Context, project: Project = None) -> None:  # noqa: PT028 a ve
     The project is looked at for news, nothing else happens.
     """
     from syncd import config, webhooks  # noqa: PLC0415
-    from syncd.catalog.catalog import Catalog  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
 
     secret = config.webhook_secret(context.config, context.environ)
     if secret is None:
         raise errors.ConfigurationError(
             ["web.webhook_secret_file: is not set, so every webhook is refused"]
         )
-    catalog = Catalog(str(context.config.engine.database))
-    try:
+    with opened(context.config) as catalog:
         found = webhooks.probe(
             catalog,
             _one(targets([project] if project else None, context.config)),
             context.config.gateway_url,
             secret.get_secret_value().encode(),
         )
-    finally:
-        catalog.close()
     context.output.result(
         found,
         lambda console: console.print(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import xxhash
 
@@ -29,6 +30,7 @@ from syncd.clients.oxen_wire import check_url
 from syncd.clients.oxen_workspaces import Workspaces
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
+from syncd.config import Config, oxen_token
 from syncd.errors import (
     IntegrityError,
     NotFoundError,
@@ -63,6 +65,27 @@ class ServerVersionStore:
         self._uploads = Uploads(self._api, spool, limit=spool_limit)
         self._repositories = Repositories(self._api, self._trees)
         self._workspaces = Workspaces(self._api, self._repositories, self._trees, self._uploads)
+
+    @classmethod
+    def configured(cls, config: Config, environ: Mapping[str, str], http: Payload) -> Self:
+        """The store of the server that a configuration names.
+
+        Args:
+            config: the configuration; `[oxen] url` is no folder.
+            environ: the environment variables, which may hold the token.
+            http: keeps the connections.
+
+        Raises:
+            ConfigurationError: when the server's URL cannot be used, or its token cannot be read.
+        """
+        token = oxen_token(config, environ)
+        return cls(
+            config.oxen.url,
+            token.get_secret_value() if token else "",
+            http,
+            spool=config.transfer.spool_dir,
+            spool_limit=config.transfer.spool_limit,
+        )
 
     # --- contents
 

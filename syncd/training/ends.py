@@ -16,7 +16,7 @@ from syncd import log
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.wandb import WandbSource
-from syncd.config import Config, load, oxen_token, wandb_api_key
+from syncd.config import Config, load, wandb_api_key
 from syncd.config.model import default_file
 from syncd.config.sources import FILE_VARIABLE
 from syncd.errors import SyncdError
@@ -57,16 +57,9 @@ def reading(config: Config, environ: Mapping[str, str]) -> Iterator[VersionStore
 def _server(config: Config, environ: Mapping[str, str]) -> Iterator[VersionStore]:
     from syncd.clients.oxen_server import ServerVersionStore  # noqa: PLC0415 only one is needed
 
-    token = oxen_token(config, environ)
     http = Payload()
     try:
-        yield ServerVersionStore(
-            config.oxen.url,
-            token.get_secret_value() if token else "",
-            http,
-            spool=config.transfer.spool_dir,
-            spool_limit=config.transfer.spool_limit,
-        )
+        yield ServerVersionStore.configured(config, environ, http)
     finally:
         http.close()
 
@@ -88,7 +81,9 @@ def wandb_source(
     there = config.model_copy(
         update={"wandb": config.wandb.model_copy(update={"base_url": base_url})}
     )
-    source = WandbSource(base_url, wandb_api_key(there, environ).get_secret_value())
+    key = wandb_api_key(there, environ).get_secret_value()
+    log.redact(key)
+    source = WandbSource(base_url, key)
     try:
         yield source
     finally:
