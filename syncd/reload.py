@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncd.config import Config
-from syncd.config.model import Section
+from syncd.config.section import Section
 
 # What is asked for anew each time it is needed; everything else was built into open clients.
 LIVE = ("wandb.projects", "select", "schedule", "reclaim", "transfer.bandwidth_limit", "log")

@@ -21,7 +21,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.catalog.firings import DONE, DUE, FAILED, Firing
 from syncd.clients.artifacts import Version
 from syncd.config import Config
-from syncd.config.model import Trigger
+from syncd.config.hooks import Trigger
 from syncd.deployment.tell import tell
 from syncd.errors import SyncdError, UsageError
 from syncd.promotion.located import folder

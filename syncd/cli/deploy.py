@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from syncd.catalog.catalog import Catalog
     from syncd.clients.protocols import VersionStore
-    from syncd.config.model import Endpoint
+    from syncd.config.hooks import Endpoint
     from syncd.deployment.deploy import Ramp
     from syncd.events import Event
 

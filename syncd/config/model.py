@@ -10,12 +10,10 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -24,6 +22,8 @@ from pydantic import (
 
 from syncd import log
 from syncd.config import units
+from syncd.config.hooks import Endpoint, Trigger
+from syncd.config.section import Section, key
 
 DEFAULT_WANDB_URL = "https://api.wandb.ai"
 DEFAULT_BIND = "127.0.0.1:8337"
@@ -40,7 +40,6 @@ DEFAULT_DRAIN = timedelta(seconds=30)
 DEFAULT_MIN_FREE = 512 * units.MIB  # bytes
 DEFAULT_MAX_PER_DAY = 1000  # versions
 DEFAULT_CONCURRENCY = 8  # files
-DEFAULT_HOOK_TIMEOUT = timedelta(minutes=10)
 RENDERED_BY_WANDB = ("*.table.json", "media/**")
 MANAGED_BY_WANDB = ("wandb-*", "run_table", "job", "code")
 
@@ -67,51 +66,21 @@ def _home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     return Path(environ.get("HOME") or Path.home()) / fallback
 
 
-def _key(
-    description: str, default: Any = None, *, example: Any = None, derived: str = "", **rules: Any
-) -> Any:
-    """A key with what the sample says about it.
-
-    Args:
-        description: one or two sentences for people.
-        default: the value where nobody names one; a callable makes it.
-        example: another value worth showing.
-        derived: words for a default that depends on the machine or on another key.
-        rules: further checks, as pydantic's `Field` knows them.
-    """
-    source = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(
-        **source,
-        description=description,
-        examples=None if example is None else [example],
-        json_schema_extra={"derived": derived} if derived else None,
-        **rules,
-    )
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, every key known, defaults checked like anything else."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
-    )
-
-
 class Wandb(Section):
     """The W&B server whose artifacts move."""
 
-    base_url: units.WebURL = _key(
+    base_url: units.WebURL = key(
         "The W&B server; the address its API is called at.",
         DEFAULT_WANDB_URL,
         example="https://wandb.example.com",
         derived="WANDB_BASE_URL, else https://api.wandb.ai",
     )
-    api_key_file: units.SecretFile | None = _key(
+    api_key_file: units.SecretFile | None = key(
         "A file that holds the API key. Without it: WANDB_API_KEY, the systemd credential "
         "wandb_api_key, ~/.netrc.",
         example="/etc/syncd/wandb-api-key",
     )
-    projects: tuple[units.ProjectTarget, ...] = _key(
+    projects: tuple[units.ProjectTarget, ...] = key(
         "What to move when a command names no target: entity/project, or entity/* for all of an "
         "entity's projects.",
         (),
@@ -122,42 +91,42 @@ class Wandb(Section):
 class Oxen(Section):
     """Where the bytes go."""
 
-    url: units.StoreURL = _key(
+    url: units.StoreURL = key(
         "An Oxen server, or file:///folder for repositories kept in a folder of this machine.",
         lambda: default_store(os.environ),
         example="https://hub.oxen.ai",
         derived="file://$XDG_DATA_HOME/syncd/oxen",
     )
-    token_file: units.SecretFile | None = _key(
+    token_file: units.SecretFile | None = key(
         "A file that holds the server's token. Without it: OXEN_TOKEN, the systemd credential "
         "oxen_token. A folder needs none. A gateway reads with it, and shows it to nobody.",
         example="/etc/syncd/oxen-token",
     )
-    namespace: str | None = _key(
+    namespace: str | None = key(
         "The namespace that holds the repositories.",
         example="acme-ml",
         derived="the W&B entity",
         pattern=r"^[A-Za-z0-9._-]+$",
     )
-    repo: units.RepoTemplate = _key(
+    repo: units.RepoTemplate = key(
         "The repository of a collection; {entity}, {project}, {collection} and {type} are filled "
         "in. Two collections in one repository need a path that tells them apart.",
         "{project}-{collection}",
         example="{project}",
     )
-    path: units.PathTemplate = _key(
+    path: units.PathTemplate = key(
         "A folder in the repository to put each version in; the same fields as in repo.",
         "",
         example="{collection}",
     )
-    branch: units.BranchTemplate = _key(
+    branch: units.BranchTemplate = key(
         "The branch that versions are committed to, in order. With {version}, and the fields of "
         "repo, each version gets a branch of its own beside main, which begins with the first one and "
         "moves by `syncd merge` alone.",
         "main",
         example="candidate/{version}",
     )
-    main: units.BranchName = _key(
+    main: units.BranchName = key(
         "The branch that versions stand on and are merged into, where branch has fields.",
         "main",
         example="trunk",
@@ -192,23 +161,23 @@ class Oxen(Section):
 class Include(Section):
     """What moves: a version must match each list that is not empty."""
 
-    types: tuple[units.Glob, ...] = _key("Artifact types.", (), example=["dataset", "model"])
-    collections: tuple[units.Glob, ...] = _key("Collection names.", (), example=["train-*"])
-    aliases: tuple[units.Glob, ...] = _key("Aliases.", (), example=["production"])
-    tags: tuple[units.Glob, ...] = _key("Tags.", (), example=["keep-forever"])
+    types: tuple[units.Glob, ...] = key("Artifact types.", (), example=["dataset", "model"])
+    collections: tuple[units.Glob, ...] = key("Collection names.", (), example=["train-*"])
+    aliases: tuple[units.Glob, ...] = key("Aliases.", (), example=["production"])
+    tags: tuple[units.Glob, ...] = key("Tags.", (), example=["keep-forever"])
 
 
 class Exclude(Section):
     """What stays: a version that matches any pattern here is left alone."""
 
-    types: tuple[units.Glob, ...] = _key(
+    types: tuple[units.Glob, ...] = key(
         "Artifact types; the default is what W&B itself makes and reads.",
         MANAGED_BY_WANDB,
         example=[*MANAGED_BY_WANDB, "report"],
     )
-    collections: tuple[units.Glob, ...] = _key("Collection names.", (), example=["tmp-*"])
-    aliases: tuple[units.Glob, ...] = _key("Aliases.", (), example=["debug"])
-    tags: tuple[units.Glob, ...] = _key("Tags.", (), example=["scratch"])
+    collections: tuple[units.Glob, ...] = key("Collection names.", (), example=["tmp-*"])
+    aliases: tuple[units.Glob, ...] = key("Aliases.", (), example=["debug"])
+    tags: tuple[units.Glob, ...] = key("Tags.", (), example=["scratch"])
 
 
 class Select(Section):
@@ -216,10 +185,10 @@ class Select(Section):
 
     include: Include = Field(default_factory=Include)
     exclude: Exclude = Field(default_factory=Exclude)
-    min_file_size: units.Size = _key(
+    min_file_size: units.Size = key(
         "Smaller files stay in W&B.", DEFAULT_MIN_FILE_SIZE, example="10MiB"
     )
-    keep: tuple[units.Glob, ...] = _key(
+    keep: tuple[units.Glob, ...] = key(
         "Files that stay in W&B whatever their size: what its pages render.",
         RENDERED_BY_WANDB,
         example=[*RENDERED_BY_WANDB, "*.html"],
@@ -229,7 +198,7 @@ class Select(Section):
 class References(Section):
     """The links that W&B keeps in place of the bytes."""
 
-    base_url: units.WebURL = _key(
+    base_url: units.WebURL = key(
         "The address that training machines fetch moved files from. It is written into every "
         "replacement version: name one that lasts. A server that wants a token needs a gateway "
         "(`syncd gateway`) here: a wandb client sends no Oxen token.",
@@ -242,19 +211,19 @@ class References(Section):
 class Reclaim(Section):
     """Freeing W&B storage after the proof. Off until you say otherwise."""
 
-    policy: Literal["none", "ttl", "delete"] = _key(
+    policy: Literal["none", "ttl", "delete"] = key(
         "What happens to a version whose replacement is proven: nothing, W&B removes it after the "
         "grace period (ttl), or syncd does (delete).",
         "none",
         example="ttl",
     )
-    grace: units.Duration = _key("How long a replaced version stays.", DEFAULT_GRACE, example="30d")
-    pinned: units.Duration = _key(
+    grace: units.Duration = key("How long a replaced version stays.", DEFAULT_GRACE, example="30d")
+    pinned: units.Duration = key(
         "How long a run that used the replaced version itself, by its number, protects it.",
         DEFAULT_PINNED,
         example="90d",
     )
-    max_per_day: int = _key(
+    max_per_day: int = key(
         "The most versions removed in a day.", DEFAULT_MAX_PER_DAY, example=100, ge=0
     )
 
@@ -262,20 +231,20 @@ class Reclaim(Section):
 class Schedule(Section):
     """What `syncd run` does on its own."""
 
-    poll: units.PositiveDuration = _key(
+    poll: units.PositiveDuration = key(
         "Time between two looks for new versions.", DEFAULT_POLL, example="1m"
     )
-    verify: units.PositiveDuration = _key(
+    verify: units.PositiveDuration = key(
         "Time in which everything moved is read again and compared once.",
         DEFAULT_VERIFY,
         example="30d",
     )
-    reclaim: units.PositiveDuration = _key(
+    reclaim: units.PositiveDuration = key(
         "Time between two sweeps that free W&B storage, where [reclaim] policy allows any.",
         DEFAULT_SWEEP,
         example="6h",
     )
-    backup: units.PositiveDuration = _key(
+    backup: units.PositiveDuration = key(
         "Time between two copies of the catalog, kept in the folder backups of engine.state_dir. "
         "PostgreSQL is left to its own tools.",
         DEFAULT_BACKUP,
@@ -286,25 +255,25 @@ class Schedule(Section):
 class Transfer(Section):
     """How bytes travel."""
 
-    concurrency: int = _key(
+    concurrency: int = key(
         "Files in flight at a time; of those up to 1 MiB four times as many.",
         DEFAULT_CONCURRENCY,
         example=16,
         ge=1,
         le=256,
     )
-    bandwidth_limit: units.BandwidthLimit | None = _key(
+    bandwidth_limit: units.BandwidthLimit | None = key(
         'The most bytes a second over all transfers, or a timetable in local time: "08:00,10MiB '
         '18:00,off", a day of its own as "Sat-00:00,off". Without it there is no limit.',
         example="50MiB",
     )
-    spool_dir: units.Folder = _key(
+    spool_dir: units.Folder = key(
         "A folder for files on their way to a server.",
         lambda: default_state_dir(os.environ) / "spool",
         example="/var/spool/syncd",
         derived="the folder spool in engine.state_dir",
     )
-    spool_limit: units.Size = _key(
+    spool_limit: units.Size = key(
         "The most bytes that wait there at a time.", DEFAULT_SPOOL_LIMIT, example="100GiB"
     )
 
@@ -312,13 +281,13 @@ class Transfer(Section):
 class Engine(Section):
     """Where progress is kept. All of it can be rebuilt from W&B and Oxen."""
 
-    state_dir: units.Folder = _key(
+    state_dir: units.Folder = key(
         "The folder for state and caches.",
         lambda: default_state_dir(os.environ),
         example="/var/lib/syncd",
         derived="$XDG_STATE_HOME/syncd",
     )
-    database: units.DatabaseURL = _key(
+    database: units.DatabaseURL = key(
         "Workflows and catalog. One machine needs no server; several share a PostgreSQL. Keep its "
         "password in ~/.pgpass.",
         lambda data: f"sqlite:///{data.get('state_dir', default_state_dir(os.environ))}/syncd.db",
@@ -326,22 +295,22 @@ class Engine(Section):
         derived="sqlite, the file syncd.db in engine.state_dir",
         repr=False,
     )
-    backups: int = _key(
+    backups: int = key(
         "How many copies of the catalog are kept.", DEFAULT_BACKUPS, example=14, ge=1
     )
-    drain: units.Duration = _key(
+    drain: units.Duration = key(
         "How long `syncd run` waits, when it is told to stop, for stages that run. What is cut off "
         "goes on at the next start.",
         DEFAULT_DRAIN,
         example="5m",
     )
-    min_free: units.Size = _key(
+    min_free: units.Size = key(
         "Room on the disks of the state, the spool and the folder of repositories, below which "
         "`syncd run` begins nothing new.",
         DEFAULT_MIN_FREE,
         example="10GiB",
     )
-    traces: units.WebURL | None = _key(
+    traces: units.WebURL | None = key(
         "Where an OpenTelemetry collector takes traces over HTTP: each version's way is one, with a "
         "span for every stage.",
         example="http://localhost:4318/v1/traces",
@@ -351,24 +320,24 @@ class Engine(Section):
 class Web(Section):
     """The gateway, the webhook receiver and the dashboard."""
 
-    bind: units.Bind = _key("The address to listen on.", DEFAULT_BIND, example="0.0.0.0:8337")
-    public_url: units.WebURL | None = _key(
+    bind: units.Bind = key("The address to listen on.", DEFAULT_BIND, example="0.0.0.0:8337")
+    public_url: units.WebURL | None = key(
         "The address others reach it at, where a proxy stands in front.",
         example="https://syncd.example.com",
     )
-    webhook_secret_file: units.SecretFile | None = _key(
+    webhook_secret_file: units.SecretFile | None = key(
         "A file that holds the secret W&B signs webhooks with. Without it: SYNCD_WEBHOOK_SECRET, "
         "the systemd credential webhook_secret; with none, webhooks are refused.",
         example="/etc/syncd/webhook-secret",
     )
-    read_token_file: units.SecretFile | None = _key(
+    read_token_file: units.SecretFile | None = key(
         "A file with the tokens that may read moved files and see the dashboard, one on a line. "
         "Without it: "
         "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the "
         "address may read files, and the dashboard is for this machine alone. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
-    dashboard: bool = _key("Whether the pages for people are served.", True)
+    dashboard: bool = key("Whether the pages for people are served.", True)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -376,98 +345,11 @@ class Web(Section):
         return units.split_bind(self.bind)
 
 
-class Hook(Section):
-    """Something outside syncd that is told: a command, or whoever listens at a URL."""
-
-    command: tuple[str, ...] = _key(
-        "A program and its arguments, run without a shell. What it is about comes as JSON on standard "
-        "input and as SYNCD_* variables; an exit code other than 0 is a failure.",
-        (),
-        example=["/usr/local/bin/serve-model", "--env", "live"],
-    )
-    url: units.WebURL | None = _key(
-        "An address that the same JSON is posted to, with the header Idempotency-Key.",
-        example="https://serving.example.com/deploy",
-    )
-    secret_file: units.SecretFile | None = _key(
-        "A file that holds the secret that posts are signed with: the header X-Wandb-Signature has "
-        "the HMAC-SHA256 of the body in hex, as W&B signs its webhooks.",
-        example="/etc/syncd/hook-secret",
-    )
-    timeout: units.PositiveDuration = _key(
-        "How long a command may take, or an answer.", DEFAULT_HOOK_TIMEOUT, example="1h"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Hook:
-        if sum(map(bool, self.ways)) != 1:
-            raise ValueError(f"needs exactly one of {self._names}")
-        return self
-
-    @property
-    def ways(self) -> tuple[object, ...]:
-        """What says how it is told, of which one is given."""
-        return (self.command, self.url)
-
-    @property
-    def _names(self) -> str:
-        return "command, url"
-
-
-class Endpoint(Hook):
-    """What serves a model; `syncd deploy REF NAME` puts a version there."""
-
-    hub: bool = _key(
-        "Whether it is a deployment of the hub at oxen.url: `syncd deploy` then names a fine-tune and "
-        "its checkpoint.",
-        False,
-    )
-    deployment_type: Literal["normal", "fast"] = _key(
-        "How the hub deploys it.", "normal", example="fast"
-    )
-    model_type: Literal["lora", "full"] | None = _key(
-        "What the weights are. With it, what is deployed is a commit on the branch deploy/NAME that "
-        "has an oxen.toml beside them, which names base_model as their source.",
-        example="lora",
-    )
-    base_model: str | None = _key(
-        "The model that the weights were made from, as Oxen knows it.",
-        example="Qwen/Qwen3-0.6B",
-    )
-
-    @model_validator(mode="after")
-    def _sourced(self) -> Endpoint:
-        if (self.model_type is None) != (self.base_model is None):
-            raise ValueError("model_type and base_model are given together or not at all")
-        return self
-
-    @property
-    def ways(self) -> tuple[object, ...]:
-        """What says how it is told, of which one is given."""
-        return (self.command, self.url, self.hub)
-
-    @property
-    def _names(self) -> str:
-        return "command, url, hub"
-
-
-class Trigger(Hook):
-    """Who is told once of each version that has come to be in Oxen: to train anew, for example."""
-
-    types: tuple[units.Glob, ...] = _key("Artifact types; none means any.", (), example=["dataset"])
-    collections: tuple[units.Glob, ...] = _key(
-        "Collection names; none means any.", (), example=["train-*"]
-    )
-    aliases: tuple[units.Glob, ...] = _key(
-        "Aliases, one of which the version has then; none means any.", (), example=["latest"]
-    )
-
-
 class Log(Section):
     """What is told on standard error."""
 
-    level: log.Level = _key("The least severe event that is told.", "info", example="debug")
-    format: log.Format = _key(
+    level: log.Level = key("The least severe event that is told.", "info", example="debug")
+    format: log.Format = key(
         "Lines for people (console) or for machines (json); auto looks whether a terminal reads.",
         "auto",
         example="json",

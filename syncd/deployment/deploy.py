@@ -19,7 +19,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from syncd.clients.protocols import VersionStore
-from syncd.config.model import Config, Endpoint
+from syncd.config import Config
+from syncd.config.hooks import Endpoint
 from syncd.deployment.card import Card, with_card
 from syncd.deployments import serving
 from syncd.errors import NotFoundError, PermanentError, UsageError

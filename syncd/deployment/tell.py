@@ -7,7 +7,7 @@ from typing import Any
 
 from syncd import log
 from syncd.clients import hooks
-from syncd.config.model import Hook
+from syncd.config.hooks import Hook
 from syncd.errors import PermanentError
 
 

@@ -15,7 +15,7 @@ from syncd import triggers
 from syncd.catalog.catalog import Catalog
 from syncd.catalog.firings import DONE, DUE, FAILED, Firing
 from syncd.config import Config
-from syncd.config.model import Trigger
+from syncd.config.hooks import Trigger
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.plans import LINEAGE_PATH
 from syncd.rebuild import rebuild

@@ -12,7 +12,7 @@ from promoted_project import MODEL, SUBJECT, Models
 
 from syncd.clients.artifacts import Version
 from syncd.config import Config
-from syncd.config.model import Endpoint
+from syncd.config.hooks import Endpoint
 from syncd.deployment.deploy import Ramp, deploy, document, rollback, variables
 from syncd.deployments import Served, served
 from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError, UsageError

@@ -11,7 +11,7 @@ from promoted_project import REPO, Models
 from syncd.clients.artifacts import Version
 from syncd.clients.oxen_hub import OxenHub
 from syncd.config import Config
-from syncd.config.model import Endpoint
+from syncd.config.hooks import Endpoint
 from syncd.deployment import hub as work
 from syncd.deployment.deploy import Ramp, deploy, rollback
 from syncd.errors import (
