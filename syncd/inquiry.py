@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Protocol
 
 from syncd.catalog.catalog import Catalog
-from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.deployments import Served
@@ -35,6 +34,7 @@ from syncd.refs import (
     version_branch,
 )
 from syncd.relatives import place_of
+from syncd.stages.discover import held
 from syncd.stages.plan import place
 
 SPELLING = "Check the spelling, and that the API key may read it."
@@ -148,7 +148,7 @@ class _Inquiry:
         elif isinstance(ref, RunRef) or ref.index is not None:
             start = neighbours.find(ref)
         if start is None and isinstance(ref, ArtifactRef):
-            version = self._version(ref)
+            version = held(self._ends.source, ref)
             start = neighbours.find_content(place_of(version)) if version else None
             start = replace(start, aliases=version.aliases) if start and version else start
         return None if start is None else self._answer(neighbours, start, Teller.CATALOG)
@@ -165,7 +165,7 @@ class _Inquiry:
         elif isinstance(ref, RunRef):
             start = neighbours.find(ref)
         else:
-            version = self._version(ref)
+            version = held(self._ends.source, ref)
             start = neighbours.find(version.ref if version else ref)
         return self._answer(neighbours, self._there(start, "W&B", SPELLING), Teller.WANDB)
 
@@ -189,13 +189,6 @@ class _Inquiry:
         return self._answer(neighbours, self._there(start, "Oxen", NAMED), Teller.OXEN)
 
     # --- names
-
-    def _version(self, ref: ArtifactRef) -> Version | None:
-        """What W&B has under a name."""
-        target = replace(Target.of(ref), alias=ref.alias)
-        with suppress(NotFoundError):
-            return next(iter(self._ends.source.versions(target)), None)
-        return None
 
     def _commit(self, url: OxenURL) -> CommitRef | None:
         """The commit of a revision; Oxen is asked for what is no full id."""

@@ -25,6 +25,7 @@ from syncd.refs import (
     parse_reference_url,
 )
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
+from syncd.stages.discover import held
 
 NEWEST = 10  # versions of a collection that W&B is asked for beside its name
 
@@ -65,17 +66,6 @@ def from_ref(source: ArtifactSource, store: VersionStore, text: str) -> Located:
             "why a version does not move.",
         )
     return found
-
-
-def held(source: ArtifactSource, ref: ArtifactRef) -> Version | None:
-    """The version that an alias names now; None for nothing."""
-    target = Target(
-        entity=ref.entity, project=ref.project, collection=ref.collection, alias=ref.alias
-    )
-    try:
-        return next(iter(source.versions(target)), None)
-    except NotFoundError:
-        return None
 
 
 def of(source: ArtifactSource, version: Version, *, named: str = "") -> Located:

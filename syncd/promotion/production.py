@@ -31,6 +31,7 @@ from syncd.promotion.answers import Answer, Data, Endpoint, Problem
 from syncd.refs import ArtifactRef, CommitRef, index_at
 from syncd.replacements import published_of
 from syncd.stages.commit import inputs
+from syncd.stages.discover import held
 from syncd.stages.plan import place
 
 ALIAS = "production"
@@ -43,7 +44,7 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
     Raises:
         NotFoundError: when it has no such alias.
     """
-    version = located.held(source, ArtifactRef.parse(subject))
+    version = held(source, ArtifactRef.parse(subject))
     if version is None:
         raise _nothing(subject)
     found = located.of(source, version)

@@ -33,6 +33,7 @@ from syncd.promotion import located
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
 from syncd.refs import ArtifactRef
+from syncd.stages.discover import held
 
 _UNUSABLE = re.compile(r"(?s).*[/:\s].*|v[0-9]+|latest|")
 
@@ -297,7 +298,7 @@ def _settled(desk: Desk, wanted: Located, alias: str) -> bool:
 
 
 def _holder(desk: Desk, subject: str) -> Point | None:
-    version = located.held(desk.source, ArtifactRef.parse(subject))
+    version = held(desk.source, ArtifactRef.parse(subject))
     return located.of(desk.source, version).point if version else None
 
 

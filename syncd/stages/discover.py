@@ -18,7 +18,8 @@ from syncd.catalog.looks import Looks, Name
 from syncd.clients.artifacts import Collection, Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
-from syncd.refs import Target
+from syncd.errors import NotFoundError
+from syncd.refs import ArtifactRef, Target
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 
 AGAIN = 1  # collections without news that `changed` looks at all the same
@@ -191,6 +192,17 @@ def _judged(
         skip = settled(item.version.id)
         final = bool(skip)
     return replace(item, skip=skip, final=final)
+
+
+def held(source: ArtifactSource, ref: ArtifactRef) -> Version | None:
+    """The version that a name or an alias stands for now; None for nothing."""
+    target = Target(
+        entity=ref.entity, project=ref.project, collection=ref.collection, alias=ref.alias
+    )
+    try:
+        return next(iter(source.versions(target)), None)
+    except NotFoundError:
+        return None
 
 
 def replacements(source: ArtifactSource, target: Target) -> Iterator[tuple[Version, Replacement]]:
