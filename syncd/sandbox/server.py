@@ -23,7 +23,7 @@ from typing import Self
 
 import uvicorn
 from starlette.types import Scope
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from syncd.sandbox.app import application
 from syncd.sandbox.blobs import Blobs
@@ -84,7 +84,7 @@ class _Server(uvicorn.Server):
         """Close the connection a request came by, at once."""
         client = scope["client"] or ()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, H11Protocol) and connection.client == tuple(client):
+            if isinstance(connection, HttpToolsProtocol) and connection.client == tuple(client):
                 connection.transport.abort()
 
 
@@ -108,7 +108,7 @@ class _Instance:
         self._webhooks = Webhooks(backend, service.faults, service.stats)
         config = uvicorn.Config(
             application(service),
-            http=H11Protocol,
+            http=HttpToolsProtocol,  # a third of the processor time of a small file less than h11
             ws="none",
             lifespan="off",
             log_config=None,

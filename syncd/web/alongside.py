@@ -26,6 +26,7 @@ def alongside(root: Path, tokens: frozenset[str]) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         config = uvicorn.Config(
             gateway_app(FolderOrigin(root), tokens=tokens),
+            http="h11",
             access_log=False,
             log_config=None,
             lifespan="off",

@@ -54,6 +54,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http="h11",  # unlike httptools it bounds the head of a request
                 access_log=False,
                 log_config=None,
                 lifespan="off",
