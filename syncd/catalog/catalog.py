@@ -241,13 +241,11 @@ class Catalog:
         for algorithm in {digest[0] for digest in digests}:
             names = [digest[1] for digest in digests if digest[0] == algorithm]
             for batch in batches(names):
-                query = sa.select(table).where(
+                query = sa.select(table.c.digest, table.c.hash, table.c.size).where(
                     table.c.algorithm == algorithm, table.c.digest.in_(batch)
                 )
-                for row in self._database.rows(query):
-                    found[algorithm, row["digest"]] = StoredContent(
-                        hash=row["hash"], size=row["size"]
-                    )
+                for digest, content, size in self._database.tuples(query):
+                    found[algorithm, digest] = StoredContent(hash=content, size=size)
         return found
 
     def learn(self, contents: Mapping[Digest, StoredContent]) -> None:

@@ -142,39 +142,36 @@ class Uploads:
     def _batch(
         self, repo: RepoRef, contents: Sequence[Content], workspace: str | None
     ) -> list[Outcome]:
-        read: list[bytes | SyncdError] = []
+        read: list[tuple[bytes, StoredContent] | SyncdError] = []
         for content in contents:
             try:
-                read.append(b"".join(content.chunks()))
+                data = b"".join(content.chunks())
+                read.append((data, _stored(data)))
             except SyncdError as error:
                 read.append(error)
-        whole = [
-            (content.path, data)
-            for content, data in zip(contents, read, strict=True)
-            if isinstance(data, bytes)
-        ]
+        pairs = list(zip(contents, read, strict=True))
+        whole = [(content.path, *came) for content, came in pairs if isinstance(came, tuple)]
         failed: SyncdError | None = None
         staged: set[str] = set()
         try:
-            self._whole(repo, [StoredContent(hash=_hash(d), size=len(d)) for _, d in whole])
+            self._whole(repo, [stored for _, _, stored in whole])
             if workspace is not None:
-                staged = self._api.stage(repo, workspace, whole)
+                staged = self._api.stage(repo, workspace, [(path, data) for path, data, _ in whole])
             else:
-                self._api.store(repo, [(_hash(data), data) for _, data in whole])
+                self._api.store(repo, [(stored.hash, data) for _, data, stored in whole])
         except SyncdError as error:
             failed = error
         outcomes: list[Outcome] = []
-        for content, data in zip(contents, read, strict=True):
-            if isinstance(data, SyncdError):
-                outcomes.append((data, False))
+        for content, came in pairs:
+            if not isinstance(came, tuple):
+                outcomes.append((came, False))
             elif failed is not None:
                 outcomes.append((failed, False))
             elif workspace is not None and content.path not in staged:
                 lost = ServiceUnavailableError(f"the server did not store {content.path!r}")
                 outcomes.append((lost, False))
             else:
-                stored = StoredContent(hash=_hash(data), size=len(data))
-                outcomes.append((stored, workspace is not None))
+                outcomes.append((came[1], workspace is not None))
         return outcomes
 
     # --- large
@@ -316,8 +313,8 @@ def _small(content: Content) -> bool:
     return content.size is not None and content.size <= SMALL
 
 
-def _hash(data: bytes) -> str:
-    return f"{xxhash.xxh3_128_intdigest(data):x}"
+def _stored(data: bytes) -> StoredContent:
+    return StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
 
 
 def _pieces(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:

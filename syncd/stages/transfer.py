@@ -59,9 +59,10 @@ def transfer(
         progress: told of bytes as they are done with.
     """
     work = _Transfer(source, store, catalog, plan, limiter or Limiter(concurrency), progress)
+    work.fetchers = concurrency * SMALL
     with (
         ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as work.groups,
-        ThreadPoolExecutor(concurrency * SMALL, thread_name_prefix="fetch") as work.files,
+        ThreadPoolExecutor(work.fetchers, thread_name_prefix="fetch") as work.files,
     ):
         try:
             for batch in batches(plan):
@@ -83,6 +84,7 @@ class _Transfer:
 
     groups: ThreadPoolExecutor
     files: ThreadPoolExecutor
+    fetchers: int  # threads of `files`
 
     def __init__(  # noqa: PLR0917
         self,
@@ -104,15 +106,16 @@ class _Transfer:
 
     def take(self, batch: Sequence[PlannedEntry]) -> None:
         """Look up which of these are needed, and let them be brought."""
-        self.total += sum(item.entry.size or 0 for item in batch)
         wanted: dict[Digest, PlannedEntry] = {}
         copies: dict[Digest, int] = {}
         for item in batch:
-            if item.digest in self._copies:
-                self._copies[item.digest] += 1
-            elif item.digest not in self._lost:
-                wanted.setdefault(item.digest, item)
-                copies[item.digest] = copies.get(item.digest, 0) + 1
+            self.total += item.entry.size or 0
+            digest = item.digest
+            if digest in self._copies:
+                self._copies[digest] += 1
+            elif digest not in self._lost:
+                wanted.setdefault(digest, item)
+                copies[digest] = copies.get(digest, 0) + 1
         sizes = {digest: item.entry.size for digest, item in wanted.items()}
         known = _known(self._catalog, sizes)
         present = _present(self._store, self._catalog, self._plan.repo, sizes, known)
@@ -120,15 +123,15 @@ class _Transfer:
         self._catalog.learn({d: found for d, found in present.items() if d[0] == "XXH128"})
         for digest in present:
             self._progress((wanted[digest].entry.size or 0) * copies[digest])
-        missing = [item for digest, item in wanted.items() if digest not in present]
+        missing = {digest: item for digest, item in wanted.items() if digest not in present}
         if not missing:
             return
         self._expect()
         what = f"sign the files of {self._plan.version.ref}"
-        paths = [item.entry.path for item in missing]
+        paths = [item.entry.path for item in missing.values()]
         retry.call(lambda: self._source.sign(self._plan.version, paths), what=what)
-        self._copies.update((item.digest, copies[item.digest]) for item in missing)
-        contents = (self._content(item, known.get(item.digest)) for item in missing)
+        self._copies.update((digest, copies[digest]) for digest in missing)
+        contents = (self._content(item, known.get(digest)) for digest, item in missing.items())
         for group in groups(contents, attrgetter("size")):
             self._under_way[self.groups.submit(self._bring, group)] = group
         self.settle(leave=LEFT)
@@ -199,7 +202,7 @@ class _Transfer:
         """One attempt: fetch what is small side by side, hand over what came."""
         with self._limiter.room(memory(group)):
             try:
-                causes = list(self.files.map(self._fetch, group))
+                causes = self._fetched(group)
                 whole = [c for c, cause in zip(group, causes, strict=True) if cause is None]
                 stored = iter(self._hand_over(whole) if whole else ())
             finally:
@@ -217,9 +220,26 @@ class _Transfer:
             self._catalog.forget_read_back(self._plan.repo, hashes)
         return outcomes
 
+    def _fetched(self, group: Sequence[EntryContent]) -> Sequence[SyncdError | None]:
+        """Fetch what is small, and tell what went wrong with each.
+
+        As many threads as there are take the next file in turn: a future for each file costs as
+        much as asking for it.
+        """
+        causes: list[SyncdError | None] = [None] * len(group)
+        small = [number for number, content in enumerate(group) if content.is_small]
+        turn = iter(small)  # one `next` at a time: it holds the interpreter's lock
+
+        def work() -> None:
+            for number in turn:
+                causes[number] = self._fetch(group[number])
+
+        workers = min(len(small), self.fetchers)
+        for worker in [self.files.submit(work) for _ in range(workers)]:
+            worker.result()
+        return causes
+
     def _fetch(self, content: EntryContent) -> SyncdError | None:
-        if not content.is_small:
-            return None
         try:
             with self._limiter.request(small=True):
                 content.fetch()
