@@ -28,6 +28,7 @@ from syncd import errors
 from syncd.cli import Context, ExitCode
 from syncd.cli.output import STANDARD_OUTPUT
 from syncd.cli.verbs import GROUPS, VERBS, Table, Verb
+from syncd.footprint import keep_small
 
 EXIT_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.ConfigurationError, ExitCode.USAGE),
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after the program's name; by default those of this process.
     """
+    if arguments is None:
+        keep_small()
     words = list(sys.argv[1:] if arguments is None else arguments)
     context = Context()
     context.output.as_json = "--json" in words

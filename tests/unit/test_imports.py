@@ -19,7 +19,16 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "blocks", "entry", "manifest"),  # values
-    ("log", "retry", "limiter", "config", "config.", "documents", "notify"),  # plumbing
+    (
+        "log",
+        "retry",
+        "limiter",
+        "config",
+        "config.",
+        "documents",
+        "notify",
+        "footprint",
+    ),  # plumbing
     # what stages hand to each other, and what Oxen can hold
     (
         "clients",
