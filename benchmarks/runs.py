@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import COLLECTION, ENTITY, MIB, PART, Case, Scale
+from benchmarks.cases import COLLECTION, ENTITY, GIB, MIB, PART, Case, Scale
 from benchmarks.machine import (
     Ran,
     Sandbox,
@@ -34,6 +34,7 @@ from syncd.testing.oxen_process import OxenServer
 
 Figures = dict[str, Any]
 _SMALL = MIB
+_MUCH = GIB  # bytes of a case; above, its disk is given back at once
 _NOWHERE = "http://gateway.invalid"
 _CUT_AT = 0.9
 # The steps that run at a time; without an Oxen server the first alone.
@@ -81,8 +82,13 @@ class Bench:
         return ran
 
     @contextmanager
-    def world(self) -> Iterator[World]:
-        """Fresh copies of both ends."""
+    def world(self, case: Case) -> Iterator[World]:
+        """Fresh copies of both ends.
+
+        They are deleted afterwards when they hold much. When they hold many files they stay until
+        all is measured: for minutes ext4 without a journal looks at each inode that was deleted
+        before it takes a free one (`recently_deleted`), which made whatever came next a third slower.
+        """
         self._count += 1
         name = f"run{self._count}"
         folder = self._folder / name
@@ -91,18 +97,22 @@ class Bench:
             with sandbox(folder / "wandb", folder / "home") as wandb:
                 yield World(folder=folder, wandb=wandb, namespace=name)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            limits = ("-".join(names) for names in _LIMITS)
-            for repo in ("plain", *limits, *map(_repo, self._scale.cases)):
-                if self._oxen is not None:
-                    OxenHttp(self._oxen.url, f"{name}/{repo}").delete()
+            if case.total >= _MUCH:
+                self._delete(folder)
+
+    def _delete(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        limits = ("-".join(names) for names in _LIMITS)
+        for repo in ("plain", *limits, *map(_repo, self._scale.cases)):
+            if self._oxen is not None:
+                OxenHttp(self._oxen.url, f"{folder.name}/{repo}").delete()
 
     # --- what the machine allows
 
     def limits(self, case: Case) -> Figures:
         """Seconds of all GETs, of all PUTs, and of both at a time, without and with hashing."""
         figures: Figures = {}
-        with self.world() as world:
+        with self.world(case) as world:
             for names in _LIMITS if self._oxen is not None else _LIMITS[:1]:
                 together = partial(self._together, world, case, *names)
                 figures[" and ".join(names)] = self._settled(world, together)
@@ -138,7 +148,7 @@ class Bench:
 
     def baseline(self, case: Case, *, embedded: bool) -> Figures:
         """The script, and what it cost."""
-        with self.world() as world:
+        with self.world(case) as world:
             url = "" if embedded or self._oxen is None else self._oxen.url
             arguments = {"project": case.name, "versions": case.versions, "url": url}
             arguments |= {"work": str(world.folder / "plain"), "repo": f"{world.namespace}/plain"}
@@ -155,7 +165,7 @@ class Bench:
 
     def syncd(self, case: Case, *, embedded: bool, twice: bool = False) -> Figures:
         """A backfill and what it cost; a second one when asked for."""
-        with self.world() as world:
+        with self.world(case) as world:
             config = self._configured(world, case, embedded=embedded)
             before = self._served()
             ran = self._settled(world, lambda: _backfill(world, case, config).wait())
@@ -182,7 +192,7 @@ class Bench:
 
     def interrupted(self, case: Case, *, embedded: bool, kill: bool) -> Figures:
         """Something happens at nine tenths of the only file; the bytes that travelled again."""
-        with self.world() as world, relay(world.wandb.url) as down:
+        with self.world(case) as world, relay(world.wandb.url) as down:
             at = int(case.size * _CUT_AT)
             if embedded or self._oxen is None:
                 config = self._configured(world, case, embedded=embedded, source=down.url)
