@@ -32,6 +32,7 @@ from syncd.plans import (
 from syncd.refs import RepoRef, version_branch
 
 BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
+FIRST = 500  # of them at first, which travel while the next ones are looked up
 LEFT = BATCH // 2  # contents of a batch that may be under way when the next one is looked up
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
 Outcome = StoredContent | SyncdError
@@ -263,12 +264,14 @@ def batches(plan: TransferPlan) -> Iterator[list[PlannedEntry]]:
     """The entries of a plan whose bytes go to Oxen, so many different contents at a time."""
     batch: list[PlannedEntry] = []
     digests: set[Digest] = set()
+    most = min(FIRST, BATCH)
     for item in plan.stored:
         digests.add(item.digest)
         batch.append(item)
-        if len(digests) == BATCH or len(batch) == 2 * BATCH:
+        if len(digests) == most or len(batch) == 2 * most:
             yield batch
             batch, digests = [], set()
+            most = BATCH
     if batch:
         yield batch
 

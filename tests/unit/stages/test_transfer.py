@@ -391,14 +391,15 @@ def test_an_increment_asks_for_the_urls_of_what_is_new_alone(bench: Bench_) -> N
 def test_contents_are_looked_up_and_signed_in_batches(
     bench: Bench_, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of bounded size, whatever the version's; equal files of different batches move once."""
+    """Of bounded size, the first one small; equal files of different batches move once."""
+    monkeypatch.setattr("syncd.stages.transfer.FIRST", 4)
     monkeypatch.setattr("syncd.stages.transfer.BATCH", 10)
     here = bench(store=Watched())
     files = {f"f{number:03}": f"content {number % 20}".encode() for number in range(45)}
     first = here.transfer(here.source.log("ds", files), concurrency=3)
     here.transfer(here.source.log("ds", files))
 
-    assert [len(paths) for paths in here.source.signed] == [10, 10]
+    assert [len(paths) for paths in here.source.signed] == [4, 10, 6]
     assert (here.source.calls["read"], first.failed) == (20, ())
     assert first.downloaded == sum(len(f"content {number}") for number in range(20))
     assert first.deduplicated == sum(map(len, files.values())) - first.downloaded
