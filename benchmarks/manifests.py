@@ -32,6 +32,7 @@ from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
 from syncd.config import Config
 from syncd.documents import read_manifest
+from syncd.footprint import keep_small
 from syncd.manifest import Manifest, compare, json_chunks
 from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
@@ -255,6 +256,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
+        keep_small()
         work = _STEPS[options.step](options.folder)
         begin = time.monotonic()
         held = work()

@@ -6,9 +6,12 @@ its own; the embedded store is liboxen in this one.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -105,11 +108,11 @@ def server(folder: Path, plans: Plans, *, again: bool) -> Work:
     store = ServerVersionStore(URL, "", cast("Payload", double), spool=spool, spool_limit=0)
     plan = plans("manifest")
 
-    def put(plan: TransferPlan, before: TransferPlan | None) -> dict[str, Any]:
+    def put(plan: TransferPlan, fresh: Iterable[_Small]) -> dict[str, Any]:
         begin = double.requests
         paths = chain([LINEAGE_PATH], (item.entry.path for item in plan.stored))
         store.expect(plan.repo, plan.branch, paths)
-        _bring(store, plan, _fresh(plan, before, known=False))
+        _bring(store, plan, fresh)
         brought = double.requests
         commit(store, plan, _own, run=None)
         return {"bringing": brought - begin, "committing": double.requests - brought}
@@ -118,9 +121,12 @@ def server(folder: Path, plans: Plans, *, again: bool) -> Work:
     _bring(store, plan, _fresh(plan, None, known=True))
     _bring(store, plan, _fresh(grown, plan, known=True))
     if not again:
-        return lambda: put(plan, None)
-    put(plan, None)
-    return lambda: put(grown, plan)
+        return partial(put, plan, _fresh(plan, None, known=False))
+    put(plan, _fresh(plan, None, known=False))
+    more = list(_fresh(grown, plan, known=False))
+    del plan  # a mover of the next version does not have it
+    forget_peak()
+    return lambda: put(grown, more)
 
 
 def embedded(folder: Path, plans: Plans, *, again: bool) -> Work:
@@ -150,6 +156,13 @@ def embedded(folder: Path, plans: Plans, *, again: bool) -> Work:
     put(plan)
     grown = _next(plans)
     return lambda: put(grown)
+
+
+def forget_peak() -> None:
+    """Give back what is free, and take the memory of this moment for the peak (`man 5 proc`)."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak() -> float:
