@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd import fleet, log, triggers, workflow
+from syncd import engine, fleet, log, triggers, workflow
 from syncd.births import keep_born
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
@@ -239,7 +239,7 @@ def move(
                 ends = _Ends(member, lines, news)
                 _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
             finally:
-                workflow.stop(timeout=0)
+                engine.stop(timeout=0)
     for run in runtime.catalog.runs_due():
         if annotate(runtime.source, run, runtime.catalog.descent.keep):
             runtime.catalog.remove_run_due(run)

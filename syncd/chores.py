@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from syncd import audit, log, sweep, workflow
+from syncd import audit, engine, log, sweep
 from syncd.catalog.backup import backup
 from syncd.catalog.pulse import ENGINE, GONE
 from syncd.config import Config
@@ -151,7 +151,7 @@ class Chores:
                     done = _backup(runtime.config)
                 case _:
                     runtime.catalog.pulse.forget(ENGINE, before=time.time() - GONE)
-                    done = {"forgotten": workflow.forget_ended(datetime.now(UTC) - workflow.KEPT)}
+                    done = {"forgotten": engine.forget_ended(datetime.now(UTC) - engine.KEPT)}
             if done is None:
                 return  # cut off; it is begun anew
             runtime.catalog.pulse.beat(name, done, at=time.time())

@@ -26,7 +26,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from syncd import fleet, log, workflow
+from syncd import engine, fleet, log, workflow
 from syncd.catalog.pulse import ENGINE
 from syncd.child import Child
 from syncd.chores import Chores
@@ -323,5 +323,5 @@ class Daemon:
         while not self._patience.quiet(TICK) and time.monotonic() < deadline:
             self._tick()
         left = self._patience.busy
-        workflow.stop(timeout=0)
+        engine.stop(timeout=0)
         log.get().info(log.Life.DAEMON_STOPPED, cut_off=left)

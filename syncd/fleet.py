@@ -12,7 +12,7 @@ repository's name, taken before the first byte is written, holds where the queue
 two programs of different versions see different heads of its line, and a process that comes back
 from a pause does not know that it was given up.
 
-Programs of one path (`workflow.PATH_VERSION`) run each other's workflows, whatever their version. A
+Programs of one path (`engine.PATH_VERSION`) run each other's workflows, whatever their version. A
 workflow of another path is run by whoever speaks that path; when nobody is left who does, it is
 cancelled, and the next look makes a new one. Every stage finds its earlier effect, so that costs
 requests and no bytes.
@@ -35,9 +35,9 @@ from dataclasses import dataclass
 from syncd import handover, log
 from syncd.catalog.presence import LOOK, Presence
 from syncd.config import Config
+from syncd.engine import PATH_VERSION
 from syncd.errors import ConfigurationError, ServiceUnavailableError, StoreLockedError
 from syncd.locks import Locks
-from syncd.workflow import PATH_VERSION
 
 LOCAL = "local"  # the executor of a process that is alone
 JOIN_PATIENCE = 5.0  # seconds; whoever looks for orphans holds a lock for a moment

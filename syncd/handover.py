@@ -8,8 +8,8 @@ from dbos import DBOS
 
 from syncd.catalog.database import batches
 from syncd.context import Outcome
+from syncd.engine import PATH_VERSION, QUEUE, UNFINISHED
 from syncd.errors import SyncdError
-from syncd.workflow import PATH_VERSION, QUEUE, UNFINISHED
 
 ENDED = ["SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 CANCELLED_AT_A_TIME = 1000

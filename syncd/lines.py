@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from syncd import handover, workflow
+from syncd import engine, handover, workflow
 from syncd.catalog.catalog import Record, State
 from syncd.clients.artifacts import Run, Version
 from syncd.context import Outcome
@@ -114,14 +114,14 @@ def uses(runtime: Runtime, versions: Sequence[Version]) -> dict[str, frozenset[s
 
 def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:
     record = runtime.catalog.get(item.version.id)
-    if record is not None and workflow.unfinished(record.workflow_id):
+    if record is not None and engine.unfinished(record.workflow_id):
         return record.workflow_id  # begun by a process that was killed; the engine goes on with it
     # The engine may know of attempts that a lost or rebuilt catalog does not. One that it does not
     # know is being queued by somebody else at this moment, or was about to be when that was killed.
-    known = record is not None and workflow.known(record.workflow_id)
+    known = record is not None and engine.known(record.workflow_id)
     after = record.attempts if record else 0
-    attempt = workflow.next_attempt(item.version.id, after=after if known else max(after - 1, 0))
-    workflow_id = workflow.workflow_id(item.version.id, attempt)
+    attempt = engine.next_attempt(item.version.id, after=after if known else max(after - 1, 0))
+    workflow_id = engine.workflow_id(item.version.id, attempt)
     # Before it is queued: whoever takes it writes where it stands from then on.
     runtime.catalog.note(
         item.version,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
-from syncd import fleet, log, workflow
+from syncd import engine, fleet, log, workflow
 from syncd.catalog.pulse import ENGINE
 from syncd.context import Context, Outcome
 from syncd.errors import TransientError
@@ -83,7 +83,7 @@ class Worker:
         self._beat("draining")
         self._patience.quiet(seconds)
         left = self._patience.busy
-        workflow.stop(timeout=0)
+        engine.stop(timeout=0)
         log.get().info(log.Life.WORKER_STOPPED, ended=self._ended, cut_off=left)
 
     def _finished(self, outcome: Outcome) -> None:

@@ -4,23 +4,21 @@ DBOS keeps a step's answer, so answers are small; what is large (manifest, hashe
 where it is needed. A killed process goes on behind the last step that finished, and since every
 stage finds its own earlier effect, a step that was cut off in the middle repeats harmlessly.
 
-Workflows wait in one queue, partitioned by Oxen repository with one at a time in each: Oxen allows
-one writer per repository, and versions of a collection go in order (by priority, because DBOS
-breaks ties of the same millisecond by workflow id). A version that fails for good ends its workflow
-with an outcome, never with an exception: one bad version must not stop the others.
+A version that fails for good ends its workflow with an outcome, never with an exception: one bad
+version must not stop the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-from syncd import errors, log, triggers
+from syncd import engine, errors, log, triggers
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
@@ -33,15 +31,7 @@ from syncd.replacements import Replacement, replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
 from syncd.stages.plan import fingerprint
 
-QUEUE = "syncd-versions"
-# Workflows of another path must not be resumed by this one; changed only when steps change.
-PATH_VERSION = "syncd-path-1"
-POLL = 0.1  # seconds between looks at the queue
-CONNECTIONS = 10  # of one process to the engine's database
-UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
 AWAY = (errors.ServiceUnavailableError, errors.DiskFullError, errors.StoreLockedError)
-KEPT = timedelta(days=30)  # that an ended workflow is remembered; the catalog knows more anyway
-FORGOTTEN_AT_ONCE = 1000  # workflows
 _context: Context | None = None
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -52,48 +42,27 @@ def launch(
     *,
     database: str,
     concurrency: int,
-    poll: float = POLL,
+    poll: float = engine.POLL,
     executor_id: str = "local",
 ) -> None:
-    """Start DBOS in this process; workflows that a killed one left behind go on at once.
+    """Start the engine; workflows that a killed process left behind go on at once.
 
     Args:
         context: what workflows work with.
-        database: an SQLAlchemy URL for DBOS's own tables.
+        database: an SQLAlchemy URL for the engine's own tables.
         concurrency: versions at a time, in each process.
         poll: seconds between two looks at the queue.
         executor_id: whose workflows go on: those that a process of this name has begun.
     """
     global _context  # noqa: PLW0603 DBOS calls module functions by name
     _context = context
-    config: DBOSConfig = {
-        "name": "syncd",
-        "system_database_url": database,
-        "application_version": PATH_VERSION,
-        "executor_id": executor_id,
-        "sys_db_pool_size": CONNECTIONS,
-        "console_log_level": "WARNING",
-        "log_level": "WARNING",
-    }
-    if traces := context.config.engine.traces:
-        config |= {
-            "enable_otlp": True,
-            "otlp_traces_endpoints": [traces],
-            "otel_attribute_format": "semconv",
-        }
-    DBOS(config=config)
-    DBOS.launch()
-    DBOS.register_queue(
-        QUEUE,
-        worker_concurrency=concurrency,
-        partition_concurrency=1,
-        polling_interval_sec=poll,
+    engine.start(
+        database,
+        concurrency=concurrency,
+        poll=poll,
+        executor_id=executor_id,
+        traces=context.config.engine.traces,
     )
-
-
-def stop(*, timeout: int) -> None:
-    """Stop DBOS, waiting at most so many seconds for running workflows."""
-    DBOS.destroy(workflow_completion_timeout_sec=timeout)
 
 
 def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: str) -> str:
@@ -105,60 +74,16 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
         partition: the Oxen repository's name.
         replacement_id: the version that replaces it already, empty when there is none.
     """
-    name = workflow_id(version.id, attempt)
+    name = engine.workflow_id(version.id, attempt)
     priority = version.index + 1
     with (
         SetWorkflowID(name),
         SetEnqueueOptions(queue_partition_key=partition, priority=priority),
     ):
-        queue = DBOS.retrieve_queue(QUEUE)
-        assert queue is not None, "launch() registers the queue"
+        queue = DBOS.retrieve_queue(engine.QUEUE)
+        assert queue is not None, "the engine registers it at its start"
         queue.enqueue(move_version, version.id, replacement_id)
     return name
-
-
-def workflow_id(artifact_id: str, attempt: int) -> str:
-    """The name of the workflow that is an attempt at a version."""
-    return f"{artifact_id}.{attempt}"
-
-
-def next_attempt(artifact_id: str, *, after: int) -> int:
-    """The number of an attempt at a version that has not ended: a new one, or one still to end.
-
-    Args:
-        artifact_id: the version.
-        after: attempts that are known to have ended.
-    """
-    attempt = after + 1
-    while (found := DBOS.get_workflow_status(workflow_id(artifact_id, attempt))) is not None:
-        if found.status in UNFINISHED:
-            break
-        attempt += 1
-    return attempt
-
-
-def known(name: str) -> bool:
-    """Whether the engine knows a workflow of this id."""
-    return bool(name) and DBOS.get_workflow_status(name) is not None
-
-
-def unfinished(name: str) -> bool:
-    """Whether a workflow of this id is still to end."""
-    status = DBOS.get_workflow_status(name) if name else None
-    return status is not None and status.status in UNFINISHED
-
-
-def forget_ended(before: datetime) -> int:
-    """Forget workflows that ended before a time, so that years do not fill the disk; how many."""
-    ended = DBOS.list_workflows(
-        status=["SUCCESS", "ERROR", "CANCELLED"],
-        completed_before=before.isoformat(),
-        limit=FORGOTTEN_AT_ONCE,
-        load_input=False,
-        load_output=False,
-    )
-    DBOS.delete_workflows([item.workflow_id for item in ended])
-    return len(ended)
 
 
 def _patient(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

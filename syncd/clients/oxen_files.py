@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from syncd import retry
-from syncd.clients.http import raise_for_status
+from syncd.clients.oxen_wire import Wire
 from syncd.clients.payload import Answer, Payload
 from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.refs import HASH, RepoRef
@@ -37,9 +37,7 @@ class OxenFiles:
     """
 
     def __init__(self, url: str, token: str, http: Payload) -> None:
-        self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = http
+        self._wire = Wire(url, token, http)
 
     def has_commit(self, repo: RepoRef, commit: str) -> bool:
         """Whether a commit has exactly this id; the server also takes it with zeros before it."""
@@ -118,9 +116,6 @@ class OxenFiles:
         if count != size:
             raise IntegrityError(f"{what}: {count} bytes came instead of {size}")
 
-    def _base(self, repo: RepoRef) -> str:
-        return f"{self._url}/api/repos/{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
-
     def _json(self, repo: RepoRef, place: str, what: str, *keys: str) -> dict[str, Any]:
         def ask() -> bytes:
             with self._opened(repo, place, what) as answer:
@@ -136,9 +131,11 @@ class OxenFiles:
 
     @contextmanager
     def _opened(self, repo: RepoRef, place: str, what: str) -> Iterator[Answer]:
-        url = f"{self._base(repo)}/{place}"
-        with self._http.request("GET", url, headers=self._headers, what=what) as answer:
-            raise_for_status(what, answer.status, answer.headers, url)
+        # Whatever a stranger asks the gateway for: the server knows no repository of a wrong name.
+        name = f"{quote(repo.namespace, safe='')}/{quote(repo.repo, safe='')}"
+        path = f"/api/repos/{name}/{place}"
+        with self._wire.opened("GET", path, what) as answer:
+            self._wire.check(answer, path, what)
             yield answer
 
 

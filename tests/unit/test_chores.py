@@ -13,7 +13,7 @@ import pytest
 from unit_world import World
 
 from syncd import chores as module
-from syncd import workflow
+from syncd import engine
 from syncd.chores import Chores, parts
 from syncd.locks import Locks
 from syncd.patience import Waiting
@@ -152,7 +152,7 @@ def test_a_machine_that_is_gone_for_days_is_forgotten(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its last sign of life is tidied away; what was done stays known."""
-    monkeypatch.setattr(workflow, "forget_ended", lambda _before: 0)  # no engine runs here
+    monkeypatch.setattr(engine, "forget_ended", lambda _before: 0)  # no engine runs here
     pulse = told.world.catalog.pulse
     pulse.beat("engine:gone", {}, at=time.time() - 90_000)
     pulse.beat("engine:here", {}, at=time.time())

@@ -11,7 +11,7 @@ import pytest
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from unit_world import World
 
-from syncd import fleet, handover, workflow
+from syncd import engine, fleet, handover, workflow
 from syncd import locks as locks_module
 from syncd.config import Config
 from syncd.context import Context
@@ -188,7 +188,7 @@ class Engine:
         self.url, self.folder = postgres.database(), folder
         self._postgres = postgres
         self.launch("first")  # makes its tables and the queue
-        workflow.stop(timeout=0)
+        engine.stop(timeout=0)
 
     def launch(self, executor_id: str) -> None:
         """Start it."""
@@ -206,7 +206,7 @@ class Engine:
         """Of a machine."""
         return configured(self.url, self.folder / name)
 
-    def left_behind(self, count: int, *, by: str, path: str = workflow.PATH_VERSION) -> list[str]:
+    def left_behind(self, count: int, *, by: str, path: str = engine.PATH_VERSION) -> list[str]:
         """Versions of one repository, the first of them begun by somebody who is gone; their ids."""
         client = DBOSClient(system_database_url=self.url)
         ids: list[str] = []
@@ -215,7 +215,7 @@ class Engine:
             ids.append(f"{version.id}.1")
             options: EnqueueOptions = {
                 "workflow_name": "move_version",
-                "queue_name": workflow.QUEUE,
+                "queue_name": engine.QUEUE,
                 "queue_partition_key": "team/proj-ds",
                 "workflow_id": ids[-1],
                 "app_version": path,
@@ -240,7 +240,7 @@ def engine(postgres: Postgres, tmp_path: Path) -> Iterator[Engine]:
     """Its tables are made, and nobody is at work."""
     made = Engine(postgres, tmp_path)
     yield made
-    workflow.stop(timeout=5)
+    engine.stop(timeout=5)
     made.world.catalog.close()
 
 
@@ -260,7 +260,7 @@ def test_work_of_a_member_that_is_gone_goes_on_elsewhere(engine: Engine) -> None
     ids = engine.left_behind(3, by="gone")
     with fleet.joined(config) as here:
         engine.launch(here.executor_id)
-        time.sleep(3 * workflow.POLL)
+        time.sleep(3 * engine.POLL)
         assert handover.ended(ids) == {}
 
         assert fleet.recover(here) == ["gone"]
@@ -277,7 +277,7 @@ def test_work_of_a_member_that_is_there_is_left_to_it(engine: Engine) -> None:
         engine.launch(here.executor_id)
         with fleet.joined(engine.config("there")):
             assert fleet.recover(here) == []
-            time.sleep(3 * workflow.POLL)
+            time.sleep(3 * engine.POLL)
             assert handover.ended(ids) == {}
         assert fleet.recover(here) == [there]
         assert outcomes(ids) == ["replaced"] * 2
@@ -300,7 +300,7 @@ def test_work_of_another_path_is_left_to_those_who_speak_it(
     with monkeypatch.context() as patch:
         patch.setattr(workflow, "PATH_VERSION", old)
         engine.launch("old")  # tells the database that there is such a path
-        workflow.stop(timeout=0)
+        engine.stop(timeout=0)
     ids = engine.left_behind(2, by="old", path=old)
     with fleet.joined(engine.config("here")) as here:
         engine.launch(here.executor_id)
@@ -312,7 +312,7 @@ def test_work_of_another_path_is_left_to_those_who_speak_it(
         fleet.recover(here)
 
         assert outcomes(ids) == ["cancelled"] * 2
-        workflow.stop(timeout=0)
+        engine.stop(timeout=0)
     assert len(engine.world.backfill().replaced) == 2
 
 
