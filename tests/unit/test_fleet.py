@@ -11,10 +11,11 @@ import pytest
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from unit_world import World
 
-from syncd import engine, fleet, handover, workflow
+from syncd import fleet, handover, workflow
 from syncd import locks as locks_module
 from syncd.config import Config
 from syncd.context import Context
+from syncd.engine import PATH_VERSION, POLL, QUEUE, stop
 from syncd.errors import StoreLockedError
 from syncd.lines import Lines
 from syncd.locks import Locks
@@ -188,7 +189,7 @@ class Engine:
         self.url, self.folder = postgres.database(), folder
         self._postgres = postgres
         self.launch("first")  # makes its tables and the queue
-        engine.stop(timeout=0)
+        stop(timeout=0)
 
     def launch(self, executor_id: str) -> None:
         """Start it."""
@@ -206,7 +207,7 @@ class Engine:
         """Of a machine."""
         return configured(self.url, self.folder / name)
 
-    def left_behind(self, count: int, *, by: str, path: str = engine.PATH_VERSION) -> list[str]:
+    def left_behind(self, count: int, *, by: str, path: str = PATH_VERSION) -> list[str]:
         """Versions of one repository, the first of them begun by somebody who is gone; their ids."""
         client = DBOSClient(system_database_url=self.url)
         ids: list[str] = []
@@ -215,7 +216,7 @@ class Engine:
             ids.append(f"{version.id}.1")
             options: EnqueueOptions = {
                 "workflow_name": "move_version",
-                "queue_name": engine.QUEUE,
+                "queue_name": QUEUE,
                 "queue_partition_key": "team/proj-ds",
                 "workflow_id": ids[-1],
                 "app_version": path,
@@ -240,7 +241,7 @@ def engine(postgres: Postgres, tmp_path: Path) -> Iterator[Engine]:
     """Its tables are made, and nobody is at work."""
     made = Engine(postgres, tmp_path)
     yield made
-    engine.stop(timeout=5)
+    stop(timeout=5)
     made.world.catalog.close()
 
 
@@ -260,7 +261,7 @@ def test_work_of_a_member_that_is_gone_goes_on_elsewhere(engine: Engine) -> None
     ids = engine.left_behind(3, by="gone")
     with fleet.joined(config) as here:
         engine.launch(here.executor_id)
-        time.sleep(3 * engine.POLL)
+        time.sleep(3 * POLL)
         assert handover.ended(ids) == {}
 
         assert fleet.recover(here) == ["gone"]
@@ -277,7 +278,7 @@ def test_work_of_a_member_that_is_there_is_left_to_it(engine: Engine) -> None:
         engine.launch(here.executor_id)
         with fleet.joined(engine.config("there")):
             assert fleet.recover(here) == []
-            time.sleep(3 * engine.POLL)
+            time.sleep(3 * POLL)
             assert handover.ended(ids) == {}
         assert fleet.recover(here) == [there]
         assert outcomes(ids) == ["replaced"] * 2
@@ -298,9 +299,9 @@ def test_work_of_another_path_is_left_to_those_who_speak_it(
     """When the last of them is gone it is cancelled, and made anew by the next look."""
     old = "syncd-path-0"
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "PATH_VERSION", old)
+        patch.setattr("syncd.engine.PATH_VERSION", old)
         engine.launch("old")  # tells the database that there is such a path
-        engine.stop(timeout=0)
+        stop(timeout=0)
     ids = engine.left_behind(2, by="old", path=old)
     with fleet.joined(engine.config("here")) as here:
         engine.launch(here.executor_id)
@@ -312,7 +313,7 @@ def test_work_of_another_path_is_left_to_those_who_speak_it(
         fleet.recover(here)
 
         assert outcomes(ids) == ["cancelled"] * 2
-        engine.stop(timeout=0)
+        stop(timeout=0)
     assert len(engine.world.backfill().replaced) == 2
 
 
