@@ -2,7 +2,7 @@
 # test     everything that must pass before a commit           check  lint, format and types only
 # lint     correct what can be corrected                       lock   choose the versions anew
 # nightly  what takes too long for each commit                 soak   eight hours of syncd run in as many minutes
-# bench    all measurements, into docs/benchmarks.md           bench-quick   in a minute, prints ratios
+# bench    all measurements, into docs/benchmarks.md           bench-quick   a little of each, prints ratios
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
