@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from syncd.testing.served import served
 
 _REPO = r"/api/repos/([^/]+/[^/]+)/fine_tunes"
 Answer = tuple[int, dict[str, Any]]
@@ -131,14 +133,5 @@ def hub(token: str) -> Iterator[Hub]:
         def log_message(self, *_: object) -> None:
             """Nothing is told."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = False  # closing waits for what is still answered
-    held.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with served(Handler, wait=True) as held.url:
         yield held
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hmac
 import http.client
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
+
+from syncd.testing.served import served
 
 _CHUNK = 1 << 18
 _TIMEOUT = 600.0
@@ -34,15 +35,8 @@ def gate(port: int) -> Iterator[tuple[str, str]]:
         expected = f"Bearer {token}"
         target = port
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", token
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Guarded) as url:
+        yield url, token
 
 
 class _Handler(BaseHTTPRequestHandler):

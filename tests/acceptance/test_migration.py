@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import pytest
 from acceptance_project import OBSERVE, content, sums, tree, write
 from acceptance_state import manifest, oxen_state, raw, runs_but_config
 from acceptance_world import Once, World, world
+
+from syncd.testing.served import served
 
 LINKED = b"somebody else keeps this"
 NAMES = (
@@ -104,14 +105,8 @@ def _somebody_elses_server() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/their%20file.txt"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as url:
+        yield f"{url}/their%20file.txt"
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from acceptance_world import World
+
+from syncd.testing.served import served
 
 
 @contextmanager
@@ -23,14 +24,8 @@ def collector(status: int, bodies: list[bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1/traces"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as url:
+        yield f"{url}/v1/traces"
 
 
 def test_a_collector_sees_every_stage_and_one_that_refuses_holds_nothing_up(small: World) -> None:

@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -30,6 +29,7 @@ from syncd.errors import (
     SyncdError,
 )
 from syncd.testing.oxen_process import MISSING, OxenServer, find_server, oxen_server
+from syncd.testing.served import served
 
 needs_server = pytest.mark.skipif(find_server() is None, reason=MISSING)
 CLONE = """
@@ -361,10 +361,8 @@ def answering(answer: Callable[[str], tuple[int, object]]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as stand_in:
-        threading.Thread(target=stand_in.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{stand_in.server_port}"
-        stand_in.shutdown()
+    with served(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
