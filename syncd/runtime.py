@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,12 +56,12 @@ def opened(
     key = wandb_api_key(config, environ).get_secret_value()
     log.redact(key)
     store = build_store(config, environ)
-    config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog(str(config.engine.database))
-    wandb = source(config.wandb.base_url, key)
-    http = Payload()
     server = "" if config.oxen.directory else config.oxen.url
-    try:
+    with (
+        opened_catalog(config) as catalog,
+        closing(source(config.wandb.base_url, key)) as wandb,
+        closing(Payload()) as http,
+    ):
         yield Runtime(
             config=config,
             source=wandb,
@@ -69,10 +69,6 @@ def opened(
             catalog=catalog,
             etagged=References(http, config.references.base_url, server).etagged,
         )
-    finally:
-        http.close()
-        wandb.close()
-        catalog.close()
 
 
 class Ends:

@@ -12,7 +12,7 @@ import uvicorn
 
 from syncd.clients.origin_folder import FolderOrigin
 from syncd.web.gateway import gateway_app
-from syncd.web.server import BACKLOG
+from syncd.web.server import BACKLOG, settings
 
 
 @contextmanager
@@ -24,14 +24,7 @@ def alongside(root: Path, tokens: frozenset[str]) -> Iterator[str]:
         tokens: who may read.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
-        config = uvicorn.Config(
-            gateway_app(FolderOrigin(root), tokens=tokens),
-            http="h11",
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(settings(gateway_app(FolderOrigin(root), tokens=tokens)))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="gateway", daemon=True
         )

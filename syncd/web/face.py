@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from syncd import log
-from syncd.catalog.catalog import Catalog
+from syncd.catalog.catalog import opened
 from syncd.config import Config
 from syncd.web.app import face_app, parts
 from syncd.web.inbox import Inbox
@@ -26,11 +26,9 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], Non
     Raises:
         ConfigurationError: when the address cannot be listened at, or a secret cannot be read.
     """
-    config.engine.state_dir.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog(str(config.engine.database))
-    inbox = Inbox(catalog)
     host, port = config.web.address
-    try:
+    with opened(config) as catalog:
+        inbox = Inbox(catalog)
         app = face_app(parts(config, environ, catalog, inbox))
         with listening(host, port, "web.bind") as (listener, url):
             server = Server(app, lambda: _started(url, ready), patience=PATIENCE)
@@ -42,8 +40,6 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], Non
                 inbox.end()
                 writer.join()
                 log.get().info(log.Life.FACE_STOPPED)
-    finally:
-        catalog.close()
 
 
 def _started(url: str, ready: Callable[[str], None]) -> None:

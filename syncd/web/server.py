@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -39,6 +40,19 @@ def listening(host: str, port: int, what: str) -> Iterator[tuple[socket.socket, 
         yield listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
+def settings(app: ASGIApp, **more: Any) -> uvicorn.Config:
+    """How an application is served.
+
+    Args:
+        app: the application.
+        more: further settings of uvicorn's.
+    """
+    # h11, unlike httptools, bounds the head of a request.
+    return uvicorn.Config(
+        app, http="h11", access_log=False, log_config=None, lifespan="off", **more
+    )
+
+
 class Server(uvicorn.Server):
     """A server of one application.
 
@@ -51,17 +65,7 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: ASGIApp, ready: Callable[[], None], *, patience: int | None = None
     ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="h11",  # unlike httptools it bounds the head of a request
-                access_log=False,
-                log_config=None,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=patience,
-            )
-        )
+        super().__init__(settings(app, server_header=False, timeout_graceful_shutdown=patience))
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
