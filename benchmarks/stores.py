@@ -17,8 +17,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
-import xxhash
-
 from benchmarks.oxen_double import URL, OxenDouble
 from syncd.blocks import batches, paired
 from syncd.clients.oxen_local import EmbeddedVersionStore
@@ -38,18 +36,16 @@ _PATH: Callable[[PlannedEntry], str] = attrgetter("entry.path")
 _NEXT = ArtifactRef.parse("team/proj/ds:v2")
 
 
-def _stored(data: bytes) -> StoredContent:
-    return StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
-
-
 def _own(digests: Collection[Digest]) -> Mapping[Digest, StoredContent]:
     """Each file's own content."""
-    return {digest: _stored(digest[1].encode()) for digest in digests}
+    return {digest: StoredContent.of(digest[1].encode()) for digest in digests}
 
 
 def _few(digests: Collection[Digest]) -> Mapping[Digest, StoredContent]:
     """One of some contents: liboxen would need hours to store millions."""
-    return {digest: _stored(_DATA[int(digest[1][:8], 16) % len(_DATA)]) for digest in digests}
+    return {
+        digest: StoredContent.of(_DATA[int(digest[1][:8], 16) % len(_DATA)]) for digest in digests
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

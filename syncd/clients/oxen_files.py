@@ -15,12 +15,11 @@ from typing import Any
 from urllib.parse import quote
 
 from syncd import retry
-from syncd.clients.oxen_wire import Wire
+from syncd.clients.oxen_wire import CHUNK, Wire
 from syncd.clients.payload import Answer, Payload
 from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.refs import HASH, RepoRef
 
-CHUNK = 1 << 20
 PIECE = 4 << 20  # bytes asked for at once; the server takes as much memory
 PAGE = 2000  # entries of a folder, of about 800 bytes each
 # A kept connection that the server has just closed costs the first attempt.

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import xxhash
-
 from syncd.clients import oxen_proof, oxen_recovery
 from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
@@ -169,7 +167,7 @@ class EmbeddedVersionStore:
         """
         name = f"syncd-{uuid.uuid4().hex}"
         data = uuid.uuid4().bytes
-        content = StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
+        content = StoredContent.of(data)
         placeholder = TreeEntry(path=name, hash=content.hash, size=content.size)
         message = f"Make folders\n\nOxen needs them before they are filled: {name}"
         with self._before(opened, parent) as before:

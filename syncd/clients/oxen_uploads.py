@@ -146,7 +146,7 @@ class Uploads:
         for content in contents:
             try:
                 data = b"".join(content.chunks())
-                read.append((data, _stored(data)))
+                read.append((data, StoredContent.of(data)))
             except SyncdError as error:
                 read.append(error)
         pairs = list(zip(contents, read, strict=True))
@@ -311,10 +311,6 @@ def _noted(note: Path, size: int) -> tuple[Json | None, int]:
 
 def _small(content: Content) -> bool:
     return content.size is not None and content.size <= SMALL
-
-
-def _stored(data: bytes) -> StoredContent:
-    return StoredContent(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
 
 
 def _pieces(read: Callable[[int], bytes], length: int) -> Iterator[bytes]:

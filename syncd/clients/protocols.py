@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import xxhash
+
 from syncd.clients.artifacts import (
     Automation,
     Collection,
@@ -236,6 +238,11 @@ class StoredContent:
 
     hash: str
     size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> StoredContent:
+        """What a store calls these bytes."""
+        return cls(hash=f"{xxhash.xxh3_128_intdigest(data):x}", size=len(data))
 
 
 class Content(Protocol):

@@ -264,7 +264,7 @@ def batches(plan: TransferPlan) -> Iterator[list[PlannedEntry]]:
     """The entries of a plan whose bytes go to Oxen, so many different contents at a time."""
     batch: list[PlannedEntry] = []
     digests: set[Digest] = set()
-    most = min(FIRST, BATCH)
+    most = FIRST
     for item in plan.stored:
         digests.add(item.digest)
         batch.append(item)
