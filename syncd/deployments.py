@@ -1,12 +1,14 @@
-"""What serves a model: values, and what the journal's events say about it."""
+"""What serves a model, and what the hub fine-tunes: values, and what the journal's events say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from syncd.events import Event, Point, of, standing, trail
+from syncd.errors import PermanentError
+from syncd.events import Event, Kind, Point, State, of, standing, trail
 from syncd.refs import CommitRef
 
 
@@ -31,6 +33,123 @@ class Served:
     def document(self) -> dict[str, Any]:
         """As plain JSON."""
         return {**asdict(self), "commit": str(self.commit)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a fine-tune learns, and how.
+
+    Args:
+        path: the file of the commit's tree that it learns from.
+        base_model: what it begins with, as the hub knows it.
+        script_type: as the hub names them, e.g. `text_generation`.
+        training_params: as the script takes them; values of JSON.
+    """
+
+    path: str
+    base_model: str
+    script_type: str
+    training_params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuned:
+    """That the hub fine-tunes a model on a version.
+
+    Args:
+        id: the hub's name for it; empty when its answer was lost.
+        version: `entity/project/collection:vN` as it was logged.
+        commit: its Oxen commit.
+        recipe: what it learns, and how.
+        since: when it was begun; ISO 8601, UTC.
+        by: who began it.
+        state: how far beginning it came.
+    """
+
+    id: str
+    version: str
+    commit: CommitRef
+    recipe: Recipe
+    since: str
+    by: str
+    state: State
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON."""
+        recipe = asdict(self.recipe)
+        return {
+            "id": self.id,
+            "version": self.version,
+            "commit": str(self.commit),
+            **recipe,
+            "since": self.since,
+            "by": self.by,
+            "state": str(self.state),
+        }
+
+
+User = Served | FineTuned
+
+
+def users(events: Sequence[Event]) -> list[User]:
+    """What uses versions without being a run of W&B's: endpoints, and fine-tunes that there are.
+
+    Args:
+        events: of all journals, by time; the catalog's mirror has them, too.
+    """
+    return [*served(events), *(item for item in fine_tuned(events) if item.id)]
+
+
+def noted(recipe: Recipe, fine_tune: str, why: str = "") -> str:
+    """What the journal notes of a fine-tune; `fine_tuned` reads it.
+
+    Args:
+        recipe: what it learns, and how.
+        fine_tune: the hub's name for it; empty as long as there is none.
+        why: what the hub said when it refused.
+    """
+    return json.dumps({"fine_tune": fine_tune, **asdict(recipe), "why": why}, sort_keys=True)
+
+
+def fine_tuned(events: Iterable[Event]) -> list[FineTuned]:
+    """What was begun on the hub, in the order in which it was.
+
+    Args:
+        events: of all journals, by time; the catalog's mirror has them, too.
+
+    Raises:
+        PermanentError: when an event's note is not as syncd writes it.
+    """
+    found: list[FineTuned] = []
+    for event in events:
+        if event.kind is not Kind.FINE_TUNE or event.after.commit is None:
+            continue
+        try:
+            note = json.loads(event.note)
+            recipe = Recipe(
+                path=str(note["path"]),
+                base_model=str(note["base_model"]),
+                script_type=str(note["script_type"]),
+                training_params=dict(note["training_params"]),
+            )
+            name = str(note["fine_tune"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise PermanentError(
+                f"the journal tells of fine-tune {event.id} in another way: {event.note[:80]!r}",
+                hint="Somebody else wrote to the journal's branch; `oxen log` lists its commits.",
+            ) from error
+        found.append(
+            FineTuned(
+                id=name,
+                version=event.after.logged,
+                commit=event.after.commit,
+                recipe=recipe,
+                since=event.at,
+                by=event.by,
+                state=event.state,
+            )
+        )
+    return found
 
 
 def served(events: Sequence[Event]) -> list[Served]:

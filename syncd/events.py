@@ -1,4 +1,4 @@
-"""What was promoted and deployed: events, as the journal keeps them, and what follows from them.
+"""What was promoted, deployed and fine-tuned: events, as the journal keeps them, and what follows.
 
 An event is written down before it happens and again when it has ended, a line of JSON each time; the
 last line of an id counts. What a subject (an alias of a collection, or an endpoint) stood at earlier
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     MOVED = "moved"  # by a person, in W&B; seen afterwards
     DEPLOY = "deploy"
     ENDPOINT_ROLLBACK = "endpoint-rollback"
+    FINE_TUNE = "fine-tune"  # begun on the hub; its note is JSON, see `deployments.FineTuned`
 
     @property
     def back(self) -> bool:
@@ -49,7 +50,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What an alias or an endpoint stands at.
+    """What an alias or an endpoint stands at, or a fine-tune learns from.
 
     Args:
         version: `entity/project/collection:vN` of the W&B version that has the alias.
@@ -101,12 +102,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A promotion, a rollback, a deployment.
+    """A promotion, a rollback, a deployment, a fine-tune.
 
     Args:
         id: names it, whatever becomes of it.
         kind: what happens.
-        subject: `entity/project/collection:alias`, or an endpoint's name.
+        subject: `entity/project/collection:alias`, an endpoint's name, or the repository in which
+            a fine-tune is.
         before: what the subject stood at; None for nothing.
         after: what it is to stand at.
         by: who asked for it.

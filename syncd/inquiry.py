@@ -15,7 +15,7 @@ from typing import Protocol
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
-from syncd.deployments import Served
+from syncd.deployments import User
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.lineage.from_catalog import CatalogNeighbours
 from syncd.lineage.from_oxen import OxenNeighbours
@@ -85,14 +85,14 @@ class Question:
         teller: who is to answer; None for the catalog, and W&B where that does not know the name.
         up: edges to go at most against the flow of data, None for all.
         down: the same with the flow.
-        endpoints: what serves versions.
+        users: what serves versions or learns from them, as the journal has it.
     """
 
     ref: str
     teller: Teller | None = None
     up: int | None = None
     down: int | None = None
-    endpoints: Sequence[Served] = ()
+    users: Sequence[User] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +247,7 @@ class _Inquiry:
             start,
             up=question.up,
             down=question.down,
-            endpoints=question.endpoints,
+            users=question.users,
         )
         return Answer(graph=replace(graph, notes=[*graph.notes, *self._notes]), teller=teller)
 

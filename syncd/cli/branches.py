@@ -16,7 +16,13 @@ from syncd.lineage.drawings import printable
 from syncd.lineage.graph import Graph, Kind, Node
 
 MOST = 200  # nodes that are shown in each direction, the nearest first
-STYLES = {Kind.RUN: "cyan", Kind.MODEL: "green", Kind.DATASET: "yellow", Kind.ENDPOINT: "magenta"}
+STYLES = {
+    Kind.RUN: "cyan",
+    Kind.MODEL: "green",
+    Kind.DATASET: "yellow",
+    Kind.ENDPOINT: "magenta",
+    Kind.FINE_TUNE: "cyan",
+}
 
 
 def trees(graph: Graph) -> Iterator[RenderableType]:

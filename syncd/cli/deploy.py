@@ -77,7 +77,7 @@ def list_(context: Context) -> None:
     """What each endpoint serves, and which data trained it. W&B is not asked."""
     from syncd.promotion import production  # noqa: PLC0415
 
-    store, events = _journals(context)
+    store, events = journaled(context)
     found = production.endpoints(events, lambda at: production.told_at(store, at))
     known = {item.served.endpoint for item in found}
     document = {
@@ -89,12 +89,13 @@ def list_(context: Context) -> None:
 
 def history(context: Context, name: Name) -> None:
     """What an endpoint served, since when, and who deployed it. W&B is not asked."""
-    _, events = _journals(context)
+    _, events = journaled(context)
     document = {"history": [event.document() for event in events if event.subject == name]}
     context.output.result(document, partial(print_history, document=document))
 
 
-def _journals(context: Context) -> tuple[VersionStore, list[Event]]:
+def journaled(context: Context) -> tuple[VersionStore, list[Event]]:
+    """Oxen, and what its journals hold; W&B is not asked."""
     from syncd import runtime  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
 
@@ -128,25 +129,14 @@ def _tell(
     key: str,
     variables: Mapping[str, str],
 ) -> str:
-    from syncd import errors  # noqa: PLC0415
-    from syncd.clients.oxen_hub import OxenHub  # noqa: PLC0415
-    from syncd.config import oxen_token  # noqa: PLC0415
+    from syncd.cli.hub import opened  # noqa: PLC0415
     from syncd.deployment import hub  # noqa: PLC0415
     from syncd.deployment.tell import tell  # noqa: PLC0415
 
     if not endpoint.hub:
         return tell(endpoint, what, key=key, variables=variables)
-    if context.config.oxen.directory is not None:
-        raise errors.PermanentError(
-            "a folder of repositories deploys nothing",
-            hint="A hub endpoint needs the hub as [oxen] url, or take a command or a url.",
-        )
-    token = oxen_token(context.config, context.environ)
-    client = OxenHub(context.config.oxen.url, token.get_secret_value() if token else "")
-    try:
+    with opened(context, "deploys") as client:
         return hub.tell(client, what, endpoint.deployment_type)
-    finally:
-        client.close()
 
 
 def _answer(context: Context, event: Event) -> None:

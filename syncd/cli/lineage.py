@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncd.config import Config
-    from syncd.deployments import Served
+    from syncd.deployments import User
     from syncd.inquiry import Answer, Ends
     from syncd.lineage.events import Places
 
@@ -74,7 +74,7 @@ def lineage(
         ref=ref, teller=inquiry.Teller(source) if source else None, up=up, down=down
     )
     with runtime.ends(context.config, context.environ) as ends:
-        answer = inquiry.ask(replace(question, endpoints=_served(ends, source)), ends)
+        answer = inquiry.ask(replace(question, users=_users(ends, source)), ends)
     wanted = shape or (Format.JSON if context.output.as_json else Format.TREE)
     if wanted is Format.TREE and not context.output.as_json:
         context.output.result({}, lambda console: _tree(console, answer))
@@ -86,16 +86,16 @@ def lineage(
         context.output.result(document, lambda console: _print(console, lines))
 
 
-def _served(ends: Ends, source: Source | None) -> list[Served]:
-    """What serves models, as far as whoever answers knows; W&B knows nothing of it."""
-    from syncd.deployments import served  # noqa: PLC0415
+def _users(ends: Ends, source: Source | None) -> list[User]:
+    """What serves or learns, as far as whoever answers knows; W&B knows nothing of it."""
+    from syncd.deployments import users  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
 
     if source is Source.WANDB:
         return []
     if source is Source.OXEN:
-        return served(journal.read(ends.store, journal.journals(ends.config)))
-    return served(ends.catalog.mirror.events())
+        return users(journal.read(ends.store, journal.journals(ends.config)))
+    return users(ends.catalog.mirror.events())
 
 
 def _lines(wanted: Format, answer: Answer, config: Config) -> list[str] | list[dict[str, Any]]:

@@ -150,6 +150,36 @@ VERBS: Table = {
             "syncd.cli.deploy:history",
             "What an endpoint served, since when, and who deployed it.",
         ),
+        Verb(
+            "finetune start",
+            "syncd.cli.finetune:start",
+            "Let the hub fine-tune a model on a file of a version's commit.",
+        ),
+        Verb(
+            "finetune list",
+            "syncd.cli.finetune:list_",
+            "What syncd began to fine-tune, on which data.",
+        ),
+        Verb(
+            "finetune show",
+            "syncd.cli.finetune:show",
+            "How far a fine-tune has come, and its checkpoints.",
+        ),
+        Verb(
+            "finetune logs",
+            "syncd.cli.finetune:logs",
+            "What a fine-tune printed.",
+        ),
+        Verb(
+            "finetune run",
+            "syncd.cli.finetune:run",
+            "Run a fine-tune that was made and does not run.",
+        ),
+        Verb(
+            "finetune stop",
+            "syncd.cli.finetune:stop",
+            "Stop a fine-tune.",
+        ),
     ),
     "Mend": (
         Verb(
@@ -222,6 +252,7 @@ VERBS: Table = {
 GROUPS = {
     "catalog": "The local state, which is a cache.",
     "endpoint": "What serves models.",
+    "finetune": "Models that the hub trains on versions.",
     "config": "Check, show or write the configuration.",
     "quarantine": "Versions that failed for good.",
     "trigger": "Who is told of versions that have come to be in Oxen.",

@@ -1,1 +1,1 @@
-"""Deployment: which version an endpoint serves, and how it is told to serve another."""
+"""Deployment: which version an endpoint serves, how it is told to serve another, and fine-tuning."""

@@ -20,6 +20,7 @@ _SHAPES = {  # Mermaid's brackets, and Graphviz's shapes
     Kind.ARTIFACT: ('["', '"]', "box"),
     Kind.RUN: ('(("', '"))', "ellipse"),
     Kind.ENDPOINT: ('{{"', '"}}', "hexagon"),
+    Kind.FINE_TUNE: ('[["', '"]]', "box3d"),
 }
 # In Mermaid quotes end a label, `<` begins HTML, a backquote Markdown, `%%{` a directive, `$$` a formula.
 _MERMAID = str.maketrans({sign: f"#{ord(sign)};" for sign in '"#&;<>`\\|{}%$'})

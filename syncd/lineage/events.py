@@ -24,6 +24,7 @@ from syncd.refs import ArtifactRef, RunRef
 
 PRODUCER = "urn:syncd"
 UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"  # of a run of which only the name is known
+_JOBS = {Kind.ENDPOINT: "endpoints", Kind.FINE_TUNE: "fine-tunes"}  # their namespaces
 _STATES = {
     "finished": ol.RunState.COMPLETE,
     "": ol.RunState.COMPLETE,  # whoever was asked knows that it logged something, and no more
@@ -75,15 +76,15 @@ class _Events:
             self._after.setdefault(edge.source, []).append(graph.nodes[edge.target])
 
     def all(self) -> Iterator[ol.RunEvent | ol.JobEvent]:
-        """One event a run, and one an endpoint: that is a job which reads its model."""
+        """One event a run, and one an endpoint or a fine-tune: that is a job which reads a version."""
         for node in self._graph.nodes.values():
             if node.kind is Kind.RUN:
                 yield self._run(node)
-            elif node.kind is Kind.ENDPOINT:
+            elif node.kind in _JOBS:
                 yield ol.JobEvent(
                     eventTime=_time(node.created_at),
                     producer=PRODUCER,
-                    job=ol.Job(namespace="endpoints", name=node.name),
+                    job=ol.Job(namespace=_JOBS[node.kind], name=node.name),
                     inputs=self._inputs(node),
                 )
 

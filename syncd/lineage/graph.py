@@ -1,8 +1,8 @@
-"""The graph of versions, runs and endpoints, and the walk through it from a node.
+"""The graph of versions, runs, endpoints and fine-tunes, and the walk through it from a node.
 
 An edge leads as data flows: from a version to a run that used it, from a run to a version it logged,
-from a version to an endpoint that serves it. A version, what replaces it in W&B, and what was restored
-from that are one node.
+from a version to an endpoint that serves it or a fine-tune that learns from it. A version, what replaces
+it in W&B, and what was restored from that are one node.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain
 from typing import Protocol
 
-from syncd.deployments import Served
+from syncd.deployments import Served, User
 from syncd.refs import ArtifactRef, CommitRef, RunRef
 
 
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     ARTIFACT = "artifact"  # a version of any other type
     RUN = "run"
     ENDPOINT = "endpoint"
+    FINE_TUNE = "fine-tune"  # of the hub's
 
 
 class Role(StrEnum):
@@ -39,13 +40,13 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A version, a run or an endpoint.
+    """A version, a run, an endpoint or a fine-tune.
 
     Args:
         key: tells it from the others of one answer, and means nothing else.
         kind: what it is.
         name: `entity/project/collection:vN` as it was logged, `entity/project/runs/ID`, or the
-            endpoint's name.
+            endpoint's or the fine-tune's name.
         type: the artifact type; empty for what is no version.
         label: what people call it, where that is not its name.
         aliases: of a version, where whoever was asked knows them.
@@ -73,7 +74,7 @@ class Node:
     @property
     def is_version(self) -> bool:
         """Whether it is a version."""
-        return self.kind not in {Kind.RUN, Kind.ENDPOINT}
+        return self.kind not in {Kind.RUN, Kind.ENDPOINT, Kind.FINE_TUNE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ def walk(
     up: int | None = None,
     down: int | None = None,
     most: int | None = None,
-    endpoints: Iterable[Served] = (),
+    users: Iterable[User] = (),
 ) -> Graph:
     """Walk from a node along the edges, breadth first, each node once.
 
@@ -166,13 +167,13 @@ def walk(
             all there are.
         down: the same with the flow.
         most: nodes at which it stops in each direction, None for all.
-        endpoints: what serves versions; drawn where the version is.
+        users: what serves versions or learns from them; drawn where the version is.
     """
-    served = _Endpoints(endpoints)
+    used = _Users(users)
     walked = _Walk(start, most)
     above = walked.spread(neighbours.above, up, lambda edge: edge.source)
     below = walked.spread(
-        lambda nodes: chain(neighbours.below(nodes), served.below(nodes)),
+        lambda nodes: chain(neighbours.below(nodes), used.below(nodes)),
         down,
         lambda edge: edge.target,
     )
@@ -249,32 +250,35 @@ def _rank(node: Node) -> tuple[str, str, int, str]:
     return node.kind, name, number, node.name
 
 
-class _Endpoints:
-    """What serves versions, by the names and commits these have."""
+class _Users:
+    """What the journal knows to use versions, by the names and commits these have."""
 
-    def __init__(self, endpoints: Iterable[Served]) -> None:
-        self._by_name: dict[str, list[Served]] = {}
-        self._by_commit: dict[CommitRef, list[Served]] = {}
-        for item in endpoints:
-            self._by_name.setdefault(item.version, []).append(item)
-            self._by_commit.setdefault(item.commit, []).append(item)
+    def __init__(self, users: Iterable[User]) -> None:
+        self._by_name: dict[str, list[User]] = {}
+        self._by_commit: dict[CommitRef, list[User]] = {}
+        for user in users:
+            self._by_name.setdefault(user.version, []).append(user)
+            self._by_commit.setdefault(user.commit, []).append(user)
 
     def below(self, nodes: Sequence[Node]) -> Iterable[Step]:
-        """The endpoints that serve these nodes."""
+        """What uses these nodes."""
         for node in nodes if self._by_name else ():
             names = {node.name, node.replacement} - {""} if node.is_version else set()
-            serving = [item for name in sorted(names) for item in self._by_name.get(name, ())]
+            using = [user for name in sorted(names) for user in self._by_name.get(name, ())]
             if node.is_version and node.commit is not None:
-                serving += self._by_commit.get(node.commit, ())
-            for item in {item.endpoint: item for item in serving}.values():
-                key = f"endpoint {item.endpoint}"
-                yield (
-                    Edge(source=node.key, target=key, role=Role.SERVED),
-                    Node(
-                        key=key,
-                        kind=Kind.ENDPOINT,
-                        name=item.endpoint,
-                        label=f"by {item.by}" if item.by else "",
-                        created_at=item.since,
-                    ),
-                )
+                using += self._by_commit.get(node.commit, ())
+            ends = {end.key: (role, end) for role, end in map(_end, using)}
+            for key, (role, end) in ends.items():
+                yield Edge(source=node.key, target=key, role=role), end
+
+
+def _end(user: User) -> tuple[Role, Node]:
+    """What uses a version, as a node, and what the edge to it says."""
+    by = f"by {user.by}" if user.by else ""
+    if isinstance(user, Served):
+        role, kind, name, label = Role.SERVED, Kind.ENDPOINT, user.endpoint, by
+    else:
+        role, kind, name = Role.INPUT, Kind.FINE_TUNE, user.id
+        label = f"of {user.recipe.base_model} {by}".rstrip()
+    key = f"{kind} {name}"
+    return role, Node(key=key, kind=kind, name=name, label=label, created_at=user.since)

@@ -16,11 +16,11 @@ COMMIT = 12  # digits of a commit that are shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A version, a run or an endpoint, where it is drawn.
+    """A version, a run, an endpoint or a fine-tune, where it is drawn.
 
     Args:
         kind: how it looks: `version` or `run`.
-        role: the artifact's type, `run` or `endpoint`.
+        role: the artifact's type, `run`, `endpoint` or `fine-tune`.
         title: what stands in the box.
         detail: below it: the commit, or the run's state.
         full: all of the name.
@@ -102,11 +102,14 @@ def _box(
             href=page_of(node.name),
             is_own=is_own,
         )
+    name = node.name.rpartition("/")[2]
+    is_run = node.kind is Kind.RUN
+    title, detail = (node.label or name, node.state) if is_run else (name, node.label)
     return Box(
-        kind="run" if node.kind is Kind.RUN else "version",
+        kind="run" if is_run else "version",
         role=node.kind.value,
-        title=_short(node.label or node.name.rpartition("/")[2]),
-        detail=_short(node.state) if node.is_whole else "not looked at",
+        title=_short(title),
+        detail=_short(detail) if node.is_whole else "not looked at",
         full=node.name,
         href=safe(node.url),
         is_own=is_own,

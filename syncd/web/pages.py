@@ -15,7 +15,7 @@ from syncd.catalog.panels import PAGE, Line
 from syncd.catalog.pulse import Beat
 from syncd.catalog.tally import Tally
 from syncd.config import Config
-from syncd.deployments import served
+from syncd.deployments import users
 from syncd.errors import InvalidNameError, SyncdError, UsageError
 from syncd.lineage.from_catalog import CatalogNeighbours
 from syncd.lineage.graph import walk
@@ -163,9 +163,9 @@ class Pages:
             return {"problem": "", "picture": None}
         neighbours = CatalogNeighbours(self._catalog.descent)
         start = neighbours.find(record.ref)
-        endpoints = served(self._catalog.mirror.events())
+        using = users(self._catalog.mirror.events())
         graph = (
-            walk(neighbours, start, up=DEPTH, down=DEPTH, most=MOST, endpoints=endpoints)
+            walk(neighbours, start, up=DEPTH, down=DEPTH, most=MOST, users=using)
             if start is not None
             else None
         )

@@ -92,7 +92,7 @@ def story(name: str = "ds", **run: object) -> Graph:
         created_at="2026-02-02T00:00:00Z",
     )  # fmt: skip
     edges = ((data, job, Role.INPUT), (raw, job, Role.INPUT), (job, model, Role.OUTPUT))
-    return walk(Fixed(*edges), model, endpoints=[SERVED])
+    return walk(Fixed(*edges), model, users=[SERVED])
 
 
 def test_json_names_nodes_by_numbers_and_how_far_they_are() -> None:

@@ -218,14 +218,17 @@ def test_long_names_and_strange_urls_are_cut() -> None:
 def test_what_a_run_led_to_is_told_also_when_it_logged_nothing() -> None:
     """An evaluation, and an endpoint: in words, too."""
     model, evaluation = node("t/p/m:v0", Kind.MODEL), run("evaluate", is_whole=False)
-    served = node("search", Kind.ENDPOINT, type="")
-    made = drawn(model, (model, evaluation), (model, served))
+    served = node("search", Kind.ENDPOINT, type="", label="by ann")
+    tuned = node("ft-1", Kind.FINE_TUNE, type="", label="of small by ann")
+    made = drawn(model, (model, evaluation), (model, served), (model, tuned))
 
-    assert {box.role: box.detail for box in made.boxes if not box.is_own} == {
-        "run": "not looked at",
-        "endpoint": "",
+    assert {box.role: (box.title, box.detail) for box in made.boxes if not box.is_own} == {
+        "run": ("evaluate", "not looked at"),
+        "endpoint": ("search", "by ann"),
+        "fine-tune": ("ft-1", "of small by ann"),
     }
     assert made.sentences == [
         "endpoint search uses t/p/m:v0.",
+        "fine-tune ft-1 uses t/p/m:v0.",
         "run t/p/runs/evaluate uses t/p/m:v0.",
     ]
