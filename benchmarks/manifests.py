@@ -25,21 +25,21 @@ import wandb
 
 from benchmarks import stores
 from benchmarks.stores import peak
-from syncd import workflow
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
 from syncd.config import Config
 from syncd.documents import read_manifest
+from syncd.durable import workflow
 from syncd.footprint import keep_small
 from syncd.manifest import Manifest, compare, json_chunks
-from syncd.plans import BATCH, Digest, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
 from syncd.stages.commit import lineage
 from syncd.stages.plan import plan
 from syncd.stages.replace import reference_manifest
 from syncd.stages.verify import verify
+from syncd.versions.plans import BATCH, Digest, TransferPlan
 
 _CHUNK = 1 << 20
 _LINES = 500

@@ -24,9 +24,9 @@ from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.oxen_uploads import FILES_A_REQUEST
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import StoredContent
-from syncd.plans import LINEAGE_PATH, Digest, PlannedEntry, TransferPlan
 from syncd.refs import ArtifactRef
 from syncd.stages.commit import commit
+from syncd.versions.plans import LINEAGE_PATH, Digest, PlannedEntry, TransferPlan
 
 Work = Callable[[], object]
 Plans = Callable[[str], TransferPlan]  # of a kind of manifest

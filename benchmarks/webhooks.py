@@ -23,8 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from syncd.catalog.catalog import Catalog, State
+from syncd.operations.webhooks import PATH, SIGNATURE, signed
 from syncd.testing import MemoryArtifactSource
-from syncd.webhooks import PATH, SIGNATURE, signed
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 of this benchmark alone
 VERSIONS = 10_000

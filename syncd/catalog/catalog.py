@@ -25,8 +25,8 @@ from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import StoredContent
 from syncd.config import Config
-from syncd.plans import Digest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
+from syncd.versions.plans import Digest
 
 
 class State(StrEnum):

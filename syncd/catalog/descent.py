@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from syncd.catalog import schema
 from syncd.catalog.heritage import INPUT, NAMELESS, OUTPUT, Heritage, in_collection, wide
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
-from syncd.relatives import Place
+from syncd.versions.relatives import Place
 
 Use = tuple[str, str]  # a version's id, a run's name
 

@@ -15,7 +15,7 @@ from syncd.catalog import schema
 from syncd.catalog.database import Database
 from syncd.clients.artifacts import Run
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
-from syncd.relatives import NamedInput, Relative, named_inputs, relatives
+from syncd.versions.relatives import NamedInput, Relative, named_inputs, relatives
 
 WIDE = 10_000  # values in one IN list, so that a distance is one statement; SQLite takes 32,766
 INPUT, OUTPUT = "input", "output"

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, within
-from syncd.events import Event
 from syncd.refs import CommitRef, Target
+from syncd.versions.events import Event
 
 
 class Mirror:

@@ -18,7 +18,7 @@ from syncd.cli.scope import targets as read_targets
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.backfill import Follower, Report
+    from syncd.operations.backfill import Follower, Report
     from syncd.runtime import Runtime
 
 
@@ -38,7 +38,7 @@ def backfill(
     Ends with 3 when some versions could not be moved: the others were, and W&B is untouched for
     those.
     """
-    from syncd import backfill as work  # noqa: PLC0415
+    from syncd.operations import backfill as work  # noqa: PLC0415
 
     scope = work.Scope(
         targets=read_targets(targets, context.config),
@@ -103,7 +103,7 @@ def _progress() -> Any:
     """A follower that draws bars where a person looks on, and one that does nothing elsewhere."""
     from contextlib import nullcontext  # noqa: PLC0415
 
-    from syncd.backfill import Follower  # noqa: PLC0415
+    from syncd.operations.backfill import Follower  # noqa: PLC0415
 
     return _Bars() if stderr_console().is_terminal else nullcontext(Follower())
 
@@ -126,7 +126,7 @@ class _Bars:
 
     def __enter__(self) -> Follower:
         from syncd import log  # noqa: PLC0415
-        from syncd.backfill import Follower  # noqa: PLC0415
+        from syncd.operations.backfill import Follower  # noqa: PLC0415
 
         bars, lock, outer = self._progress, self._lock, self
         versions = bars.add_task("versions", shown="looking", total=None)

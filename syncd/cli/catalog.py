@@ -18,8 +18,8 @@ def rebuild(context: Context, targets: Targets = None) -> ExitCode:
 
     Nothing is changed in either. Ends with 3 when something of a version could not be read.
     """
-    from syncd import rebuild as work  # noqa: PLC0415
     from syncd import runtime  # noqa: PLC0415
+    from syncd.operations import rebuild as work  # noqa: PLC0415
 
     found = read_targets(targets, context.config)
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:

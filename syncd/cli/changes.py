@@ -16,9 +16,9 @@ from syncd.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from syncd.changes.difference import Change, Difference
+    from syncd.changes.sides import Ends
     from syncd.cli import Context
-    from syncd.difference import Change, Difference
-    from syncd.sides import Ends
 
 SHOWN = 20  # files, where nobody says how many
 EVERY = "all"
@@ -39,7 +39,7 @@ Files = Annotated[
 def ends(context: Context, *refs: str) -> Iterator[Ends]:
     """What the names are looked up in; W&B is not asked where all of them are Oxen's."""
     from syncd import runtime  # noqa: PLC0415
-    from syncd.sides import Ends  # noqa: PLC0415
+    from syncd.changes.sides import Ends  # noqa: PLC0415
 
     if all(ref.startswith("oxen://") for ref in refs):
         yield Ends(store=runtime.build_store(context.config, context.environ))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from syncd.clients.protocols import VersionStore
     from syncd.config.hooks import Endpoint
     from syncd.deployment.deploy import Ramp
-    from syncd.events import Event
+    from syncd.versions.events import Event
 
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="As in [endpoints.NAME].")]
 

@@ -50,7 +50,7 @@ def diff(
     The names may be of W&B and of Oxen, of one repository or of two. Ends with 0 whether or not
     anything differs.
     """
-    from syncd import sides, tables  # noqa: PLC0415
+    from syncd.changes import sides, tables  # noqa: PLC0415
     from syncd.config.units import parse_size  # noqa: PLC0415
     from syncd.errors import UsageError  # noqa: PLC0415
 

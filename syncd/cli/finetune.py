@@ -14,7 +14,7 @@ from syncd.cli.promote import By, whoami
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.deployments import FineTuned
+    from syncd.versions.deployments import FineTuned
 
 ENDS = {
     "intended": ", and nobody knows whether the hub made it",
@@ -56,9 +56,9 @@ def start(
     from syncd import runtime  # noqa: PLC0415
     from syncd.cli.hub import opened  # noqa: PLC0415
     from syncd.deployment import finetune as work  # noqa: PLC0415
-    from syncd.deployments import Recipe  # noqa: PLC0415
     from syncd.promotion import located  # noqa: PLC0415
     from syncd.promotion.journal import Journal, home, journals, read  # noqa: PLC0415
+    from syncd.versions.deployments import Recipe  # noqa: PLC0415
 
     recipe = Recipe(
         path=file,
@@ -87,7 +87,7 @@ def start(
 def list_(context: Context) -> None:
     """What syncd began to fine-tune, the latest last. Neither the hub nor W&B is asked."""
     from syncd.cli.deploy import journaled  # noqa: PLC0415
-    from syncd.deployments import fine_tuned  # noqa: PLC0415
+    from syncd.versions.deployments import fine_tuned  # noqa: PLC0415
 
     _, events = journaled(context)
     found = fine_tuned(events)

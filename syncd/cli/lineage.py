@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from syncd.config import Config
-    from syncd.deployments import User
-    from syncd.inquiry import Answer, Ends
     from syncd.lineage.events import Places
+    from syncd.operations.inquiry import Answer, Ends
+    from syncd.versions.deployments import User
 
 
 class Format(StrEnum):
@@ -67,8 +67,9 @@ def lineage(
     ] = None,
 ) -> None:
     """Which data trained this, and what was trained on this."""
-    from syncd import inquiry, runtime  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
     from syncd.lineage import drawings  # noqa: PLC0415
+    from syncd.operations import inquiry  # noqa: PLC0415
 
     question = inquiry.Question(
         ref=ref, teller=inquiry.Teller(source) if source else None, up=up, down=down
@@ -88,8 +89,8 @@ def lineage(
 
 def _users(ends: Ends, source: Source | None) -> list[User]:
     """What serves or learns, as far as whoever answers knows; W&B knows nothing of it."""
-    from syncd.deployments import users  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
+    from syncd.versions.deployments import users  # noqa: PLC0415
 
     if source is Source.WANDB:
         return []

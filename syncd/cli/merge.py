@@ -13,8 +13,8 @@ from syncd.cli.changes import Files
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.merging import Review
-    from syncd.sides import Ends, Side
+    from syncd.changes.merging import Review
+    from syncd.changes.sides import Ends, Side
 
 MOST_CONFLICTS = 1000
 CONFLICTS_SHOWN = 20
@@ -46,7 +46,7 @@ def review(
 
     Changes nothing, and ends with 0 also where there are conflicts.
     """
-    from syncd import merging  # noqa: PLC0415
+    from syncd.changes import merging  # noqa: PLC0415
 
     limit = changes.limit_of(files, as_json=context.output.as_json)
     with changes.ends(context, ref) as ends:
@@ -92,7 +92,9 @@ def merge(
     """
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from syncd import fleet, merging, runtime  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.changes import merging  # noqa: PLC0415
+    from syncd.durable import fleet  # noqa: PLC0415
 
     config = context.config
     with runtime.only_one(config), changes.ends(context, ref) as ends:
@@ -121,7 +123,8 @@ def merge(
 
 
 def _candidate(ends: Ends, ref: str) -> tuple[Side, Any]:
-    from syncd import errors, sides  # noqa: PLC0415
+    from syncd import errors  # noqa: PLC0415
+    from syncd.changes import sides  # noqa: PLC0415
 
     side = sides.side(ends, ref)
     if side.below:
@@ -162,8 +165,8 @@ def _document(found: Review) -> dict[str, Any]:
 
 def _story(ends: Ends, side: Side) -> dict[str, Any]:
     """What the commit's lineage file says of the version; empty where there is none."""
-    from syncd.lineages import MALFORMED, story  # noqa: PLC0415
-    from syncd.plans import lineage_in  # noqa: PLC0415
+    from syncd.versions.lineages import MALFORMED, story  # noqa: PLC0415
+    from syncd.versions.plans import lineage_in  # noqa: PLC0415
 
     artifact: Mapping[str, Any] = {}
     run: Mapping[str, Any] | None = None

@@ -12,15 +12,15 @@ from syncd.cli.scope import targets as read_targets
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.backfill import Scope
     from syncd.clients.artifacts import Version
+    from syncd.operations.backfill import Scope
     from syncd.runtime import Runtime
 
 
 def plan(context: Context, targets: Targets = None) -> None:
     """Show what would move, what stays and why. Changes nothing."""
     from syncd import runtime  # noqa: PLC0415
-    from syncd.backfill import Scope  # noqa: PLC0415
+    from syncd.operations.backfill import Scope  # noqa: PLC0415
 
     scope = Scope(targets=read_targets(targets, context.config))
     with runtime.opened(context.config, context.environ) as opened:
@@ -30,10 +30,10 @@ def plan(context: Context, targets: Targets = None) -> None:
 
 def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
     """The plan of a scope as JSON, all sizes in bytes."""
-    from syncd import backfill  # noqa: PLC0415
     from syncd.blocks import Builder  # noqa: PLC0415
-    from syncd.notices import notices  # noqa: PLC0415
-    from syncd.plans import Decision  # noqa: PLC0415
+    from syncd.operations import backfill  # noqa: PLC0415
+    from syncd.operations.notices import notices  # noqa: PLC0415
+    from syncd.versions.plans import Decision  # noqa: PLC0415
 
     versions: list[dict[str, Any]] = []
     moving: list[Version] = []

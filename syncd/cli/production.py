@@ -13,9 +13,9 @@ from syncd.cli import Context, ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.events import Event
     from syncd.promotion.answers import Answer, Endpoint
     from syncd.runtime import Runtime
+    from syncd.versions.events import Event
 
     Found = tuple[list[Answer], list[Endpoint]]
 

@@ -24,8 +24,8 @@ Refs = Annotated[
 
 def list_(context: Context, targets: Targets = None) -> None:
     """List the versions that failed for good, with cause and next step. W&B is not asked."""
-    from syncd import quarantine  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
+    from syncd.operations import quarantine  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
 
     named = [Target.parse(text) for text in targets or ()]
@@ -36,8 +36,8 @@ def list_(context: Context, targets: Targets = None) -> None:
 
 def show(context: Context, ref: Ref) -> None:
     """Show all that is known of one version that failed for good. W&B is not asked."""
-    from syncd import quarantine  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
+    from syncd.operations import quarantine  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
     with opened(context.config) as catalog:
@@ -65,9 +65,9 @@ def retry(
 
     Ends with 3 when some failed again.
     """
-    from syncd import quarantine  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.cli.backfill import moving, print_report  # noqa: PLC0415
+    from syncd.operations import quarantine  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
     if bool(refs) == everything:

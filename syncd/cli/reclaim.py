@@ -28,7 +28,8 @@ def reclaim(
     from datetime import UTC, datetime  # noqa: PLC0415
     from functools import partial  # noqa: PLC0415
 
-    from syncd import runtime, sweep  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.operations import sweep  # noqa: PLC0415
 
     found = read_targets(targets, context.config)
     now = partial(datetime.now, UTC)

@@ -40,7 +40,8 @@ def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
     Raises:
         NotFoundError: when the version is not there or has not been moved.
     """
-    from syncd import audit, errors  # noqa: PLC0415
+    from syncd import errors  # noqa: PLC0415
+    from syncd.operations import audit  # noqa: PLC0415
     from syncd.refs import ArtifactRef, Target  # noqa: PLC0415
     from syncd.replacements import published_of, replacement_of  # noqa: PLC0415
 
@@ -65,7 +66,8 @@ def from_oxen(opened: Runtime, text: str) -> dict[str, Any]:
     Raises:
         NotFoundError: when there is no such commit, or syncd did not make it.
     """
-    from syncd import audit, errors  # noqa: PLC0415
+    from syncd import errors  # noqa: PLC0415
+    from syncd.operations import audit  # noqa: PLC0415
     from syncd.refs import ArtifactRef, OxenURL, Target  # noqa: PLC0415
     from syncd.stages import discover  # noqa: PLC0415
 

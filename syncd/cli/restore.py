@@ -31,7 +31,8 @@ def restore(
     from datetime import UTC, datetime  # noqa: PLC0415
     from functools import partial  # noqa: PLC0415
 
-    from syncd import restoration, runtime  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.operations import restoration  # noqa: PLC0415
     from syncd.refs import OxenURL, Target  # noqa: PLC0415
 
     now = partial(datetime.now, UTC)

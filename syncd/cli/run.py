@@ -25,10 +25,12 @@ def run(
     SIGTERM or SIGINT drains, a second one stops at once; either way the next start goes on.
     SIGHUP reads the configuration again. See docs/daemon.md.
     """
-    from syncd import config, daemon, fleet, log, runtime  # noqa: PLC0415
+    from syncd import config, log, runtime  # noqa: PLC0415
     from syncd.cli.main import program_version, report  # noqa: PLC0415
     from syncd.cli.scope import targets  # noqa: PLC0415
-    from syncd.notify import Notifier  # noqa: PLC0415
+    from syncd.durable import fleet  # noqa: PLC0415
+    from syncd.service import daemon  # noqa: PLC0415
+    from syncd.service.notify import Notifier  # noqa: PLC0415
 
     targets(None, context.config)  # a daemon without anything to watch is a mistake
     level, style = context.given_log_level, context.given_log_format

@@ -44,9 +44,9 @@ def retry(
 
     Ends with 3 when some failed again.
     """
-    from syncd import triggers  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
+    from syncd.deployment import triggers  # noqa: PLC0415
 
     if bool(keys) == everything:
         raise errors.UsageError("name triggers, or all of them", hint="Write KEY..., or --all.")

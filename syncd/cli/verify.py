@@ -32,7 +32,8 @@ def verify(
     Each replacement is also held against the version it replaced, in all that W&B shows of them.
     What people have edited since is told and is no fault. Ends with 1 when anything is not as it should be.
     """
-    from syncd import audit, runtime  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.operations import audit  # noqa: PLC0415
 
     part = audit.Part.parse(sample=sample, subset=subset)
     found = read_targets(targets, context.config)

@@ -30,9 +30,10 @@ def install(context: Context, named: Targets = None) -> None:
     They call the webhook that leads to [web] public_url, which only a person can make; where it is
     missing, this says where to click. New versions are seen without it, too, only later.
     """
-    from syncd import config, webhooks  # noqa: PLC0415
+    from syncd import config  # noqa: PLC0415
     from syncd.clients.wandb import WandbSource  # noqa: PLC0415
     from syncd.clients.wandb_hooks import WandbHooks  # noqa: PLC0415
+    from syncd.operations import webhooks  # noqa: PLC0415
 
     if context.config.web.public_url is None:
         raise errors.ConfigurationError(
@@ -55,8 +56,9 @@ def test(context: Context, project: Project = None) -> None:  # noqa: PT028 a ve
 
     The project is looked at for news, nothing else happens.
     """
-    from syncd import config, webhooks  # noqa: PLC0415
+    from syncd import config  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
+    from syncd.operations import webhooks  # noqa: PLC0415
 
     secret = config.webhook_secret(context.config, context.environ)
     if secret is None:

@@ -27,9 +27,10 @@ def worker(
     {"executor"}. SIGTERM or SIGINT drains, a second one stops at once; either way others go on with
     what is left. Ends with 5 when PostgreSQL is lost: start it again then.
     """
-    from syncd import fleet, runtime  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
     from syncd.cli.main import program_version  # noqa: PLC0415
-    from syncd.worker import Worker  # noqa: PLC0415
+    from syncd.durable import fleet  # noqa: PLC0415
+    from syncd.service.worker import Worker  # noqa: PLC0415
 
     config = context.config
     fleet.check_shared(config)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from syncd import retry
 from syncd.clients.protocols import Author, Commit, TreeEntry, VersionStore
-from syncd.events import Point
 from syncd.promotion.journal import PATIENCE
 from syncd.refs import CommitRef, repo_name
+from syncd.versions.events import Point
 
 FILE = "oxen.toml"
 _OF = "Deploys"  # the trailer that names the version's commit

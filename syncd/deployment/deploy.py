@@ -22,11 +22,11 @@ from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.config.hooks import Endpoint
 from syncd.deployment.card import Card, with_card
-from syncd.deployments import serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
-from syncd.events import Event, Kind, Point, State, moment, of, trail
 from syncd.promotion.journal import Journal
 from syncd.refs import CommitRef
+from syncd.versions.deployments import serving
+from syncd.versions.events import Event, Kind, Point, State, moment, of, trail
 
 NOTE = 500  # characters of what an endpoint said, in the journal
 Tell = Callable[[Endpoint, Mapping[str, Any], str, Mapping[str, str]], str]

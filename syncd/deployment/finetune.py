@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from syncd.clients.oxen_hub import OxenHub
 from syncd.clients.protocols import VersionStore
-from syncd.deployments import FineTuned, Recipe, fine_tuned, noted
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
-from syncd.events import Event, Kind, Point, State, moment
-from syncd.plans import LINEAGE_PATH
 from syncd.promotion.journal import Journal
+from syncd.versions.deployments import FineTuned, Recipe, fine_tuned, noted
+from syncd.versions.events import Event, Kind, Point, State, moment
+from syncd.versions.plans import LINEAGE_PATH
 
 SHOWN = 3  # files named where the wanted one is not there
 

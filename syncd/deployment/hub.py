@@ -14,8 +14,8 @@ from typing import Any
 
 from syncd.clients.oxen_hub import OxenHub
 from syncd.errors import PermanentError, UsageError
-from syncd.events import Kind
 from syncd.refs import OxenURL
+from syncd.versions.events import Kind
 
 CHECKPOINT = "checkpoint"  # in what the endpoint is told: fine_tune, step
 

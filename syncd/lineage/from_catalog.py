@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from syncd.catalog.descent import INPUT, OUTPUT, Descent, KnownRun, KnownVersion, Use
 from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
 from syncd.refs import ArtifactRef, CommitRef
-from syncd.relatives import Place
+from syncd.versions.relatives import Place
 
 FEW = 12  # steps that are asked for one by one
 

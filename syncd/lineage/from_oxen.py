@@ -15,9 +15,9 @@ from typing import Any
 from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
-from syncd.lineages import MALFORMED, story
-from syncd.plans import lineage_in
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
+from syncd.versions.lineages import MALFORMED, story
+from syncd.versions.plans import lineage_in
 
 WANDB = "wandb/"  # begins, behind the folder, the branches that are no alias
 Folder = Callable[[ArtifactRef, str], str]  # where in a commit's tree a version of a type lies

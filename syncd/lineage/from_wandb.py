@@ -14,7 +14,7 @@ from syncd.clients.protocols import ArtifactSource
 from syncd.errors import NotFoundError
 from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
 from syncd.refs import ArtifactRef, CommitRef, RunRef, Target
-from syncd.relatives import NamedInput, Relative, named_inputs, place_of, relatives
+from syncd.versions.relatives import NamedInput, Relative, named_inputs, place_of, relatives
 
 Collection = tuple[str, str, str]  # entity, project, name
 

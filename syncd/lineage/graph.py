@@ -14,8 +14,8 @@ from functools import cache
 from itertools import chain
 from typing import Protocol
 
-from syncd.deployments import Served, User
 from syncd.refs import ArtifactRef, CommitRef, RunRef
+from syncd.versions.deployments import Served, User
 
 
 class Kind(StrEnum):

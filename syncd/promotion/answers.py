@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from syncd.deployments import Served
 from syncd.refs import CommitRef
+from syncd.versions.deployments import Served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

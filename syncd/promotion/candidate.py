@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from syncd.changes.difference import Difference, difference
 from syncd.clients.artifacts import Run
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
-from syncd.difference import Difference, difference
 from syncd.errors import NotFoundError
 from syncd.promotion.answers import Data
 from syncd.promotion.located import Located, collection_of

@@ -18,8 +18,8 @@ from syncd.catalog.mirror import Mirror
 from syncd.clients.protocols import Author, Commit, TreeEntry, VersionStore
 from syncd.config import Config
 from syncd.errors import TransientError
-from syncd.events import Event, folded
 from syncd.refs import RepoRef, repo_name
+from syncd.versions.events import Event, folded
 
 REPOSITORY = "syncd-journal"
 BRANCH = "wandb/journal"  # no alias and no version has a branch of this name

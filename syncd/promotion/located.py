@@ -13,9 +13,6 @@ from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, Commit, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
-from syncd.events import Point
-from syncd.lineages import MALFORMED, story
-from syncd.plans import LINEAGE_PATH, lineage_in
 from syncd.refs import (
     ArtifactRef,
     CommitRef,
@@ -26,6 +23,9 @@ from syncd.refs import (
 )
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 from syncd.stages.discover import held
+from syncd.versions.events import Point
+from syncd.versions.lineages import MALFORMED, story
+from syncd.versions.plans import LINEAGE_PATH, lineage_in
 
 NEWEST = 10  # versions of a collection that W&B is asked for beside its name
 

@@ -21,11 +21,7 @@ from syncd.catalog.mirror import Mirror
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
-from syncd.deployments import served, serving
 from syncd.errors import NotFoundError, PermanentError, UsageError
-from syncd.events import Event, Point, State, of, standing, trail
-from syncd.lineages import MALFORMED, story
-from syncd.plans import lineage_in
 from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
 from syncd.refs import ArtifactRef, CommitRef, index_at
@@ -33,6 +29,10 @@ from syncd.replacements import published_of
 from syncd.stages.commit import inputs
 from syncd.stages.discover import held
 from syncd.stages.plan import place
+from syncd.versions.deployments import served, serving
+from syncd.versions.events import Event, Point, State, of, standing, trail
+from syncd.versions.lineages import MALFORMED, story
+from syncd.versions.plans import lineage_in
 
 ALIAS = "production"
 GUESSED_TYPE = "model"  # where [oxen] repo asks for a type that nobody has told

@@ -28,12 +28,12 @@ from syncd.clients.artifacts import Membership, Standing, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, StoreLockedError, UsageError
-from syncd.events import Event, Kind, Point, State, moment, of, trail
 from syncd.promotion import located
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
 from syncd.refs import ArtifactRef
 from syncd.stages.discover import held
+from syncd.versions.events import Event, Kind, Point, State, moment, of, trail
 
 _UNUSABLE = re.compile(r"(?s).*[/:\s].*|v[0-9]+|latest|")
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from syncd import restoration, sweep
-from syncd.backfill import Follower, Scope, backfill
 from syncd.clients.artifacts import Membership, Run, Version
 from syncd.clients.wandb_scratch import WandbScratch
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError
+from syncd.operations import restoration, sweep
+from syncd.operations.backfill import Follower, Scope, backfill
 from syncd.refs import Target
 from syncd.rehearsal.plain import PlainClient
 from syncd.runtime import Runtime

@@ -14,15 +14,15 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from syncd import candidates
 from syncd.blocks import Builder, batches
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
 from syncd.errors import RepositoryConflictError
-from syncd.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, index_at, version_branch
 from syncd.replacements import Replacement, commit_of, replacement_of
-from syncd.trees import PackedTree
+from syncd.versions import candidates
+from syncd.versions.plans import BATCH, LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan
+from syncd.versions.trees import PackedTree
 
 SCHEMA = 1
 LINE = "Wandb-Version"  # the trailer of a merge: the newest version that went into it

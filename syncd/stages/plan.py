@@ -14,7 +14,6 @@ from syncd.clients.oxen_paths import files_and_folders, plain, unsupported_path
 from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
-from syncd.plans import Decision, PlannedEntries, TransferPlan
 from syncd.refs import (
     ArtifactRef,
     RepoRef,
@@ -24,6 +23,7 @@ from syncd.refs import (
     repo_name,
 )
 from syncd.replacements import linked_content
+from syncd.versions.plans import Decision, PlannedEntries, TransferPlan
 
 # Of what this module and `stages.discover` decide; raised when the same version and configuration
 # would be decided otherwise than by an earlier release.

@@ -1,7 +1,7 @@
 """Replace: the reference version is logged, and everything that points at the old one follows.
 
 The replacement is an output of the original run. It is logged without aliases, so that `latest`
-stays where it is; what points at the old version follows in the order that `syncd.succession` tells.
+stays where it is; what points at the old version follows in the order that `syncd.versions.succession` tells.
 Each step finds its own effect when repeated. `conclude` waits until nothing is left to follow and holds
 both versions against each other; `complete` marks the replacement when the runs' config is done, too.
 """
@@ -15,21 +15,12 @@ from dataclasses import replace as changed
 from datetime import datetime
 from typing import Any
 
-from syncd.appearance import (
-    Appearance,
-    Difference,
-    appearance,
-    differences,
-    expected,
-    file_differences,
-)
 from syncd.blocks import Builder
 from syncd.clients.artifacts import TTL_INHERIT, TTL_OFF, Standing, Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError
 from syncd.manifest import Manifest
-from syncd.plans import LINEAGE_PATH, Contents, Decision, Receipt, TransferPlan
 from syncd.refs import CommitRef, reference_url
 from syncd.replacements import (
     CONTENT_KEY,
@@ -38,7 +29,16 @@ from syncd.replacements import (
     replacement_of,
     version_digest,
 )
-from syncd.succession import advance, check_rights, follow
+from syncd.versions.appearance import (
+    Appearance,
+    Difference,
+    appearance,
+    differences,
+    expected,
+    file_differences,
+)
+from syncd.versions.plans import LINEAGE_PATH, Contents, Decision, Receipt, TransferPlan
+from syncd.versions.succession import advance, check_rights, follow
 
 
 def replace(

@@ -3,7 +3,7 @@
 The replacement is marked first, so that nobody takes what appears for a new version to move. Then the
 version is logged in the same collection, as output of the original run, with files out of Oxen that
 are held against W&B's own digests on the way; or it is found, when W&B still has it. What points at the
-replacement follows as `syncd.succession` tells. Each step finds its own effect.
+replacement follows as `syncd.versions.succession` tells. Each step finds its own effect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.entry import Entries, Entry, entry_row
 from syncd.errors import PermanentError, VerificationError
 from syncd.manifest import Hasher, Manifest, md5
-from syncd.originals import Original, file_entry, lineage_path, original
 from syncd.refs import ArtifactRef, RunRef, parse_reference_url
 from syncd.replacements import (
     KEY,
@@ -33,7 +32,8 @@ from syncd.replacements import (
     restored_into,
     version_digest,
 )
-from syncd.succession import check_rights, follow
+from syncd.versions.originals import Original, file_entry, lineage_path, original
+from syncd.versions.succession import check_rights, follow
 
 SHORTEST_TTL = timedelta(days=1)  # what came back must not vanish at once
 _MD5 = "MANIFEST_MD5"

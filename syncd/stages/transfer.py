@@ -13,14 +13,16 @@ from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 
-from syncd import candidates, retry
+from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
-from syncd.contents import EntryContent, groups, memory
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.limiter import SMALL, Limiter
-from syncd.lineages import Lineage, contents
-from syncd.plans import (
+from syncd.refs import RepoRef, version_branch
+from syncd.versions import candidates
+from syncd.versions.contents import EntryContent, groups, memory
+from syncd.versions.lineages import Lineage, contents
+from syncd.versions.plans import (
     LINEAGE_PATH,
     Decision,
     Digest,
@@ -29,7 +31,6 @@ from syncd.plans import (
     TransferPlan,
     TransferResult,
 )
-from syncd.refs import RepoRef, version_branch
 
 BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
 FIRST = 500  # of them at first, which travel while the next ones are looked up

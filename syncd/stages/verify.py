@@ -18,11 +18,11 @@ import xxhash
 from syncd.blocks import Blocks, Builder, Row, batches, paired
 from syncd.catalog.catalog import Catalog
 from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
-from syncd.contents import groups
 from syncd.errors import PermanentError
-from syncd.lineages import MALFORMED, Lineage
-from syncd.plans import BATCH, Receipt, VerifyReport, lineage_in
 from syncd.refs import CommitRef
+from syncd.versions.contents import groups
+from syncd.versions.lineages import MALFORMED, Lineage
+from syncd.versions.plans import BATCH, Receipt, VerifyReport, lineage_in
 
 Progress = Callable[[int], None]  # bytes read back
 REMEMBERED = 100_000  # contents read back that are not read again, where the catalog is not asked

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from syncd import retry
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
-from syncd.contents import groups
 from syncd.entry import Entry
 from syncd.errors import (
     AuthenticationError,
@@ -29,10 +28,11 @@ from syncd.errors import (
     VerificationError,
 )
 from syncd.manifest import Manifest
-from syncd.plans import LINEAGE_PATH, Decision, PlannedEntries, TransferPlan
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
 from syncd.stages.commit import lineage, message, refuse_foreign
 from syncd.training.local import LocalFile
+from syncd.versions.contents import groups
+from syncd.versions.plans import LINEAGE_PATH, Decision, PlannedEntries, TransferPlan
 
 Result = TypeVar("Result")
 AT_ONCE = 4  # files, or groups of small ones, on their way

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from syncd import retry
 from syncd.clients.protocols import TreeEntry, VersionStore
-from syncd.contents import groups
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.refs import CommitRef, check_path
 from syncd.training import ends
 from syncd.training.cache import PART, Cache, cache_folder, disk
+from syncd.versions.contents import groups
 
 OWN = ".syncd"  # the folder of syncd's own files in a tree
 AT_ONCE = 8  # files, or groups of small ones, on their way

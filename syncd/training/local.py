@@ -10,7 +10,7 @@ from pathlib import Path
 import xxhash
 
 from syncd.errors import IntegrityError, PermanentError
-from syncd.plans import Digest
+from syncd.versions.plans import Digest
 
 CHUNK = 1 << 20  # bytes read at once
 AT_ONCE = 4  # files

@@ -24,7 +24,6 @@ from syncd.clients.protocols import ArtifactSource
 from syncd.clients.references import References
 from syncd.config import Config
 from syncd.errors import InvalidNameError, NotFoundError, PermanentError, UsageError
-from syncd.plans import LINEAGE_PATH
 from syncd.refs import (
     ArtifactRef,
     CommitRef,
@@ -52,6 +51,7 @@ from syncd.training.references import FileReferences
 from syncd.training.runs import add_output
 from syncd.training.tracking import Draft, Tracker, WandbRun
 from syncd.training.writer import Writer, writer
+from syncd.versions.plans import LINEAGE_PATH
 
 if TYPE_CHECKING:
     import wandb

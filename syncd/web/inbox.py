@@ -17,7 +17,7 @@ from typing import Any
 
 from syncd import log
 from syncd.catalog.catalog import Catalog
-from syncd.webhooks import FACE
+from syncd.operations.webhooks import FACE
 
 NOTICES = 1_000  # that wait to be written; beyond, they are told by project
 REMEMBERED = 4_096  # bodies that would be known again

@@ -15,11 +15,11 @@ from syncd.catalog.panels import PAGE, Line
 from syncd.catalog.pulse import Beat
 from syncd.catalog.tally import Tally
 from syncd.config import Config
-from syncd.deployments import users
 from syncd.errors import InvalidNameError, SyncdError, UsageError
 from syncd.lineage.from_catalog import CatalogNeighbours
 from syncd.lineage.graph import walk
 from syncd.refs import ArtifactRef, CommitRef, reference_url
+from syncd.versions.deployments import users
 from syncd.web import words
 from syncd.web.answers import RefusedError
 from syncd.web.chart import savings

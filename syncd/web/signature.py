@@ -12,7 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from syncd.webhooks import SIGNATURE
+from syncd.operations.webhooks import SIGNATURE
 
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 

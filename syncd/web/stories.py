@@ -15,10 +15,10 @@ from syncd.catalog.panels import PAGE
 from syncd.clients.origins import Found, Origin
 from syncd.config import Config
 from syncd.errors import NotFoundError
-from syncd.lineages import MALFORMED, Lineage, Story, story
-from syncd.plans import lineage_in
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.plan import place
+from syncd.versions.lineages import MALFORMED, Lineage, Story, story
+from syncd.versions.plans import lineage_in
 
 LARGEST = 64 << 20  # bytes of a lineage file that a page waits for
 KEPT = 256  # stories in memory

@@ -21,11 +21,11 @@ from starlette.routing import BaseRoute, Route
 
 from syncd import log
 from syncd.errors import UsageError
+from syncd.operations.webhooks import PATH, TEST_EVENT
 from syncd.refs import ArtifactRef, Target
 from syncd.web import signature
 from syncd.web.answers import RefusedError
 from syncd.web.inbox import Inbox, Notice, Seen
-from syncd.webhooks import PATH, TEST_EVENT
 
 MAX_BODY = 65_536  # bytes; ours has some hundred
 MAX_NAME = 255  # characters, as the catalog holds

@@ -12,7 +12,7 @@ from acceptance_process import Process, until
 from acceptance_world import World
 
 from syncd.catalog.catalog import Catalog
-from syncd.webhooks import PATH
+from syncd.operations.webhooks import PATH
 
 SECRET = "the secret of the webhook"
 WEBHOOK = """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contract_files import REPO, commit, contents
 
 from syncd.clients.protocols import VersionStore
-from syncd.events import Event, Kind, Point, State
 from syncd.promotion.journal import BRANCH, Journal
 from syncd.refs import CommitRef
 from syncd.testing import StoreHarness
+from syncd.versions.events import Event, Kind, Point, State
 
 
 def _event(name: str, at: CommitRef, state: State) -> Event:

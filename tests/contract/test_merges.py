@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from contract_files import ANN, REPO, commit, contents
 
+from syncd.changes.difference import Kind, difference
+from syncd.changes.merging import State, merge, review
 from syncd.clients.protocols import VersionStore
-from syncd.difference import Kind, difference
 from syncd.errors import MergeConflictError
-from syncd.merging import State, merge, review
 from syncd.refs import CommitRef
 from syncd.testing import StoreHarness
 

@@ -16,13 +16,13 @@ from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_reading import EmbeddedReader
 from syncd.clients.protocols import VersionStore
 from syncd.errors import RepositoryConflictError
-from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, RunRef
 from syncd.testing import StoreHarness
 from syncd.training import fetch, pinned
 from syncd.training.commits import Work
 from syncd.training.local import hashed
 from syncd.training.writer import Elsewhere, Here, Request, Writer, answer
+from syncd.versions.plans import LINEAGE_PATH
 
 RUN = Run(
     id="",

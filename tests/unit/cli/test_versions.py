@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from syncd.ancestry import parents
 from syncd.cli import ExitCode, main
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.refs import CommitRef, RepoRef
+from syncd.versions.ancestry import parents
 
 REPO = RepoRef(namespace="team", repo="ds")
 ANN = Author(name="ann", email="ann@example.com")

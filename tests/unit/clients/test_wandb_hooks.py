@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from wandb_server import KEY, Answer, Server, page
 
-from syncd import webhooks
 from syncd.catalog.catalog import Catalog
 from syncd.clients.wandb_hooks import CONDITION, EVENT, WandbHooks, Webhook, deliver
 from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError, UsageError
+from syncd.operations import webhooks
 from syncd.refs import Target
 
 URL = "https://syncd.example.com"

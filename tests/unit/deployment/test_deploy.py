@@ -14,13 +14,13 @@ from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.config.hooks import Endpoint
 from syncd.deployment.deploy import Ramp, deploy, document, rollback, variables
-from syncd.deployments import Served, served
 from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError, UsageError
-from syncd.events import Event, Kind, State
 from syncd.promotion.journal import journals, read
 from syncd.promotion.located import from_ref
 from syncd.promotion.production import endpoints, from_both, told_at, with_endpoints
 from syncd.refs import CommitRef
+from syncd.versions.deployments import Served, served
+from syncd.versions.events import Event, Kind, State
 
 CONFIG = Config.model_validate(
     {

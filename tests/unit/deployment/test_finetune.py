@@ -14,13 +14,13 @@ from moved_project import MovedProject
 from syncd.clients.artifacts import Version
 from syncd.clients.oxen_hub import OxenHub
 from syncd.deployment.finetune import Tuner, named, start
-from syncd.deployments import FineTuned, Recipe, fine_tuned, users
 from syncd.errors import NotFoundError, PermanentError, TransientError
-from syncd.events import Event, State
 from syncd.promotion.journal import Journal, home
 from syncd.promotion.located import from_ref
 from syncd.refs import CommitRef
 from syncd.testing.hub import Hub, hub
+from syncd.versions.deployments import FineTuned, Recipe, fine_tuned, users
+from syncd.versions.events import Event, State
 
 TOKEN = "hub-token-0123456789abcdef"
 ROWS = {"train.parquet": b"rows of training data", "test.parquet": b"rows to test with"}

@@ -21,10 +21,10 @@ from syncd.errors import (
     ServiceUnavailableError,
     UsageError,
 )
-from syncd.events import Event, State
 from syncd.promotion.journal import journals, read
 from syncd.promotion.located import from_ref
 from syncd.testing.hub import Hub, hub
+from syncd.versions.events import Event, State
 
 TOKEN = "hub-token-0123456789abcdef"
 CONFIG = Config.model_validate(

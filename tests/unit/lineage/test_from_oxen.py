@@ -11,9 +11,9 @@ import pytest
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.lineage.from_oxen import OxenNeighbours
 from syncd.lineage.graph import Graph, walk
-from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
 from syncd.testing import MemoryVersionStore
+from syncd.versions.plans import LINEAGE_PATH
 
 ANN = Author(name="ann", email="ann@wandb.invalid")
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openlineage.client.event_v2 import RunState
 
-from syncd.deployments import Served
 from syncd.lineage import drawings
 from syncd.lineage.events import UNKNOWN_TIME, Places, events
 from syncd.lineage.graph import Edge, Graph, Kind, Node, Role, walk
 from syncd.refs import CommitRef
+from syncd.versions.deployments import Served
 
 DATA = CommitRef.parse("oxen://team/proj-ds@0123456789abcdef0123")
 WEIGHTS = CommitRef.parse("oxen://team/proj-model@fedcba9876543210fedc")

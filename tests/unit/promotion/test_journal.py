@@ -9,10 +9,10 @@ import pytest
 
 from syncd.clients.protocols import Author, StoredContent, TreeEntry
 from syncd.errors import PermanentError, TransientError
-from syncd.events import Event, Kind, Point, State
 from syncd.promotion.journal import BRANCH, PATH, Journal
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore
+from syncd.versions.events import Event, Kind, Point, State
 
 REPO = RepoRef(namespace="team", repo="syncd-journal")
 

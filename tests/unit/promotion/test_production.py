@@ -15,8 +15,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import NotFoundError, ServiceUnavailableError
-from syncd.events import Event
-from syncd.plans import LINEAGE_PATH
+from syncd.operations.rebuild import rebuild
 from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data
 from syncd.promotion.journal import journals, read
@@ -30,11 +29,12 @@ from syncd.promotion.production import (
     with_ends,
 )
 from syncd.promotion.promote import finish
-from syncd.rebuild import rebuild
 from syncd.refs import CommitRef, RepoRef, Target, reference_url
 from syncd.replacements import Published
 from syncd.testing import Fault
 from syncd.testing.faults import Calls
+from syncd.versions.events import Event
+from syncd.versions.plans import LINEAGE_PATH
 
 
 @pytest.fixture

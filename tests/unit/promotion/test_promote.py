@@ -22,11 +22,11 @@ from syncd.errors import (
     SyncdError,
     UsageError,
 )
-from syncd.events import Kind, State
 from syncd.promotion.promote import finish
 from syncd.refs import ArtifactRef, Target
 from syncd.testing import Fault, MemoryArtifactSource
 from syncd.testing.faults import Calls
+from syncd.versions.events import Kind, State
 
 
 def test_both_sides_move_and_the_journal_says_who_and_when(models: Models) -> None:

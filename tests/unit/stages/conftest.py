@@ -11,7 +11,6 @@ import pytest
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.config import Config
-from syncd.plans import TransferPlan
 from syncd.refs import CommitRef
 from syncd.stages.commit import commit
 from syncd.stages.plan import plan
@@ -19,6 +18,7 @@ from syncd.stages.replace import complete, conclude, replace
 from syncd.stages.transfer import transfer
 from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.plans import TransferPlan
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]

@@ -16,13 +16,13 @@ from syncd.clients.protocols import Author, TreeEntry
 from syncd.config import Config
 from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest, manifest_digest
-from syncd.plans import LINEAGE_PATH, TransferPlan
 from syncd.refs import CommitRef
 from syncd.replacements import Replacement, Restored, replacement_of
 from syncd.stages.commit import LINE, commit
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.plans import LINEAGE_PATH, TransferPlan
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]

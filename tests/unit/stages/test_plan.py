@@ -14,10 +14,10 @@ from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest
-from syncd.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
 from syncd.refs import CommitRef, reference_url
 from syncd.stages.plan import destination, plan
 from syncd.testing import MemoryArtifactSource
+from syncd.versions.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
 
 RAW = bytes(range(16))
 DIGEST = base64.b64encode(RAW).decode()

@@ -12,11 +12,11 @@ import pytest
 from syncd.clients.artifacts import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
-from syncd.plans import TransferPlan
 from syncd.refs import CommitRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.stages.replace import complete
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.plans import TransferPlan
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from moved_project import NOW, PROJECT, MovedProject
 
-from syncd.audit import Part, verify_all
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.config.model import Select
 from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.manifest import Entry
+from syncd.operations.audit import Part, verify_all
+from syncd.operations.restoration import restore_commit
 from syncd.refs import OxenURL, RunRef, Target
 from syncd.replacements import KEY, Restored
-from syncd.restoration import restore_commit
 from syncd.stages.discover import discover
 from syncd.testing import Fault, MemoryArtifactSource
 

@@ -14,7 +14,6 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import SMALL, Content, StoredContent
 from syncd.config import Config
-from syncd.contents import GROUP_FILES
 from syncd.errors import (
     IntegrityError,
     NotFoundError,
@@ -24,11 +23,12 @@ from syncd.errors import (
 )
 from syncd.limiter import Limiter
 from syncd.manifest import Algorithm, Manifest
-from syncd.plans import TransferPlan, TransferResult
 from syncd.refs import CommitRef, RepoRef
 from syncd.stages.plan import plan
 from syncd.stages.transfer import recall, transfer
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.contents import GROUP_FILES
+from syncd.versions.plans import TransferPlan, TransferResult
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]

@@ -15,12 +15,12 @@ from syncd.clients.artifacts import Version
 from syncd.clients.protocols import TreeEntry
 from syncd.config import Config
 from syncd.manifest import Algorithm
-from syncd.plans import LINEAGE_PATH, TransferPlan, VerifyReport
 from syncd.refs import CommitRef
 from syncd.stages import verify as module
 from syncd.stages.plan import plan
 from syncd.stages.verify import verify
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.plans import LINEAGE_PATH, TransferPlan, VerifyReport
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]

@@ -20,14 +20,15 @@ from typing import Any, cast
 
 import pytest
 
-from syncd import backfill, lines, rebuild, restoration, sweep, workflow
 from syncd.catalog.catalog import Catalog, State
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
-from syncd.context import Context, Outcome
+from syncd.durable import lines, workflow
+from syncd.durable.context import Context, Outcome
 from syncd.errors import ServiceUnavailableError, SyncdError
 from syncd.manifest import Manifest
+from syncd.operations import backfill, rebuild, restoration, sweep
 from syncd.refs import RepoRef, RunRef, Target, parse_reference_url
 from syncd.replacements import KEY, replacement_of
 from syncd.runtime import Runtime

@@ -15,8 +15,8 @@ from syncd.lineage.from_oxen import OxenNeighbours
 from syncd.lineage.from_wandb import WandbNeighbours
 from syncd.lineage.graph import Graph, Neighbours, walk
 from syncd.refs import ArtifactRef, RunRef
-from syncd.relatives import relatives
 from syncd.stages.annotate import annotate
+from syncd.versions.relatives import relatives
 
 KINDS = ("dataset", "model", "evaluation", "other")
 Edges = set[tuple[str, str]]

@@ -7,12 +7,12 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from syncd import restoration, sweep
 from syncd.catalog.catalog import Catalog, State
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.errors import NotFoundError
+from syncd.operations import restoration, sweep
 from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.runtime import Runtime

@@ -10,12 +10,12 @@ from moved_project import MovedProject
 
 from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError
-from syncd.events import Event
 from syncd.promotion import located
 from syncd.promotion.journal import Journal, home
 from syncd.promotion.promote import Desk, Promoted, promote, rollback
 from syncd.refs import RepoRef, Target
 from syncd.replacements import replacement_of
+from syncd.versions.events import Event
 
 MODEL = "team/proj/model"
 SUBJECT = f"{MODEL}:production"

@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from syncd.backfill import Follower, Report, Scope, backfill
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
 from syncd.manifest import Entry
-from syncd.plans import LINEAGE_PATH
+from syncd.operations.backfill import Follower, Report, Scope, backfill
 from syncd.refs import CommitRef, RunRef, Target
 from syncd.replacements import Published
 from syncd.runtime import Runtime
 from syncd.stages.plan import plan
 from syncd.testing import MemoryArtifactSource, MemoryVersionStore
+from syncd.versions.plans import LINEAGE_PATH
 
 PROJECT = Target.parse("team/proj")
 

@@ -11,8 +11,6 @@ import pytest
 import xxhash
 from training_world import BASE, MemoryTracker, TrainingWorld
 
-from syncd.audit import Part, verify_all
-from syncd.backfill import follow_aliases
 from syncd.cli.resolve import from_oxen, from_wandb
 from syncd.errors import (
     InvalidNameError,
@@ -23,15 +21,17 @@ from syncd.errors import (
     VerificationError,
 )
 from syncd.manifest import Manifest
-from syncd.plans import LINEAGE_PATH
+from syncd.operations.audit import Part, verify_all
+from syncd.operations.backfill import follow_aliases
+from syncd.operations.restoration import BORN, restore_target
 from syncd.refs import CommitRef, RepoRef, Target, parse_reference_url
 from syncd.replacements import commit_of, linked_content, published_of
-from syncd.restoration import BORN, restore_target
 from syncd.stages.annotate import run_config
 from syncd.testing import Fault, MemoryVersionStore
 from syncd.training import Pins
 from syncd.training.publishing import gathered
 from syncd.training.runs import note
+from syncd.versions.plans import LINEAGE_PATH
 
 WEIGHTS = {"model.safetensors": b"weights" * 1000, "config.json": b"{}"}
 REPO = RepoRef(namespace="team", repo="proj-clip")

@@ -12,8 +12,8 @@ from syncd.catalog.panels import PAGE
 from syncd.clients.origins import Found, no_file
 from syncd.config import Config
 from syncd.errors import NotFoundError
-from syncd.plans import LINEAGE_PATH
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
+from syncd.versions.plans import LINEAGE_PATH
 from syncd.web.stories import LARGEST, Stories
 
 REF = ArtifactRef.parse("team/proj/ds:v0")

@@ -19,6 +19,7 @@ import pytest
 from face_world import SECRET, client, made_parts, until
 
 from syncd.catalog.catalog import Catalog, State
+from syncd.operations.webhooks import PATH, PAYLOAD, SIGNATURE, signed
 from syncd.refs import Target
 from syncd.testing import MemoryArtifactSource
 from syncd.web.answers import RefusedError
@@ -26,7 +27,6 @@ from syncd.web.app import Parts
 from syncd.web.inbox import NOTICES, WINDOW, Inbox, Notice, Seen
 from syncd.web.signature import proven
 from syncd.web.webhook import Ignored, read
-from syncd.webhooks import PATH, PAYLOAD, SIGNATURE, signed
 
 NOW = 1_800_000_000.0
 TARGETS = (Target.parse("team/proj"), Target.parse("research/*"))

@@ -1,0 +1,1 @@
+"""Operations: what is done with versions that are there, each in one module."""

@@ -1,0 +1,157 @@
+"""Audit: what W&B's replacements claim, proved again from Oxen; and whether they look as they should.
+
+The list of what there is to prove comes from W&B, not from the catalog: a lost state directory
+hides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syncd import log
+from syncd.clients.artifacts import Version
+from syncd.errors import PermanentError, UsageError
+from syncd.operations.comparison import compare
+from syncd.refs import Target, parse_reference_url
+from syncd.replacements import Published, Replacement, linked_content
+from syncd.runtime import Runtime
+from syncd.stages import discover
+from syncd.stages.plan import destination
+from syncd.stages.verify import verify
+from syncd.versions.plans import LINEAGE_PATH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which share of the versions is meant; the same ones each time.
+
+    Args:
+        first: in thousandths, the lower bound.
+        end: in thousandths, the upper bound, not included.
+    """
+
+    first: float = 0.0
+    end: float = 1000.0
+
+    @classmethod
+    def parse(cls, *, sample: str = "", subset: str = "") -> Part:
+        """Read `5%` or `2/7`.
+
+        Raises:
+            UsageError: when it is neither, or both are given.
+        """
+        if sample and subset:
+            raise UsageError("--sample and --subset exclude each other")
+        share = re.fullmatch(r"(\d+(?:\.\d+)?)%", sample)
+        if sample and (share is None or not 0 < float(share[1]) <= 100):  # noqa: PLR2004
+            raise UsageError(f"--sample {sample!r} is not a share", hint="Write 5%.")
+        if share:
+            return cls(end=float(share[1]) * 10)
+        piece = re.fullmatch(r"(\d+)/(\d+)", subset)
+        if subset and (piece is None or not 1 <= int(piece[1]) <= int(piece[2])):
+            raise UsageError(f"--subset {subset!r} is not a part", hint="Write 1/7.")
+        if piece:
+            width = 1000 / int(piece[2])
+            return cls(first=width * (int(piece[1]) - 1), end=width * int(piece[1]))
+        return cls()
+
+    def holds(self, version: Version) -> bool:
+        """Whether a version belongs to the part."""
+        number = int(hashlib.sha256(version.id.encode()).hexdigest()[:8], 16) % 1_000_000
+        return self.first <= number / 1000 < self.end
+
+
+def replacements(
+    runtime: Runtime, targets: Sequence[Target]
+) -> Iterator[tuple[Version, Replacement]]:
+    """All replacement versions of the targets; a named version also by its source's name."""
+    for target in targets:
+        for version, link in discover.replacements(runtime.source, target):
+            source_alias = link.source_version.rpartition(":")[2]
+            names = {version.ref.alias, source_alias, *version.aliases}
+            if target.alias is None or target.alias in names:
+                yield version, link
+
+
+def publications(
+    runtime: Runtime, targets: Sequence[Target]
+) -> Iterator[tuple[Version, Published]]:
+    """All versions of the targets that were born in Oxen."""
+    for target in targets:
+        for version, born in discover.publications(runtime.source, target):
+            if target.alias in (None, version.ref.alias, *version.aliases):
+                yield version, born
+
+
+def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
+    """Prove each replacement of the targets again; one answer per version.
+
+    What was restored is ordinary files again, and needs no proof.
+    """
+    for version, link in replacements(runtime, targets):
+        if not part.holds(version) or link.restored is not None:
+            continue
+        _, prefix = destination(version, runtime.config)
+        report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
+        problems = list(report.problems)
+        claimed = link.receipt.get("tree")
+        if not problems and claimed and claimed != report.receipt.tree:
+            problems.append("the commit's tree is not the one that the receipt in W&B names")
+        edits: list[str] = []
+        try:
+            compared = compare(runtime.source, runtime.store, version, link, prefix)
+            problems += map(str, compared.faults)
+            edits += map(str, compared.edits)
+        except PermanentError as error:
+            if not problems:  # else the proof has told why
+                problems.append(f"cannot be compared with what it replaced ({error})")
+        if not link.complete:
+            problems.append("the replacement is not complete; syncd backfill goes on with it")
+        event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
+        log.get().info(event, artifact=link.source_version, commit=str(link.commit))
+        yield {
+            "version": link.source_version,
+            "replacement": str(version.ref),
+            "oxen": str(link.commit),
+            "files": report.receipt.files,
+            "bytes": report.receipt.bytes,
+            "problems": problems,
+            "edited": edits,
+        }
+    for version, born in publications(runtime, targets):
+        if part.holds(version):
+            yield _verify_born(runtime, version, born)
+
+
+def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[str, Any]:
+    """Prove a version that was born in Oxen: its commit, and that W&B refers to it."""
+    named = parse_reference_url(born.url)
+    prefix = (named[1] if named else "").removesuffix(LINEAGE_PATH).rstrip("/")
+    report = verify(runtime.store, runtime.catalog, born.commit, prefix=prefix, everything=True)
+    problems = list(report.problems)
+    try:
+        held = {entry.path: entry.hash for entry in runtime.store.tree(born.commit)}
+        for entry in runtime.source.manifest(version).entries.values():
+            path = f"{prefix}/{entry.path}" if prefix else entry.path
+            if parse_reference_url(entry.ref or "") != (born.commit, path):
+                problems.append(f"{entry.path}: W&B does not refer to the commit")
+            elif held.get(path) != linked_content(entry):
+                problems.append(f"{entry.path}: W&B names another content than the commit")
+    except PermanentError as error:
+        if not problems:  # else the proof has told why
+            problems.append(f"cannot be compared with its commit ({error})")
+    event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
+    log.get().info(event, artifact=str(version.ref), commit=str(born.commit))
+    return {
+        "version": str(version.ref),
+        "replacement": str(version.ref),
+        "oxen": str(born.commit),
+        "files": report.receipt.files,
+        "bytes": report.receipt.bytes,
+        "problems": problems,
+        "edited": [],
+    }

@@ -1,0 +1,342 @@
+"""Backfill: discover, put what is to move in the queue, and follow it to the end.
+
+In which order versions go: `lines`. Nothing is kept here that a second run would miss: run it again
+to resume.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd import log
+from syncd.blocks import Builder, batches
+from syncd.catalog.catalog import State
+from syncd.clients.artifacts import Version
+from syncd.deployment import triggers
+from syncd.durable import engine, fleet, workflow
+from syncd.durable.context import Context, Outcome
+from syncd.durable.fleet import Member
+from syncd.durable.following import follow_runs
+from syncd.durable.handover import EndedUnheardError
+from syncd.durable.lines import Lines, uses
+from syncd.errors import PermanentError, SyncdError
+from syncd.operations.births import keep_born
+from syncd.refs import RepoRef, Target, alias_branch
+from syncd.replacements import commit_of
+from syncd.runtime import Runtime, engine_database
+from syncd.stages.annotate import annotate
+from syncd.stages.discover import Discovered, changed, discover
+from syncd.stages.plan import destination, fingerprint, plan
+from syncd.stages.transfer import held
+from syncd.versions.plans import BATCH, Digest, TransferPlan
+
+LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
+LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a backfill did; `document()` is the answer of `syncd backfill --json`."""
+
+    discovered: int = 0
+    replaced: list[Outcome] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count how one version ended."""
+        if outcome["state"] == State.REPLACED:
+            self.replaced.append(outcome)
+        elif outcome["state"] == State.SKIPPED:
+            self.skipped.append({"version": outcome["version"], "reason": outcome["reason"]})
+        else:
+            keys = ("version", "stage", "error", "hint")
+            self.failures.append({key: outcome[key] for key in keys})
+
+    def fail(self, version: Version, stage: log.Stage, error: SyncdError) -> None:
+        """Count what could not be done for a version."""
+        self.failures.append(
+            {
+                "version": str(version.ref),
+                "stage": str(stage),
+                "error": str(error),
+                "hint": error.hint,
+            }
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON, all sizes in bytes."""
+
+        def total(key: str) -> int:
+            return sum(int(outcome.get(key, 0)) for outcome in self.replaced)
+
+        names = ("planned", "downloaded", "uploaded", "deduplicated", "kept")
+        return {
+            "versions": {
+                "discovered": self.discovered,
+                "replaced": len(self.replaced),
+                "skipped": len(self.skipped),
+                "failed": len(self.failures),
+            },
+            "bytes": {name: total(name) for name in names},
+            "replacements": [
+                {
+                    "source": outcome["version"],
+                    "replacement": outcome["replacement"],
+                    "oxen": outcome["oxen"],
+                    "entries_moved": outcome["entries_moved"],
+                }
+                for outcome in self.replaced
+            ],
+            "skipped": self.skipped,
+            "failures": self.failures,
+        }
+
+
+class Follower:
+    """Told how a backfill goes; does nothing by itself."""
+
+    def found(self, versions: int, size: int) -> None:
+        """So many versions of so many bytes are to be moved."""
+
+    def working(self, artifact_id: str, stage: log.Stage, done: int) -> None:
+        """A stage of a version is done with so many more bytes."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A version reached its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What to look at.
+
+    Args:
+        targets: what was named.
+        since: ISO 8601 date or time; older versions are left alone.
+        types: artifact types; empty for all.
+        limit: versions to move at most, None for all.
+        changed: whether collections that are known to have nothing left to do are passed over; then
+            the report is silent about them, and neither `since` nor `types` may be given.
+    """
+
+    targets: Sequence[Target]
+    since: str = ""
+    types: frozenset[str] = frozenset()
+    limit: int | None = None
+    changed: bool = False
+
+
+def preview(runtime: Runtime, scope: Scope) -> Iterable[tuple[Discovered, TransferPlan | None]]:
+    """Every version of the scope with its plan, None where discovery leaves it alone."""
+    left = scope.limit
+    for item in _discover(runtime, scope):
+        if item.skip or left == 0:
+            yield item, None
+            continue
+        planned = plan(item.version, runtime.source.manifest(item.version), runtime.config)
+        if not planned.skip and left is not None:
+            left -= 1
+        yield item, planned
+
+
+def new_bytes(runtime: Runtime, planned: TransferPlan) -> int:
+    """Bytes of a plan that Oxen is not known to hold, equal files counted once."""
+    contents = Builder()
+    for item in planned.stored:
+        algorithm, digest = item.digest
+        contents.add((f"{algorithm}:{digest}", item.entry.size))
+    new = 0
+    for batch in batches(contents.build(), BATCH):
+        sizes: dict[Digest, int | None] = {}
+        for key, size in batch:
+            algorithm, _, digest = key.partition(":")
+            sizes[algorithm, digest] = size
+        present = held(runtime.store, runtime.catalog, planned.repo, sizes)
+        new += sum(size or 0 for digest, size in sizes.items() if digest not in present)
+    return new
+
+
+def backfill(runtime: Runtime, scope: Scope, follower: Follower) -> Report:
+    """Move everything in the scope; the report says what happened to each version.
+
+    Args:
+        runtime: open clients; the caller holds the state directory's lock.
+        scope: what to look at.
+        follower: told how it goes.
+    """
+    log.get().info(log.Stage.DISCOVER.started, targets=[str(item) for item in scope.targets])
+    for target in scope.targets:
+        if target.collection is None:
+            follow_runs(runtime, target)
+    return move(runtime, _discover(runtime, scope), follower, limit=scope.limit)
+
+
+def move(
+    runtime: Runtime,
+    found: Iterable[Discovered],
+    follower: Follower,
+    *,
+    limit: int | None = None,
+) -> Report:
+    """Move what was found; the report says what happened to each version.
+
+    Args:
+        runtime: open clients; the caller holds the state directory's lock.
+        found: the versions, those that are to be left alone included.
+        follower: told how it goes.
+        limit: versions to move at most, None for all.
+    """
+    report = Report()
+    news: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    pending: list[Discovered] = []
+    heads: dict[RepoRef, dict[str, str]] = {}
+    counted = 0
+    for item in found:
+        report.discovered += 1
+        triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
+        keep_born(runtime, item.version)
+        if item.skip:
+            try:
+                follow_aliases(runtime, item, heads)
+            except PermanentError as error:  # its commit is gone, say; all others go on
+                report.fail(item.version, log.Stage.REPLACE, error)
+            else:
+                report.skipped.append({"version": str(item.version.ref), "reason": item.skip})
+        elif limit is not None and counted >= limit:
+            reason = f"beyond --limit {limit}"
+            report.skipped.append({"version": str(item.version.ref), "reason": reason})
+        else:
+            pending.append(item)
+            record = runtime.catalog.get(item.version.id)
+            # What had nothing to move before is looked at again, but must not use up the limit.
+            counted += record is None or record.state is not State.SKIPPED
+    log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
+    follower.found(len(pending), sum(item.version.size for item in pending))
+    if pending:
+        with fleet.joined(runtime.config) as member:
+            context = Context(
+                source=runtime.source,
+                store=runtime.store,
+                catalog=runtime.catalog,
+                config=runtime.config,
+                etagged=runtime.etagged,
+                progress=follower.working,
+                finished=news.put,
+                locks=member.locks,
+            )
+            workflow.launch(
+                context,
+                database=engine_database(runtime.config),
+                concurrency=runtime.config.transfer.concurrency,
+                executor_id=member.executor_id,
+            )
+            try:
+                lines = Lines(runtime)
+                lines.add(pending, uses(runtime, [item.version for item in pending]))
+                ends = _Ends(member, lines, news)
+                _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
+            finally:
+                engine.stop(timeout=0)
+    for run in runtime.catalog.runs_due():
+        if annotate(runtime.source, run, runtime.catalog.descent.keep):
+            runtime.catalog.remove_run_due(run)
+    triggers.fire(runtime.catalog, runtime.config)
+    return report
+
+
+def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
+    decided, looks = fingerprint(runtime.config), runtime.catalog.looks
+    if scope.changed:
+        return changed(runtime.source, looks, scope.targets, runtime.config.select, decided)
+    return discover(
+        runtime.source,
+        scope.targets,
+        runtime.config.select,
+        since=scope.since,
+        types=scope.types,
+        settled=lambda artifact_id: looks.settled(artifact_id, decided),
+    )
+
+
+def _ended(report: Report, follower: Follower, outcome: Outcome) -> None:
+    report.add(outcome)
+    follower.ended(outcome)
+
+
+def _drive(lines: Lines, ends: _Ends, ended: Callable[[Outcome], None]) -> None:
+    """Queue versions as their inputs are done with, until all have ended."""
+    lines.release()
+    while lines.open:
+        for artifact_id, outcome in ends.next():
+            if outcome is None:
+                lines.again(artifact_id)
+            elif lines.ended(artifact_id):
+                ended(outcome)
+                lines.release()
+
+
+class _Ends:
+    """How versions end: here, of which there is news, or elsewhere, which the engine tells.
+
+    Args:
+        member: this process's place in the fleet.
+        lines: what is on its way.
+        news: outcomes of this process.
+    """
+
+    def __init__(self, member: Member, lines: Lines, news: queue.SimpleQueue[Outcome]) -> None:
+        self._member, self._lines, self._news = member, lines, news
+        self._every = LOOK_AGAIN if member.presence is None else LOOK_AGAIN_SHARED
+        self._look_at = time.monotonic() + self._every
+        self._recovered = time.monotonic()
+
+    def next(self) -> Iterator[tuple[str, Outcome | None]]:
+        """Wait for some versions to end; artifact ids with outcomes, None for a cancelled workflow.
+
+        Raises:
+            EndedUnheardError: when a workflow ended with an exception.
+        """
+        with suppress(queue.Empty):
+            outcome = self._news.get(timeout=self._every)
+            yield outcome["artifact_id"], outcome
+        now = time.monotonic()
+        if now >= self._look_at:
+            for artifact_id, end in self._lines.over().items():
+                if isinstance(end, EndedUnheardError):
+                    raise end
+                yield artifact_id, end
+            cost = time.monotonic() - now  # grows with what is queued
+            self._look_at = time.monotonic() + max(self._every, 10 * cost)
+        if now - self._recovered >= fleet.RECOVER:
+            fleet.recover(self._member)
+            self._recovered = time.monotonic()
+
+
+def follow_aliases(
+    runtime: Runtime, item: Discovered, heads: dict[RepoRef, dict[str, str]]
+) -> None:
+    """Point the Oxen branches of a version's aliases where W&B has them now.
+
+    Args:
+        runtime: open clients.
+        item: the version.
+        heads: the branches of repositories, asked for once each.
+    """
+    holder = item.replacement or item.version
+    commit = commit_of(holder.metadata, holder.digest)
+    if commit is None or not holder.aliases:
+        return
+    _, prefix = destination(item.version, runtime.config)
+    repo = commit.repo
+    if repo not in heads:
+        heads[repo] = dict(runtime.store.branches(repo))
+    for alias in holder.aliases:
+        name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)
+        if heads[repo].get(name) != commit.commit:
+            runtime.store.set_branch(commit, name)
+            heads[repo][name] = commit.commit

@@ -1,0 +1,337 @@
+"""The mover: looks for new versions when it is told to, and follows them to their end.
+
+One thread does all of it, in the order in which it is told: polls, versions that ended, looks
+after workflows that ended unheard. What a poll finds and is on its way already is passed over, so
+that each version is moved once whatever comes twice. The poll is the truth; whatever else says
+that something is new only makes it come sooner.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from syncd import log
+from syncd.catalog.catalog import Record, State
+from syncd.deployment.triggers import enlist
+from syncd.durable.context import Outcome
+from syncd.durable.following import follow_runs
+from syncd.durable.handover import EndedUnheardError
+from syncd.durable.lines import Lines, uses
+from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
+from syncd.operations.backfill import follow_aliases
+from syncd.operations.births import keep_born
+from syncd.refs import RepoRef, Target
+from syncd.runtime import Runtime
+from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
+from syncd.service.vitals import Vitals, age
+from syncd.stages.annotate import annotate
+from syncd.stages.discover import Discovered, changed
+from syncd.stages.plan import fingerprint
+
+LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unheard
+LOOK_AGAIN_SHARED = 1.0  # the same where other machines work, of which there is no news
+FIRST_RETRY = timedelta(hours=1)  # after which a version in quarantine is tried again, doubled
+LONGEST_RETRY = timedelta(days=1)
+RUNS_A_POLL = 20  # runs that are asked whether they have ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Poll:
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    outcome: Outcome
+
+
+_STOP, _SUSPECT = object(), object()
+
+
+class Mover:
+    """The thread that polls and queues.
+
+    Args:
+        runtime: open clients.
+        vitals: told what goes on.
+        patience: told when a service does not answer.
+        died: told when the thread ends by a failure that nobody expected.
+        shared: whether other machines may take what is queued here.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        vitals: Vitals,
+        patience: Waiting,
+        died: Callable[[BaseException], None],
+        *,
+        shared: bool = False,
+    ) -> None:
+        self._vitals, self._patience, self._died = vitals, patience, died
+        self._lines = Lines(runtime)
+        self._every = LOOK_AGAIN_SHARED if shared else LOOK_AGAIN
+        self._told: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._waiting: set[Target] = set()  # polls that were asked for and have not begun
+        self._failing: dict[Target, str] = {}
+        self._polling: Target | None = None
+        self._stopped = False
+        self._last_run = ""
+        self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
+
+    # --- from any thread
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def poll(self, target: Target) -> None:
+        """Look for new versions soon; asked twice before it began is once."""
+        if target not in self._waiting:
+            self._waiting.add(target)
+            self._told.put(_Poll(target=target))
+
+    def ended(self, outcome: Outcome) -> None:
+        """A version reached its end."""
+        self._told.put(_Ended(outcome=outcome))
+
+    def suspect(self) -> None:
+        """Something failed that may be away: ask, in the thread that may wait for answers."""
+        if not self._patience.away:
+            self._told.put(_SUSPECT)
+
+    def exchange(self, runtime: Runtime) -> None:
+        """Work under another configuration from the next poll on."""
+        self._lines.runtime = runtime
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
+        self._stopped = True
+        self._told.put(_STOP)
+
+    @property
+    def phase(self) -> str:
+        """What it does: waiting, polling or moving."""
+        if self._polling is not None:
+            return "polling"
+        return "moving" if self._lines.running else "waiting"
+
+    @property
+    def queued(self) -> int:
+        """Versions that are known and have not ended."""
+        return len(self._lines.open)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything should be going on."""
+        return self._polling is not None or bool(self._lines.running)
+
+    @property
+    def failing(self) -> str | None:
+        """Which polls fail, in words; None when none does."""
+        parts = [f"{target}: {why}" for target, why in sorted(self._failing.items(), key=str)]
+        return "; ".join(parts) or None
+
+    def lag(self) -> dict[str, float]:
+        """By project, the age of the oldest version that is known and has not ended, seconds."""
+        now = time.time()
+        found: dict[str, float] = dict.fromkeys(self._vitals.projects, 0.0)
+        for version in [item.version for item in list(self._lines.open.values())]:
+            name = f"{version.ref.entity}/{version.ref.project}"
+            found[name] = max(found.get(name, 0.0), age(version.created_at, now))
+        return found
+
+    # --- in its thread
+
+    def _run(self) -> None:
+        look_at, asked, wait = time.monotonic() + self._every, time.monotonic(), FIRST_WAIT
+        try:
+            while not self._stopped:
+                away = bool(self._patience.away)
+                with suppress(queue.Empty):
+                    self._take(self._told.get(timeout=wait if away else self._every))
+                now = time.monotonic()
+                if not self._patience.away:
+                    wait = FIRST_WAIT
+                elif now - asked >= wait:
+                    asked, wait = now, min(wait * 2, LONGEST_WAIT)
+                    self._patience.ask()
+                if away and not self._patience.away:
+                    self._go_on()
+                if now >= look_at:
+                    self._look_after()
+                    cost = time.monotonic() - now  # grows with what is queued
+                    look_at = time.monotonic() + max(self._every, 10 * cost)
+        except BaseException as error:  # noqa: BLE001 the process must not go on without it
+            self._died(error)
+
+    def _go_on(self) -> None:
+        """What was put off while something was away is done as soon as it is back."""
+        self._release()
+        for target in self._failing:
+            self.poll(target)
+
+    def _release(self) -> None:
+        self._hand_over(self._lines.release)
+
+    def _hand_over(self, work: Callable[[], None]) -> None:
+        """Put versions in the queue, unless that is for later; see `Lines`."""
+        if self._stopped or self._patience.away:
+            return
+        try:
+            work()
+        except TransientError as error:
+            log.get().warning(log.Life.CALL_RETRIED, error=str(error), hint=error.hint)
+            self._patience.ask()
+
+    def _take(self, told: object) -> None:
+        match told:
+            case _Poll(target=target) if self._patience.away:
+                self._waiting.discard(target)
+                self._failing = {
+                    target: "nothing is asked while something is away",
+                    **self._failing,
+                }
+            case _Poll(target=target):
+                self._waiting.discard(target)
+                self._polling = target
+                try:
+                    self._poll(target)
+                finally:
+                    self._polling = None
+            case _Ended(outcome=outcome):
+                self._vitals.ended(outcome)
+                self._end(outcome["artifact_id"])
+            case _ if told is _SUSPECT:
+                self._patience.ask()
+
+    def _end(self, artifact_id: str) -> None:
+        if self._lines.ended(artifact_id):
+            self._release()
+
+    def _look_after(self) -> None:
+        """Let go of what ended unheard, elsewhere or by a failure, and begin anew what was cancelled."""
+        for artifact_id, end in self._lines.over().items():
+            self._vitals.progressed()
+            if end is None:
+                self._hand_over(partial(self._lines.again, artifact_id))
+                continue
+            if isinstance(end, EndedUnheardError):  # the next poll finds the version not moved
+                log.get().error(log.Life.WORKFLOW_FAILED, error=str(end), hint=end.hint)
+            self._lines.ended(artifact_id)
+        self._release()  # where an earlier attempt at that failed
+
+    def _poll(self, target: Target) -> None:
+        """Look, queue, and see after runs; what goes wrong with one thing does not stop the others."""
+        runtime, new = self._lines.runtime, list[Discovered]()
+
+        def queue_up() -> None:
+            known = uses(runtime, [item.version for item in new])
+            self._lines.add(new, known)
+            self._release()
+
+        problems: list[SyncdError] = []
+        for work in (
+            lambda: self._find(runtime, target, new, problems),
+            queue_up,  # what is new does not wait for the runs
+            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
+            lambda: self._finish_runs(runtime),
+        ):
+            problem = _attempt(work, target)
+            if problem is not None:
+                problems.append(problem)
+            if isinstance(problem, TransientError):
+                self._patience.ask()
+                break
+        if problems:
+            self._fail(target, problems[0])
+            return
+        if target in self._failing:
+            self._failing = {other: why for other, why in self._failing.items() if other != target}
+            log.get().info(log.Life.POLL_RECOVERED, target=str(target))
+        self._vitals.polled(str(target))
+
+    def _find(
+        self,
+        runtime: Runtime,
+        target: Target,
+        new: list[Discovered],
+        problems: list[SyncdError],
+    ) -> None:
+        """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
+        config = runtime.config
+        heads: dict[RepoRef, dict[str, str]] = {}
+        looks, decided = runtime.catalog.looks, fingerprint(config)
+        moving = {Target.of(item.version.ref) for item in self._lines.open.values()}
+        for item in changed(runtime.source, looks, [target], config.select, decided):
+            self._vitals.progressed()
+            enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
+            keep_born(runtime, item.version)
+            if not item.skip:
+                if item.version.id not in self._lines.open and self._wanted(runtime, item):
+                    new.append(item)
+            # Where versions move, their aliases move with them; a later poll looks again.
+            elif Target.of(item.version.ref) not in moving:
+                try:
+                    follow_aliases(runtime, item, heads)
+                except PermanentError as error:
+                    problems.append(error)
+        if new:
+            log.get().info(log.Stage.DISCOVER.done, target=str(target), pending=len(new))
+
+    def _wanted(self, runtime: Runtime, item: Discovered) -> bool:
+        record = runtime.catalog.get(item.version.id)
+        return record is None or record.state is not State.QUARANTINED or due(record, time.time())
+
+    def _finish_runs(self, runtime: Runtime) -> None:
+        """Write the config of runs that have ended by now; some of them each time, in turn."""
+        waiting = sorted(runtime.catalog.runs_due(), key=str)
+        later = [run for run in waiting if str(run) > self._last_run]
+        for run in (later or waiting)[:RUNS_A_POLL]:
+            self._last_run = str(run)
+            try:
+                ended = annotate(runtime.source, run, runtime.catalog.descent.keep)
+            except NotFoundError:
+                ended = True  # somebody has deleted it
+            if ended:
+                runtime.catalog.remove_run_due(run)
+
+    def _fail(self, target: Target, error: SyncdError) -> None:
+        """Tell of a poll that failed, once for each reason."""
+        if self._failing.get(target) != str(error):
+            log.get().warning(
+                log.Life.POLL_FAILED, target=str(target), error=str(error), hint=error.hint
+            )
+        self._failing = self._failing | {target: str(error)}
+
+
+def _attempt(work: Callable[[], None], target: Target) -> SyncdError | None:
+    """Do a part of a poll; why it failed."""
+    try:
+        work()
+    except SyncdError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 a bug in one poll must not end the process
+        log.get().debug(log.Life.POLL_FAILED, target=str(target), exc_info=error)
+        hint = "This looks like a bug in syncd. Report it with the debug log."
+        return PermanentError(f"{type(error).__name__}: {error}", hint=hint)
+    return None
+
+
+def due(record: Record, now: float) -> bool:
+    """Whether a version in quarantine is to be tried again: an hour later, two, four, a day.
+
+    Args:
+        record: what is known of it.
+        now: Unix seconds.
+    """
+    doublings = min(max(record.attempts - 1, 0), 60)
+    wait = min(FIRST_RETRY.total_seconds() * 2.0**doublings, LONGEST_RETRY.total_seconds())
+    return age(record.updated_at, now) >= wait

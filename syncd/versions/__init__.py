@@ -1,0 +1,1 @@
+"""Versions: what is known and decided about them, as the stages hand it to each other."""

@@ -1,0 +1,407 @@
+"""A sweep: whatever could need a version keeps it, and what W&B frees is told to the byte."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moved_project import NOW, PROJECT, MovedProject
+
+from syncd.catalog.catalog import Catalog
+from syncd.clients.artifacts import Version
+from syncd.errors import ServiceUnavailableError, SuspiciousListingError
+from syncd.manifest import Entry
+from syncd.operations import sweep
+from syncd.refs import Target
+from syncd.replacements import Reclaimed
+from syncd.testing import Fault, MemoryArtifactSource
+
+
+def pointer(version: Version, path: str = "x.table.json") -> str:
+    """How the SDK refers to a file of a version."""
+    return f"wandb-artifact://{base64.b64decode(version.id).hex()}/{path}"
+
+
+# --- what goes
+
+
+def test_a_version_goes_and_its_replacement_stays(moved: MovedProject) -> None:
+    """With the note of it, and with files that the other versions share."""
+    old, new = moved.log_and_move("ds", {"big": b"payload", "small": b"abc"})
+    document = moved.reclaim()
+
+    assert [item["source"] for item in document["removals"]] == ["team/proj/ds:v0"]
+    assert document["bytes"] == {"expected": 7, "freed": 7}  # the small file is in both
+    assert not moved.there(old)
+    assert moved.files(new) == {"small": b"abc"}
+    note = moved.link(new).reclaimed
+    assert note is not None
+    assert (note.how, note.bytes) == ("delete", 7)
+
+
+def test_a_dry_run_changes_nothing(moved: MovedProject) -> None:
+    """And says the same."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    before = moved.source.version(new.id)
+    planned = sweep.plan(moved.runtime, [PROJECT], NOW)
+    document = sweep.describe(planned, moved.runtime).document()
+
+    assert moved.there(old)
+    assert moved.source.version(new.id) == before
+    assert document["dry_run"]
+    done = moved.reclaim()
+    assert (document["removals"], document["bytes"]["expected"]) == (done["removals"], 7)
+
+
+def test_a_sweep_again_finds_nothing(moved: MovedProject) -> None:
+    """Removing twice is once."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.reclaim()
+    document = moved.reclaim()
+
+    assert document["removals"] == document["stays"] == []
+    assert moved.source.calls["remove"] == 1
+
+
+def test_a_named_version_goes_alone(moved: MovedProject) -> None:
+    """Under its own or its replacement's name."""
+    first, _ = moved.log_and_move("ds", {"big": b"payload 1"})
+    second, other = moved.log_and_move("ds", {"big": b"payload 2"})
+    moved.reclaim(Target.parse("team/proj/ds:v0"))
+    assert (moved.there(first), moved.there(second)) == (False, True)
+    moved.reclaim(Target.parse(str(other.ref)))
+    assert not moved.there(second)
+
+
+# --- what stays: each of these alone
+
+
+def test_off_by_default(moved: MovedProject) -> None:
+    """Nothing is looked at, nothing goes."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.terms = {}
+
+    assert moved.stays() == {"team/proj/ds:v0": ["[reclaim] policy is none"]}
+    assert moved.source.calls["uses"] == 0
+
+
+def test_damage_in_oxen_keeps_it(moved: MovedProject) -> None:
+    """Also damage that came after the commit was proved; it is a failure, with its next step."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    [entry] = [e for e in moved.store.tree(moved.link(new).commit) if e.path == "big"]
+    moved.store.corrupt(moved.link(new).commit.repo, entry.hash, b"Payload")
+    document = moved.reclaim()
+
+    assert moved.there(old)
+    assert document["removals"] == []
+    [failure] = document["failures"]
+    assert "big" in failure["error"]
+    assert document["bytes"] == {"expected": 7, "freed": 0}
+
+
+def test_a_commit_that_is_another_keeps_it(moved: MovedProject) -> None:
+    """What the replacement's references name has to hold this very version."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    _, other = moved.log_and_move("other", {"big": b"another"})
+    new = next(v for v in moved.source.versions(Target.of(old.ref)) if v.id != old.id)
+    moved.say(new, commit=moved.link(other).commit, url=moved.link(other).url)
+
+    document = moved.reclaim(Target.of(old.ref))
+
+    assert document["removals"] == []
+    assert "holds another version" in document["stays"][0]["reasons"][0]
+
+
+def test_a_replacement_that_lacks_a_file_keeps_it(moved: MovedProject) -> None:
+    """Whatever it says of itself."""
+    old, new = moved.log_and_move("ds", {"big": b"payload", "more": b"another"})
+    entries = moved.source.manifest(new).entries
+    moved.source._logged[new.id].manifest = type(moved.source.manifest(new))(
+        entries={"big": entries["big"]}
+    )
+
+    assert moved.stays() == {"team/proj/ds:v0": ["more: only in the replaced version"]}
+    assert moved.there(old)
+
+
+def test_a_replacement_that_is_not_complete_keeps_it(moved: MovedProject) -> None:
+    """Somebody may still have to follow."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    moved.say(new, complete=False)
+
+    assert "not complete" in moved.stays()["team/proj/ds:v0"][0]
+
+
+def test_the_grace_period_keeps_it(moved: MovedProject) -> None:
+    """It counts from the replacement."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    early = new.created + timedelta(days=13)
+
+    assert "grace period" in moved.stays(now=early)["team/proj/ds:v0"][0]
+
+
+def test_what_moved_again_has_its_grace_again(moved: MovedProject) -> None:
+    """Its replacement may be years old."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.restore()
+    moved.move(old, at=NOW.isoformat())
+
+    assert "grace period until 2026-03-15" in moved.stays()["team/proj/ds:v0"][0]
+    assert len(moved.reclaim(now=NOW + timedelta(days=15))["removals"]) == 1
+
+
+def test_an_alias_keeps_it(moved: MovedProject) -> None:
+    """Somebody gave it one after it was replaced."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.move_aliases(old, ["golden"])
+
+    assert moved.stays() == {"team/proj/ds:v0": ["has the alias golden"]}
+
+
+def test_a_link_keeps_it(moved: MovedProject) -> None:
+    """In a portfolio or a registry."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.link_to(old, "team/shelf/best", [])
+
+    assert moved.stays() == {"team/proj/ds:v0": ["linked in team/shelf/best"]}
+
+
+def test_a_reference_of_another_version_keeps_it(moved: MovedProject) -> None:
+    """In any project of the entity."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    reference = Entry(path="theirs", digest="d", ref=pointer(old))
+    moved.source.log("joined", {}, references=[reference], project="elsewhere")
+
+    assert moved.stays() == {"team/proj/ds:v0": ["team/elsewhere/joined:v0 points into it"]}
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_a_table_that_points_into_it_keeps_it(moved: MovedProject, *, move: bool) -> None:
+    """Wherever the table lies: in W&B, or moved to Oxen itself."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    table = json.dumps({"data": [["x" * 5000, pointer(old, "a.png")]]}).encode()
+    view = moved.source.log("view", {"t.table.json": table, "big": b"payload 2"})
+    if move:
+        made = moved.move(view)
+        moved.source.move_aliases(made, ["latest"])
+        moved.source.remove(moved.source.version(view.id))
+    reasons = moved.stays()
+
+    assert reasons["team/proj/ds:v0"][0].endswith("into it")
+
+
+def test_a_version_may_point_into_itself(moved: MovedProject) -> None:
+    """That needs nobody else."""
+    source = moved.source
+    own = base64.b64encode(b"Artifact:1").decode()
+    reference = Entry(
+        path="own", digest="d", ref=f"wandb-artifact://{base64.b64decode(own).hex()}/big"
+    )
+    old = source.log("ds", {"big": b"payload"}, references=[reference])
+    assert old.id == own
+    moved.move(old)
+
+    # Its replacement does point into it, and stays.
+    assert moved.stays() == {"team/proj/ds:v0": ["team/proj/ds:v1 points into it"]}
+
+
+def test_a_run_that_used_the_version_itself_keeps_it(moved: MovedProject) -> None:
+    """By `:v0`, after everybody else went on to the replacement; for so many days."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    began = (NOW - timedelta(days=20)).isoformat()
+    moved.source.record_use(moved.source.add_run("late", began_at=began), old)
+
+    assert "pinned by team/proj/runs/late" in moved.stays()["team/proj/ds:v0"][0]
+    moved.terms["pinned"] = "10d"
+    assert len(moved.reclaim()["removals"]) == 1
+
+
+def test_a_run_of_before_that_followed_keeps_nothing(moved: MovedProject) -> None:
+    """It uses the replacement now."""
+    lately = (NOW - timedelta(days=2)).isoformat()
+    old = moved.source.log("ds", {"big": b"payload"})
+    moved.source.record_use(moved.source.add_run("trained", active_at=lately), old)
+    moved.move(old)
+
+    assert len(moved.reclaim()["removals"]) == 1
+
+
+def test_a_restored_version_is_not_taken_away_again(moved: MovedProject) -> None:
+    """Whoever wanted it back wants to keep it."""
+    moved.log_and_move("ds", {"big": b"payload"}, aliases=[])
+    moved.restore()
+
+    assert moved.stays() == {"team/proj/ds:v0": ["its files were restored from Oxen"]}
+
+
+def test_a_day_has_its_limit_without_any_local_state(moved: MovedProject, tmp_path: Path) -> None:
+    """The notes in W&B are counted, in all projects; a day later it goes on."""
+    moved.terms["max_per_day"] = 2
+    for number in range(5):
+        moved.log_and_move("ds", {"big": f"payload {number}".encode()}, aliases=[])
+    assert len(moved.reclaim()["removals"]) == 2
+    moved.catalog.close()
+    moved.catalog = Catalog(f"sqlite:///{tmp_path}/fresh.db")
+    document = moved.reclaim(Target.parse("team/proj/ds"), now=NOW + timedelta(hours=23))
+    assert (document["removals"], len(document["stays"])) == ([], 3)
+    assert len(moved.reclaim(now=NOW + timedelta(hours=25))["removals"]) == 2
+    moved.catalog.close()
+
+
+# --- listings
+
+
+class Forgetful(MemoryArtifactSource):
+    """A W&B that at times does not list all it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden: set[str] = set()
+
+    def versions(self, target: Target) -> Iterator[Version]:
+        """See `ArtifactSource.versions`."""
+        for version in super().versions(target):
+            if version.ref.collection not in self.hidden and str(version.ref) not in self.hidden:
+                yield version
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[MovedProject]:
+    """A project whose listings a test can cut down."""
+    catalog = Catalog(f"sqlite:///{tmp_path}/forgetful.db")
+    made = MovedProject(catalog, Forgetful())
+    for number in range(4):
+        made.log_and_move("ds", {"big": f"payload {number}".encode()}, aliases=[])
+    made.log_and_move("other", {"big": b"another"}, aliases=[])
+    yield made
+    made.catalog.close()
+
+
+def hide(project: MovedProject, *names: str) -> None:
+    """Leave collections or versions out of what is listed."""
+    assert isinstance(project.source, Forgetful)
+    project.source.hidden = set(names)
+
+
+def test_a_collection_that_is_suddenly_empty_ends_the_sweep(forgetful: MovedProject) -> None:
+    """Something is wrong, and what points to what cannot be known."""
+    hide(forgetful, "other")
+
+    with pytest.raises(SuspiciousListingError, match="lists 0 versions of team/proj/other"):
+        forgetful.reclaim(Target.parse("team/proj/ds"))
+    assert forgetful.source.calls["remove"] == 0
+
+
+def test_oxen_says_it_when_the_state_is_lost_too(forgetful: MovedProject, tmp_path: Path) -> None:
+    """A branch for each version that was moved; far fewer are listed."""
+    forgetful.catalog.close()
+    forgetful.catalog = Catalog(f"sqlite:///{tmp_path}/fresh.db")
+    hide(forgetful, *(f"team/proj/ds:v{number}" for number in (2, 3, 5, 6, 7)))
+
+    with pytest.raises(SuspiciousListingError, match="which holds 4"):
+        forgetful.reclaim()
+    assert forgetful.source.calls["remove"] == 0
+
+
+def whole(project: MovedProject) -> None:
+    """Log, move and reclaim a version."""
+    project.log_and_move("ds", {"big": b"payload"}, aliases=[])
+    project.reclaim()
+
+
+@pytest.mark.parametrize("method", ["versions", "manifest", "memberships", "uses", "consumers"])
+def test_what_cannot_be_read_ends_the_sweep(tmp_path: Path, method: str) -> None:
+    """Nobody knows what is needed then."""
+    catalog = Catalog(f"sqlite:///{tmp_path}/failing.db")
+    calm = MovedProject(catalog)
+    calm.log_and_move("ds", {"big": b"payload"}, aliases=[])
+    sweep.plan(calm.runtime, [PROJECT], NOW)
+    error = ServiceUnavailableError("gone")
+    for at in range(1, calm.source.calls[method] + 1):
+        catalog.close()
+        catalog = Catalog(f"sqlite:///{tmp_path}/{method}-{at}.db")
+        fault = Fault(method=method, error=error, at=at)
+        made = MovedProject(catalog, MemoryArtifactSource(faults=[fault]))
+        with pytest.raises(ServiceUnavailableError):
+            whole(made)
+        assert made.source.calls["remove"] == 0
+    catalog.close()
+
+
+# --- bytes
+
+
+def freed(document: dict[str, Any]) -> dict[str, int]:
+    """Bytes by the version's number."""
+    return {item["source"].rpartition(":")[2]: item["bytes"] for item in document["removals"]}
+
+
+def test_a_file_is_counted_with_the_last_version_that_holds_it(moved: MovedProject) -> None:
+    """And not at all where one stays that needs it, whatever it was born in."""
+    for number in range(3):
+        files = {"own": f"payload {number}".encode(), "shared": b"in all three", "kept": b"drafted"}
+        moved.log_and_move("ds", files, aliases=[])
+    draft = moved.source.log(
+        "ds", {"new": b"more"}, draft_of=moved.source.version(first(moved)), aliases=[]
+    )
+    moved.source.move_aliases(draft, ["latest"])
+    kept = {"own", "shared", "kept", "new"}
+    assert set(moved.source.manifest(draft).entries) == kept
+    document = moved.reclaim()
+
+    # The draft holds what the first version has: nothing of that is freed.
+    assert freed(document) == {"v0": 0, "v2": len("payload 1"), "v4": len("payload 2")}
+    assert document["bytes"] == {"expected": 18, "freed": 18}
+    assert moved.files(draft)["shared"] == b"in all three"
+
+
+def first(moved: MovedProject) -> str:
+    """The id of the first version."""
+    return next(moved.source.versions(PROJECT)).id
+
+
+def test_what_stays_after_all_is_not_counted_as_freed(moved: MovedProject) -> None:
+    """Nor what it shares with those that went."""
+    commits = []
+    for number in range(2):
+        files = {"own": f"payload {number}".encode(), "shared": b"in both of them"}
+        commits.append(moved.link(moved.log_and_move("ds", files, aliases=[])[1]).commit)
+    [entry] = [e for e in moved.store.tree(commits[1]) if e.path == "own"]
+    moved.store.corrupt(commits[1].repo, entry.hash, b"damaged 1")
+    document = moved.reclaim()
+
+    assert document["bytes"] == {"expected": 9 + 9 + 15, "freed": 9}
+    assert len(document["failures"]) == 1
+
+
+def test_a_time_to_live_frees_nothing_yet(moved: MovedProject) -> None:
+    """W&B does it when the grace is over; the next sweep says when, and takes it back if need be."""
+    moved.terms["policy"] = "ttl"
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    document = moved.reclaim()
+
+    assert document["bytes"] == {"expected": 7, "freed": 0}
+    assert moved.source.version(old.id).ttl_seconds > 0
+    assert "W&B removes it on" in moved.stays()["team/proj/ds:v0"][0]
+    moved.terms["policy"] = "none"
+    assert moved.stays() == {"team/proj/ds:v0": ["[reclaim] policy is none"]}
+    assert moved.source.version(old.id).ttl_seconds == -1
+    assert moved.link(new).reclaimed is None
+
+
+def test_a_note_without_its_deletion_is_finished(moved: MovedProject) -> None:
+    """A kill came between, and the state is lost: W&B tells the story."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    note = Reclaimed(at=(NOW - timedelta(hours=1)).isoformat(), how="delete", bytes=7)
+    moved.say(new, reclaimed=note)
+    moved.terms["max_per_day"] = 1
+    document = moved.reclaim()
+
+    assert len(document["removals"]) == 1
+    assert not moved.there(old)
+    assert moved.link(new).reclaimed == note
