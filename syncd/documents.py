@@ -6,8 +6,10 @@ also judges what is left: a text that is no JSON is refused wherever the fault l
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -134,4 +136,17 @@ def _decoded(text: bytes | bytearray) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
+        with suppress(ValueError, RecursionError):
+            return _with_constants(bytes(text))
         raise ValueError(str(error)) from error
+
+
+def _with_constants(text: bytes) -> Any:
+    """JSON as Python writes it, and W&B with it: a config or metadata may hold NaN and Infinity.
+
+    Raises:
+        ValueError: when it is none, or holds text that UTF-8 has not, which msgspec refuses too.
+    """
+    found = json.loads(text.decode())
+    json.dumps(found, ensure_ascii=False).encode()
+    return found

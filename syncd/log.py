@@ -157,6 +157,16 @@ def clean(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """The text as a terminal may see it: what would not print is escaped, lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
 def configure(level: str = "info", style: str = "auto", *, strict: bool = False) -> None:
     """Set up logging for this process; a later call replaces an earlier one.
 
@@ -262,7 +272,15 @@ def _shared(*, as_json: bool) -> list[Processor]:
 def _renderer(*, as_json: bool) -> Processor:
     if as_json:
         return structlog.processors.JSONRenderer(default=str)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+    def seen(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        shown = {
+            key: visible(value) if isinstance(value, str) else value for key, value in event.items()
+        }
+        return str(console(logger, method, shown))
+
+    return seen
 
 
 def _route_libraries(handler: logging.Handler) -> None:

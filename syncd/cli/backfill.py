@@ -115,9 +115,9 @@ class _Bars:
         from rich import progress  # noqa: PLC0415
 
         self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
-            progress.TextColumn("{task.fields[shown]}"),
+            progress.TextColumn("{task.fields[shown]}", markup=False),
             progress.TimeRemainingColumn(),
             console=stderr_console(),
         )

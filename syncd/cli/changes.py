@@ -94,7 +94,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     parts.append(f"{summary['unchanged']['files']:,} unchanged")
     before, after = summary["before"], summary["after"]
     said = f"{', '.join(parts)}; in all {size(before['bytes'])} → {size(after['bytes'])}"
-    console.print(said, markup=False)
+    console.print(said)
 
 
 def print_files(console: Console, difference: dict[str, Any]) -> None:
@@ -104,9 +104,9 @@ def print_files(console: Console, difference: dict[str, Any]) -> None:
         folder, slash, _ = item["path"].rpartition("/")
         folders.setdefault(f"{folder}{slash}", []).append(item)
     for folder, items in sorted(folders.items(), key=lambda pair: -sum(map(_weight, pair[1]))):
-        console.print(f"\n{plain(folder) or './'}", markup=False)
+        console.print(f"\n{plain(folder) or './'}")
         for item in sorted(items, key=_weight, reverse=True):
-            console.print(f"  {_line(item)}", markup=False)
+            console.print(f"  {_line(item)}")
     if difference["files_left_out"]:
         console.print(f"\n… and {difference['files_left_out']:,} more (--files {EVERY})")
 

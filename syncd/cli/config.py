@@ -23,7 +23,6 @@ def check(context: Context) -> None:
         {"ok": True, "file": file, "warnings": warnings},
         lambda console: console.print(
             "\n".join([*(f"warning: {text}" for text in warnings), f"{file or 'defaults'}: ok"]),
-            markup=False,
         ),
     )
 
@@ -35,7 +34,7 @@ def show(context: Context) -> None:
     loaded = config.read(context.config_file, context.environ)
     context.output.result(
         config.document(loaded.config),
-        lambda console: console.print(config.show(loaded), markup=False, end=""),
+        lambda console: console.print(config.show(loaded), end=""),
     )
 
 
@@ -48,6 +47,4 @@ def example(
     from syncd import config  # noqa: PLC0415
 
     text = config.reference() if markdown else config.example()
-    context.output.result(
-        {"example": text}, lambda console: console.print(text, markup=False, end="")
-    )
+    context.output.result({"example": text}, lambda console: console.print(text, end=""))

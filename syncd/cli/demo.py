@@ -54,13 +54,11 @@ def demo(
             context.output.result(document, lambda out: _print(out, document))
             if serve:
                 for line in _INVITATION:
-                    people.print(line.format(**servers), markup=False, soft_wrap=True)
+                    people.print(line.format(**servers), soft_wrap=True)
                 with suppress(KeyboardInterrupt):
                     signal.pause()
 
-        document = story.play(
-            folder, lambda line: people.print(line, markup=False, soft_wrap=True), stay
-        )
+        document = story.play(folder, lambda line: people.print(line, soft_wrap=True), stay)
     return ExitCode.DONE if document["all_equal"] else ExitCode.FAILED
 
 
@@ -78,10 +76,10 @@ def _print(out: Any, document: dict[str, Any]) -> None:
         f"process with an empty cache: {verdict}."
     )
     for line in document["different"]:
-        out.print(f"  different: {line}", markup=False)
+        out.print(f"  different: {line}")
     out.print(f"Among them {document['registry_link']}, through the registry's link.")
     out.print(f"Which data trained {lineage['model']}?")
     out.print(f"  model    {lineage['model_commit']}")
-    out.print(f"  run      {lineage['run']}  {lineage['config']}", markup=False)
+    out.print(f"  run      {lineage['run']}  {lineage['config']}")
     for dataset in lineage["datasets"]:
         out.print(f"  dataset  {dataset['commit']}  ({dataset['artifact']})")

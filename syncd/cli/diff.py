@@ -80,18 +80,18 @@ def diff(
 
 
 def _print(console: Console, document: dict[str, Any], titles: tuple[str, str]) -> None:
-    console.print(f"{titles[0]} → {titles[1]}", markup=False)
+    console.print(f"{titles[0]} → {titles[1]}")
     if document["equal"]:
         console.print(f"the same {document['summary']['after']['files']:,} files")
     else:
         changes.print_summary(console, document["summary"])
         changes.print_files(console, document)
     for path in document["not_compared"]:
-        console.print(f"not compared: {changes.plain(path)} (Oxen does not hold it)", markup=False)
+        console.print(f"not compared: {changes.plain(path)} (Oxen does not hold it)")
     if "rows" in document:
         console.print("\nrows" if document["rows"] else "\nno table of both changed")
     for table in document.get("rows", ()):
-        console.print(f"  {_table(table)}", markup=False)
+        console.print(f"  {_table(table)}")
 
 
 def _table(table: dict[str, Any]) -> str:

@@ -169,17 +169,15 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 def _print(console: Console, begun: FineTuned, told: dict[str, Any] | None = None) -> None:
-    from syncd.lineage.drawings import printable  # noqa: PLC0415
-
     recipe = begun.recipe
-    console.print(f"fine-tune {printable(begun.id) or 'without a name'}")
-    console.print(f"  model    {printable(recipe.base_model)}, {printable(recipe.script_type)}")
+    console.print(f"fine-tune {begun.id or 'without a name'}")
+    console.print(f"  model    {recipe.base_model}, {recipe.script_type}")
     console.print(f"  data     {begun.version}  {begun.commit}")
-    console.print(f"  file     {printable(recipe.path)}")
-    console.print(f"  since    {begun.since} by {printable(begun.by)}{ENDS.get(begun.state, '')}")
+    console.print(f"  file     {recipe.path}")
+    console.print(f"  since    {begun.since} by {begun.by}{ENDS.get(begun.state, '')}")
     for key, value in (told or {}).items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        console.print(f"  {key.replace('_', ' ')}: {printable(shown)}")
+        console.print(f"  {key.replace('_', ' ')}: {shown}")
 
 
 def _print_all(console: Console, found: list[FineTuned]) -> None:
@@ -190,9 +188,7 @@ def _print_all(console: Console, found: list[FineTuned]) -> None:
 
 
 def _print_told(console: Console, told: dict[str, Any]) -> None:
-    from syncd.lineage.drawings import printable  # noqa: PLC0415
-
     for key, value in told.items():
         for line in value if isinstance(value, list) else [value]:
             shown = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
-            console.print(f"{key}: {printable(shown)}" if line is value else printable(shown))
+            console.print(f"{key}: {shown}" if line is value else shown)

@@ -233,7 +233,7 @@ def report(error: BaseException, context: Context) -> int:
 def _tell(text: str) -> None:
     from syncd import log  # noqa: PLC0415 only failures need it
 
-    sys.stderr.write(log.clean(text))
+    sys.stderr.write(log.visible(log.clean(text)))
 
 
 def describe(error: BaseException) -> dict[str, Any]:

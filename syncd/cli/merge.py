@@ -193,22 +193,21 @@ def _story(ends: Ends, side: Side) -> dict[str, Any]:
 
 def _print_review(console: Console, document: dict[str, Any], title: str) -> None:
     plain = changes.plain
-    console.print(f"{title}  {document['candidate']['oxen']}", markup=False)
+    console.print(f"{title}  {document['candidate']['oxen']}")
     if document["description"]:
-        console.print(f"  {plain(' '.join(str(document['description']).split()))}", markup=False)
+        console.print(f"  {' '.join(str(document['description']).split())}")
     if run := document["run"]:
-        console.print(f"  run   {plain(str(run['ref']))}  {plain(str(run['url']))}", markup=False)
+        console.print(f"  run   {run['ref']}  {run['url']}")
     for item in document["inputs"]:
-        told = f"{plain(str(item['artifact']))}  {item['oxen'] or ''}"
-        console.print(f"  input {told.rstrip()}", markup=False)
+        told = f"{item['artifact']}  {item['oxen'] or ''}"
+        console.print(f"  input {told.rstrip()}")
     head = document["head"] or "not there yet"
     console.print(
         f"into {document['into']} ({head}): {document['state']}; "
         f"{document['ahead']} ahead, {document['behind']} behind",
-        markup=False,
     )
     for item in document["conflicts"][:CONFLICTS_SHOWN]:
-        console.print(f"  conflict: {plain(item['path'])} ({item['reason']})", markup=False)
+        console.print(f"  conflict: {plain(item['path'])} ({item['reason']})")
     more = len(document["conflicts"]) - CONFLICTS_SHOWN + document["conflicts_left_out"]
     if more > 0:
         console.print(f"  … and {more:,} more conflicts")
@@ -219,7 +218,7 @@ def _print_review(console: Console, document: dict[str, Any], title: str) -> Non
 
 def _print_merge(console: Console, document: dict[str, Any], title: str) -> None:
     if document["state"] == "already merged":
-        console.print(f"{title} is already merged into {document['into']}", markup=False)
+        console.print(f"{title} is already merged into {document['into']}")
         return
-    console.print(f"{title} merged into {document['into']}: {document['commit']}", markup=False)
+    console.print(f"{title} merged into {document['into']}: {document['commit']}")
     changes.print_summary(console, document["summary"])

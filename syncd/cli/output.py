@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -61,17 +62,20 @@ class Output:
         if self.as_json:
             self.line(document)
             return
-        from rich.console import Console  # noqa: PLC0415 not needed with --json
+        from syncd.cli.people import People  # noqa: PLC0415 not needed with --json
 
         self.written = True
         with self._stream() as stream:
             # A file or a pipe has no width: rows stay whole for whoever searches them.
             width = None if stream.isatty() else WIDE
-            human(Console(file=stream, highlight=False, soft_wrap=True, width=width))
+            human(People(file=stream, highlight=False, soft_wrap=True, width=width))
 
     def line(self, document: Mapping[str, Any]) -> None:
         """Write the document as one line of JSON, whether or not `--json` was given."""
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        try:
+            text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        except ValueError:  # a number of W&B's that JSON has not
+            text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
         self.written = True
         with self._stream() as stream:
             stream.write(f"{text}\n")
@@ -86,6 +90,19 @@ class Output:
 
 def console() -> Console:
     """The console for people: progress, questions, warnings; on standard error."""
-    from rich.console import Console  # noqa: PLC0415 only verbs that talk need it
+    from syncd.cli.people import People  # noqa: PLC0415 only verbs that talk need it
 
-    return Console(stderr=True, highlight=False)
+    return People(stderr=True, highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with `"NaN"`, `"Infinity"` and `"-Infinity"` for what JSON cannot say."""
+    match value:
+        case Mapping():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return json.dumps(value)
+        case _:
+            return value

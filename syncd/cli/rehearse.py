@@ -43,7 +43,7 @@ def rehearse(
         Target.parse(project),
         gateway=alongside,
         environ=context.environ,
-        tell=lambda line: people.print(line, markup=False),
+        tell=people.print,
     )
     context.output.result(document, lambda out: _print(out, document))
     return ExitCode.DONE if rehearsal.is_safe(document) else ExitCode.FAILED
@@ -51,12 +51,12 @@ def rehearse(
 
 def _print(out: Console, document: dict[str, Any]) -> None:
     for item in document["assumptions"]:
-        out.print(f"{_MARKS[item['outcome']]} {item['statement']}", markup=False)
-        out.print(f"    {item['outcome']}: {item['seen']}", markup=False)
+        out.print(f"{_MARKS[item['outcome']]} {item['statement']}")
+        out.print(f"    {item['outcome']}: {item['seen']}")
         if item["outcome"] == "does not hold":
             vital = "data depends on it. " if item["vital"] else ""
-            out.print(f"    {vital}{item['consequence']}", markup=False)
+            out.print(f"    {vital}{item['consequence']}")
     for item in document["left_behind"]:
-        out.print(f"left behind: {item}", markup=False)
+        out.print(f"left behind: {item}")
     outcomes = [item["outcome"] for item in document["assumptions"]]
     out.print(", ".join(f"{outcomes.count(name)} {name}" for name in _MARKS))

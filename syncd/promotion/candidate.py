@@ -7,6 +7,7 @@ difference is told, unless somebody says.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -236,8 +237,13 @@ def settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Se
     olds, news = dict(_flat(before)), dict(_flat(after))
     for key in sorted({*olds, *news}):
         old, new = olds.get(key), news.get(key)
-        if old != new:
+        if not _equal(old, new):
             yield Setting(key=key, before=old, after=new)
+
+
+def _equal(old: Any, new: Any) -> bool:
+    """Whether two values of JSON are the same; NaN, which W&B knows in JSON, is itself."""
+    return bool(old == new) or json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
 
 
 def _verdict(before: float | None, after: float | None, directions: Directions, name: str) -> str:

@@ -8,8 +8,9 @@ There is no transaction over both. What there is: the journal, written before an
 3. W&B's aliases move, in the collection and in every portfolio where the former version has the
    alias, all in one request. When W&B refuses (protected aliases), the event has failed, and Oxen is
    as it was.
-4. Oxen's branch moves.
-5. The event is written down as done.
+4. That they have moved is written down: whoever moves them back from here on is a person.
+5. Oxen's branch moves.
+6. The event is written down as done.
 
 A kill or a failure after 2 leaves the intention; what W&B's alias names then tells how far it came.
 """
@@ -35,6 +36,7 @@ from syncd.refs import ArtifactRef
 from syncd.stages.discover import held
 from syncd.versions.events import Event, Kind, Point, State, moment, of, trail
 
+MOVED = "W&B's alias has moved"  # the note of an event whose branch may not have
 _UNUSABLE = re.compile(r"(?s).*[/:\s].*|v[0-9]+|latest|")
 
 
@@ -198,7 +200,7 @@ def _finished(desk: Desk, event: Event) -> Event:
     holder = _holder(desk, event.subject)
     if holder is None or not holder.same(event.after):
         untouched = holder is None if event.before is None else event.before.same(holder)
-        if not untouched:
+        if event.note == MOVED or not untouched:
             where = f"at {holder.version}" if holder else "gone"
             note = f"the alias was moved in W&B meanwhile, and is {where}"
             return _end(desk, event, State.OVERTAKEN, note)
@@ -227,6 +229,9 @@ def _carry_out(desk: Desk, event: Event, wanted: Located) -> Event:
             hint="Nothing was changed in Oxen. Protected aliases are moved by admins: use an admin's "
             "key, or one that may write to every collection that has the alias.",
         ) from error
+    if event.note != MOVED:  # from here on, whoever moves it back means it
+        event = changed(event, note=MOVED)
+        desk.journal.append(event)
     _move_branch(desk, event, alias)
     return _end(desk, event, State.DONE)
 
@@ -332,7 +337,7 @@ def _event(desk: Desk, kind: Kind, subject: str, before: Point | None, after: Po
 
 
 def _end(desk: Desk, event: Event, state: State, note: str = "") -> Event:
-    ended = changed(event, state=state, note=note or event.note)
+    ended = changed(event, state=state, note=note)
     desk.journal.append(ended)
     return ended
 

@@ -72,7 +72,9 @@ class Point:
             return False
         if self.artifact_id == other.artifact_id:
             return True
-        return self.commit is not None and self.commit == other.commit
+        if self.commit is None or other.commit is None:  # it was moved between the two
+            return self.logged == other.logged
+        return self.commit == other.commit
 
     def document(self) -> dict[str, Any]:
         """As plain JSON."""

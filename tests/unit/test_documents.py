@@ -131,6 +131,22 @@ def test_what_is_not_one_json_document_is_refused(text: bytes, size: int) -> Non
         put_together(text, size if len(text) < 1000 else 4096)
 
 
+def test_numbers_that_only_python_and_wandb_know_are_read() -> None:
+    """A run's config or a version's metadata may hold them, and lineage files then do."""
+    value = {"run": {"clip": float("inf")}, "big": {"a": {"low": float("-inf")}, "b": {}}}
+    document = Document([json.dumps(value).encode()], {"big"})
+    pieces = {name: members for _, found in document.pieces() for name, members in found.items()}
+    assert pieces == value["big"]
+    assert document.rest["run"] == value["run"]
+
+
+@pytest.mark.parametrize("text", [b'{"a": NaN, "b": "\\ud800"}', '{"a": NaN}'.encode("utf-16")])
+def test_beside_them_text_is_still_utf_8(text: bytes) -> None:
+    """What Python's reader also takes is no document."""
+    with pytest.raises(ValueError):  # noqa: PT011 any says that it is none
+        read_manifest([text])
+
+
 def test_a_large_object_that_occurs_twice_is_refused() -> None:
     """Nobody could say which one counts."""
     with pytest.raises(ValueError, match="twice"):

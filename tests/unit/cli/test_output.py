@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from syncd.cli import output
 
@@ -23,7 +26,39 @@ def test_a_result_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == '{"n": 1}\n'
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), b"bytes"])
+def test_numbers_that_json_has_not_are_told_by_name(capfd: pytest.CaptureFixture[str]) -> None:
+    """A run's config may hold them; a strict reader must be able to read the document."""
+    values = {"a": [float("nan")], "b": {"c": float("-inf")}, "d": (float("inf"), 1.5)}
+    output.Output(as_json=True).result(values, lambda _console: None)
+
+    told = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)
+    assert told == {"a": ["NaN"], "b": {"c": "-Infinity"}, "d": ["Infinity", 1.5]}
+
+
+HOSTILE = ("[/INST]", "data[train].bin", "\x1b]0;owned\x07\x1b[2J", ":smile:", "\ud800", "a\nb")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_of_strangers_is_shown_as_it_is_and_does_nothing(
+    text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Names, configs, errors: no markup, no escape sequence, in lines and in tables."""
+
+    def human(people: Console) -> None:
+        people.print(text)
+        table = Table(box=None)
+        table.add_column(text)
+        table.add_row(text)
+        people.print(table)
+
+    output.Output().result({}, human)
+
+    said = capfd.readouterr().out
+    assert said.count(text.encode("unicode_escape").decode().replace("\\n", "\n")) in {1, 3}
+    assert said.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("value", [object(), b"bytes"])
 def test_what_json_cannot_say_is_refused_before_anything_is_written(
     value: object, capfd: pytest.CaptureFixture[str]
 ) -> None:

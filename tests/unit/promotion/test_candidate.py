@@ -99,6 +99,16 @@ def test_what_is_no_number_is_no_metric(value: Any) -> None:
     assert list(metrics({"recall": value}, {}, UNSAID)) == []
 
 
+def test_a_setting_that_is_no_number_on_both_sides_is_the_same() -> None:
+    """NaN is not equal to itself, and W&B knows it in configs."""
+    nan, inf = float("nan"), float("inf")
+    assert (
+        list(settings({"fill": nan, "clip": [inf, nan]}, {"fill": nan, "clip": [inf, nan]})) == []
+    )
+    (found,) = settings({"clip": 1.0}, {"clip": inf})
+    assert (found.before, found.after) == (1.0, inf)
+
+
 def test_a_metric_or_setting_of_one_side_alone_is_shown() -> None:
     """And nothing is said about better or worse."""
     [metric] = metrics({"recall": 1}, {}, UNSAID)

@@ -212,6 +212,63 @@ def test_an_alias_that_a_person_moved_is_written_down_before_it_moves_on(models:
     assert models.agree_on(second)
 
 
+def test_a_person_who_puts_the_alias_back_after_a_kill_is_not_overruled(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alias had moved, the branch had not; what W&B names then is what somebody wants."""
+    first, second = models.make(2)
+    models.promote(first)
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models.store, "set_branch", killed)
+        with pytest.raises(KilledError):
+            models.promote(second)
+    assert models.holder() == str(second.ref)
+    models.source.move_aliases(models.source.version(first.id), ["production"])
+
+    (ended,) = finish(models.desk, SUBJECT)
+
+    assert ended.state is State.OVERTAKEN
+    assert models.agree_on(first)
+
+
+def test_a_version_that_was_moved_after_it_was_promoted_is_still_the_same(models: Models) -> None:
+    """A person promotes what is not in Oxen; the mover comes by; rolling back leads through it."""
+    (first,) = models.make()
+    models.promote(first)
+    unmoved = models.source.log("model", {"weights.bin": b"by hand"}, kind="model")
+    models.source.move_aliases(models.source.version(unmoved.id), ["production"])
+    (last,) = models.make()
+    models.promote(last)
+    replaced = models.moved.move(models.source.version(unmoved.id))
+
+    models.rollback()
+    assert models.holder() == str(replaced.ref)
+    models.rollback()
+    assert models.holder() == str(first.ref)
+
+
+def test_rolling_back_leads_away_from_a_version_that_was_moved_meanwhile(models: Models) -> None:
+    """Under another name it is not another version, to which one could go back."""
+    first, second = models.make(2)
+    models.promote(first)
+    models.promote(second)
+    unmoved = models.source.log("model", {"weights.bin": b"by hand"}, kind="model")
+    models.source.move_aliases(models.source.version(unmoved.id), ["production"])
+    (third,) = models.make()
+    models.source.places.protected.add("team/proj:production")
+    with pytest.raises(PermanentError):
+        models.promote(third)  # refused; the journal has noted the person's move
+    models.source.places.protected.clear()
+    models.moved.move(models.source.version(unmoved.id))
+
+    models.rollback()
+    assert models.holder() == str(second.ref)
+
+
 def test_a_locked_repository_is_left_to_whoever_holds_it(models: Models) -> None:
     """A running mover is nudged; W&B's alias has moved, and the next call finishes."""
     first, second = models.make(2)

@@ -93,6 +93,21 @@ def test_a_version_comes_back_as_it_was(moved: MovedProject, algorithm: Any) -> 
     assert (place.name, set(place.aliases)) == ("team/shelf/best", {"prod", "latest"})
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("place", ["config", "metadata"])
+def test_numbers_that_json_has_not_go_all_the_way_and_back(
+    moved: MovedProject, place: str, value: float
+) -> None:
+    """`max_grad_norm = inf` is no reason to leave a version where it is."""
+    given = {"metadata": {"low": 1.0}, "config": {"clip": 1.0}}
+    given[place] = {"value": value}
+    run = moved.source.add_run("train", config=given["config"], summary={})
+    moved.log_and_move("ds", {"a.bin": b"0123456789"}, run=run, metadata=given["metadata"])
+    moved.reclaim()
+    back = restored_of(moved, moved.restore())
+    assert repr(back.metadata.get("value")) == repr(value if place == "metadata" else None)
+
+
 def test_a_version_that_wandb_merged_from_parts_comes_back(moved: MovedProject) -> None:
     """Its digest is not that of its entries; each of them is held against the lineage file."""
     old = moved.source.log("ds", FILES, references=[Entry(path="s3", digest="e", ref="s3://b/k")])
