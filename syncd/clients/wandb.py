@@ -32,7 +32,13 @@ from syncd.clients.wandb_links import WandbLinks
 from syncd.clients.wandb_removal import WandbRemoval
 from syncd.clients.wandb_session import PAGE, WandbSession
 from syncd.clients.wandb_uploads import WandbUploads
-from syncd.clients.wandb_values import collection_of, config_values, run_ref, version_of
+from syncd.clients.wandb_values import (
+    collection_of,
+    config_values,
+    is_visible,
+    run_ref,
+    version_of,
+)
 from syncd.clients.wandb_versions import WandbVersions
 from syncd.errors import NotFoundError
 from syncd.manifest import Entry, Manifest
@@ -245,7 +251,9 @@ class WandbSource:
                 raise NotFoundError(f"{ref}: there is no such run")
             for side, key in enumerate(("inputArtifacts", "outputArtifacts")):
                 if more[side]:
-                    found[side] += [version_of(edge["node"]) for edge in node[key]["edges"]]
+                    nodes = (edge["node"] for edge in node[key]["edges"])
+                    # The SDK leaves out the others, too (0.31, `apis/public/artifacts.py`).
+                    found[side] += [version_of(item) for item in nodes if is_visible(item)]
                 info = node[key]["pageInfo"]
                 more[side] = more[side] and info["hasNextPage"]
                 cursors[side] = info["endCursor"] or cursors[side]

@@ -43,10 +43,20 @@ def collection_of(entity: str, project: str, node: Json) -> Collection:
     )
 
 
-def version_of(node: Json) -> Version:
-    """Read the fields of `wandb_graphql._VERSION`."""
+def is_visible(node: Json) -> bool:
+    """Whether an API key sees a version's collection; a run may have used one of another team's."""
     sequence = node["artifactSequence"]
-    if not sequence or not sequence["project"] or node["versionIndex"] is None:
+    return bool(sequence and sequence["project"] and node["versionIndex"] is not None)
+
+
+def version_of(node: Json) -> Version:
+    """Read the fields of `wandb_graphql._VERSION`.
+
+    Raises:
+        NotFoundError: when its collection is not visible.
+    """
+    sequence = node["artifactSequence"]
+    if not is_visible(node):
         raise NotFoundError(f"artifact {node['id']}: its collection is not visible to this API key")
     project, entity = sequence["project"]["name"], sequence["project"]["entity"]["name"]
     creator = node["createdBy"] or {}

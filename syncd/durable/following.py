@@ -3,17 +3,23 @@
 A run that begins when its data lies in Oxen already, and logs nothing that moves, is around no
 replacement that is made. W&B lists runs by when they were last heard of, so those that ended since the
 last look are a request away: each is read once, its lineage is kept, and where it used or logged
-something that is in Oxen its config says so. One that still runs is looked at when it has ended.
+something that is in Oxen its config says so. One that still runs is looked at when it has ended: W&B
+lists it again then, but for one that was lost, which ends without being heard of once more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
 from syncd.clients.artifacts import Heard, Run
 from syncd.errors import NotFoundError
-from syncd.refs import Target
-from syncd.replacements import commit_of
+from syncd.refs import RunRef, Target
+from syncd.replacements import KEY, commit_of
 from syncd.runtime import Runtime
-from syncd.stages.annotate import UNFINISHED, write
+from syncd.stages.annotate import PENDING, UNFINISHED, write
+
+SILENT = timedelta(hours=1)  # without a heartbeat, and a run is waited for by its name
 
 
 def follow_runs(runtime: Runtime, target: Target, *, most: int | None = None) -> None:
@@ -64,10 +70,45 @@ def _follow(runtime: Runtime, entity: str, project: str, most: int | None) -> No
         descent.keep(run)
         if _is_around(run):
             write(runtime.source, run)
-    waiting = [item.at for item in found if item.state in UNFINISHED]
+    waiting = list(_waited_for(runtime, found))
     if most is not None:
         waiting += [item.at for item in fresh[most : most + 1]]
     descent.follow(entity, project, min(waiting, default=found[0].at))
+
+
+def _waited_for(runtime: Runtime, found: Sequence[Heard]) -> Iterator[datetime]:
+    """When unfinished runs were heard of that the next look has to begin with.
+
+    Not with one that has not begun, of which W&B hears when it does, nor with one of which it has not
+    heard for long: that is asked for by its name.
+    """
+    for item in found:
+        if item.state not in UNFINISHED or item.state == PENDING:
+            continue
+        if found[0].at - item.at > SILENT:
+            runtime.catalog.add_run_due(item.run)
+        else:
+            yield item.at
+
+
+def finish_runs(runtime: Runtime, runs: Iterable[RunRef]) -> None:
+    """Write the configs of runs that were waited for and have ended; who was deleted is forgotten.
+
+    Args:
+        runtime: open clients.
+        runs: of those that are due.
+    """
+    for ref in runs:
+        try:
+            run = runtime.source.run(ref)
+        except NotFoundError:
+            runtime.catalog.remove_run_due(ref)
+            continue
+        runtime.catalog.descent.keep(run)
+        if run.state not in UNFINISHED:
+            if _is_around(run) or KEY in run.config:
+                write(runtime.source, run)
+            runtime.catalog.remove_run_due(ref)
 
 
 def _is_around(run: Run) -> bool:

@@ -57,8 +57,13 @@ class Lines:
             TransientError: when the catalog cannot be written.
         """
         for repo, line in self._lines.items():
-            while line and not self._waits[line[0].version.id] & self.open.keys():
+            while line:
                 item = line[0]
+                if item.version.id not in self.open:  # somebody else brought it to its end
+                    line.popleft()
+                    continue
+                if self._waits[item.version.id] & self.open.keys():
+                    break
                 self.running[item.version.id] = _enqueue(self.runtime, item, repo)
                 line.popleft()
         self._lines = {repo: line for repo, line in self._lines.items() if line}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -21,7 +22,7 @@ from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from syncd import errors, log
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import ArtifactSource
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.deployment import triggers
 from syncd.durable import engine
 from syncd.durable.context import Context, Outcome
@@ -204,6 +205,10 @@ def commit_step(artifact_id: str) -> str:
     planned = _enter(artifact_id, stage, State.COMMIT)
     version = planned.version
     run = context.source.run(version.run) if version.run else None
+    # Aliases may have moved while the bytes travelled, and become branches now.
+    logged = {item.id: item for item in run.outputs} if run else {}
+    now = logged.get(version.id) or context.source.version(artifact_id)
+    planned = changed(planned, version=changed(version, aliases=now.aliases))
     made = commit.commit(context.store, planned, context.catalog.known, run=run)
     context.catalog.note(
         version,
@@ -261,6 +266,7 @@ def replace_step(
         commit_ref = link.commit
     else:
         commit_ref = CommitRef.parse(committed)
+        _refuse_moved(context.store, planned, commit_ref)
         proof = Receipt(commit=commit_ref, **receipt)
     made = replace.replace(
         context.source,
@@ -325,6 +331,21 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     replace.complete(context.source, replacement_id)
 
 
+def _refuse_moved(store: VersionStore, planned: TransferPlan, committed: CommitRef) -> None:
+    """Refuse to make references to another place than a version was committed to.
+
+    Raises:
+        PermanentError: when the configuration named another one when it was.
+    """
+    if not commit.lies_at(store, committed, planned):
+        path = planned.tree_path(LINEAGE_PATH)
+        raise errors.PermanentError(
+            f"{planned.version.ref} was committed as {committed}, and is to lie at {path} in "
+            f"{planned.repo} by now",
+            hint="[oxen] was changed while it was under way. `syncd quarantine retry` commits it anew.",
+        )
+
+
 def _still_there(context: Context, link: Replacement) -> Receipt:
     """Prove the commit anew under a replacement that nothing needed since it was restored."""
     path = lineage_path(link)
@@ -373,6 +394,8 @@ def _quarantine(
     log.get().error(stage.failed, artifact=name, error=str(error))
     if version is not None:
         context.catalog.fail(version, stage=str(stage), reason=str(error), hint=error.hint)
+    elif isinstance(error, errors.NotFoundError):
+        context.catalog.forget(artifact_id)  # deleted while it waited; nothing is left to wait for
     return _outcome(artifact_id, version, State.QUARANTINED, **failed)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from syncd import log
 from syncd.clients.artifacts import Version
-from syncd.errors import PermanentError, UsageError
+from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.operations.comparison import compare
 from syncd.refs import Target, parse_reference_url
 from syncd.replacements import Published, Replacement, linked_content
@@ -22,7 +22,8 @@ from syncd.runtime import Runtime
 from syncd.stages import discover
 from syncd.stages.plan import destination
 from syncd.stages.verify import verify
-from syncd.versions.plans import LINEAGE_PATH
+from syncd.versions.originals import lineage_path
+from syncd.versions.plans import LINEAGE_PATH, Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +91,29 @@ def publications(
 def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
     """Prove each replacement of the targets again; one answer per version.
 
-    What was restored is ordinary files again, and needs no proof.
+    What was restored is ordinary files again, and needs no proof. Of several targets one that is gone
+    does not end the proof of the others.
+
+    Raises:
+        NotFoundError: when the only target is nothing.
     """
-    for version, link in replacements(runtime, targets):
+    for target in targets:
+        try:
+            yield from _verify_target(runtime, target, part)
+        except NotFoundError as error:
+            if len(targets) == 1:
+                raise
+            yield _answer(str(target), "", "", [str(error)])
+
+
+def _verify_target(runtime: Runtime, target: Target, part: Part) -> Iterator[dict[str, Any]]:
+    for version, link in replacements(runtime, [target]):
         if not part.holds(version) or link.restored is not None:
             continue
-        _, prefix = destination(version, runtime.config)
+        try:  # where it was committed to, whatever the configuration or the collection is called now
+            prefix = lineage_path(link).removesuffix(LINEAGE_PATH).rstrip("/")
+        except PermanentError:  # it names another commit than its URL; the proof says what is wrong
+            _, prefix = destination(version, runtime.config)
         report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
         problems = list(report.problems)
         claimed = link.receipt.get("tree")
@@ -113,16 +131,9 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
             problems.append("the replacement is not complete; syncd backfill goes on with it")
         event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
         log.get().info(event, artifact=link.source_version, commit=str(link.commit))
-        yield {
-            "version": link.source_version,
-            "replacement": str(version.ref),
-            "oxen": str(link.commit),
-            "files": report.receipt.files,
-            "bytes": report.receipt.bytes,
-            "problems": problems,
-            "edited": edits,
-        }
-    for version, born in publications(runtime, targets):
+        names = (link.source_version, str(version.ref), str(link.commit))
+        yield _answer(*names, problems, receipt=report.receipt, edited=edits)
+    for version, born in publications(runtime, [target]):
         if part.holds(version):
             yield _verify_born(runtime, version, born)
 
@@ -146,12 +157,25 @@ def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[st
             problems.append(f"cannot be compared with its commit ({error})")
     event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
     log.get().info(event, artifact=str(version.ref), commit=str(born.commit))
+    names = (str(version.ref), str(version.ref), str(born.commit))
+    return _answer(*names, problems, receipt=report.receipt)
+
+
+def _answer(
+    version: str,
+    replacement: str,
+    oxen: str,
+    problems: Sequence[str],
+    *,
+    receipt: Receipt | None = None,
+    edited: Sequence[str] = (),
+) -> dict[str, Any]:
     return {
-        "version": str(version.ref),
-        "replacement": str(version.ref),
-        "oxen": str(born.commit),
-        "files": report.receipt.files,
-        "bytes": report.receipt.bytes,
-        "problems": problems,
-        "edited": [],
+        "version": version,
+        "replacement": replacement,
+        "oxen": oxen,
+        "files": receipt.files if receipt else 0,
+        "bytes": receipt.bytes if receipt else 0,
+        "problems": list(problems),
+        "edited": list(edited),
     }

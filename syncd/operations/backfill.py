@@ -21,7 +21,7 @@ from syncd.deployment import triggers
 from syncd.durable import engine, fleet, workflow
 from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
-from syncd.durable.following import follow_runs
+from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, uses
 from syncd.errors import PermanentError, SyncdError
@@ -29,7 +29,6 @@ from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, Target, alias_branch
 from syncd.replacements import commit_of
 from syncd.runtime import Runtime, engine_database
-from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed, discover
 from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
@@ -242,9 +241,7 @@ def move(
                 _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
             finally:
                 engine.stop(timeout=0)
-    for run in runtime.catalog.runs_due():
-        if annotate(runtime.source, run, runtime.catalog.descent.keep):
-            runtime.catalog.remove_run_due(run)
+    finish_runs(runtime, runtime.catalog.runs_due())
     triggers.fire(runtime.catalog, runtime.config)
     return report
 
@@ -329,13 +326,15 @@ def follow_aliases(
     """
     holder = item.replacement or item.version
     commit = commit_of(holder.metadata, holder.digest)
-    if commit is None or not holder.aliases:
+    # A person may give one to the version itself, too, or W&B does: the same content was logged anew.
+    aliases = {*item.version.aliases, *holder.aliases}
+    if commit is None or not aliases:
         return
     _, prefix = destination(item.version, runtime.config)
     repo = commit.repo
     if repo not in heads:
         heads[repo] = dict(runtime.store.branches(repo))
-    for alias in holder.aliases:
+    for alias in sorted(aliases):
         name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)
         if heads[repo].get(name) != commit.commit:
             runtime.store.set_branch(commit, name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from syncd.catalog.catalog import State
+from syncd.catalog.catalog import Record, State
 from syncd.clients.artifacts import Version
-from syncd.errors import SuspiciousListingError
+from syncd.errors import NotFoundError, SuspiciousListingError
 from syncd.refs import RepoRef, Target
 from syncd.runtime import Runtime
 
@@ -25,26 +28,56 @@ def place_of(version: Version) -> Place:
 def believe_catalog(runtime: Runtime, target: Target, counted: Counter[Place]) -> None:
     """Refuse a listing that has far less than the catalog knows to be there.
 
-    A version that was replaced may be gone; what replaced it may not.
+    A version that was replaced may be gone; what replaced it may not, unless W&B says of it by its id
+    that somebody deleted it, that its time was over, or that its collection has another name now.
+
+    Raises:
+        SuspiciousListingError: when W&B has something that it does not list.
     """
-    known: Counter[Place] = Counter()
+    known: dict[Place, list[Record]] = {}
     for record in runtime.catalog.records(target):
         if record.state is State.REPLACED:
-            known[record.entity, record.project, record.collection] += 1
-    for place, number in known.items():
-        if counted[place] < number * FEWEST:
+            known.setdefault((record.entity, record.project, record.collection), []).append(record)
+    for place, records in known.items():
+        missing = math.ceil(len(records) * FEWEST) - counted[place]
+        if missing > 0 and missing > sum(islice(_accounted(runtime, place, records), missing)):
             raise SuspiciousListingError(
-                f"W&B lists {counted[place]} versions of {'/'.join(place)}, and {number} were moved "
-                "there"
+                f"W&B lists {counted[place]} versions of {'/'.join(place)}, and {len(records)} were "
+                "moved there"
             )
 
 
-def believe_oxen(runtime: Runtime, moved: Counter[Folder]) -> None:
-    """Refuse a listing that has far fewer moved versions than Oxen has branches for."""
+def _accounted(runtime: Runtime, place: Place, records: Iterable[Record]) -> Iterator[int]:
+    """A 1 for each record whose replacement is not listed for a good reason, until one is for none."""
+    entity, project, collection = place
+    try:
+        here = Target(entity=entity, project=project, collection=collection)
+        listed = {version.id for version in runtime.source.versions(here)}
+    except NotFoundError:
+        listed = set()
+    for record in records:
+        if record.replacement_id in listed:
+            continue
+        try:
+            if place_of(runtime.source.version(record.replacement_id)) == place:
+                return
+        except NotFoundError:
+            pass
+        yield 1
+
+
+def doubts(runtime: Runtime, moved: Counter[Folder]) -> dict[Folder, str]:
+    """Where a listing has far fewer moved versions than Oxen has branches for, and what to do there.
+
+    Oxen keeps the branches of versions that W&B has no more, and does not know why it has not.
+    """
+    found: dict[Folder, str] = {}
     for (repo, folder), number in moved.items():
         branches = [_VERSION_BRANCH.fullmatch(name) for name in runtime.store.branches(repo)]
         held = sum(match is not None and (match[1] or "") == folder for match in branches)
         if number < held * FEWEST:
-            raise SuspiciousListingError(
-                f"W&B lists {number} moved versions of {repo}, which holds {held}"
+            found[repo, folder] = (
+                f"W&B lists {number} moved versions of {repo}, which has branches of {held}; where "
+                "the others were deleted in W&B on purpose, delete their branches wandb/vN"
             )
+    return found

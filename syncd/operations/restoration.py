@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -96,6 +97,8 @@ def restore_commit(runtime: Runtime, url: OxenURL, now: Callable[[], datetime]) 
         versions = list(runtime.source.versions(Target.of(ref)))
     except NotFoundError:
         versions = []  # the collection is gone, too
+    if moved := _renamed(runtime, ref, found.ref):
+        versions = list(runtime.source.versions(Target.of(moved).whole))
     report = Report()
     ordinary = {v.digest: v for v in versions if replacement_of(v.metadata, v.digest) is None}
     for version, link in _replacements(versions):
@@ -130,6 +133,16 @@ def restore_commit(runtime: Runtime, url: OxenURL, now: Callable[[], datetime]) 
         }
     )
     return report
+
+
+def _renamed(runtime: Runtime, ref: ArtifactRef, commit: CommitRef) -> ArtifactRef | None:
+    """What the collection is called now whose version was moved to a commit, where that is known."""
+    here = Target(entity=ref.entity, project=ref.project, collection=ref.collection)
+    for record in runtime.catalog.records(here):
+        if record.commit == commit and record.replacement_id:
+            with suppress(NotFoundError):
+                return runtime.source.version(record.replacement_id).ref
+    return None
 
 
 def _restore_one(

@@ -19,7 +19,7 @@ from typing import Any
 from syncd import log
 from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
-from syncd.operations.listings import Folder, Place, believe_catalog, believe_oxen, place_of
+from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
 from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.runtime import Runtime
@@ -123,6 +123,7 @@ def plan(runtime: Runtime, targets: Sequence[Target], now: datetime) -> Sweep:
 def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
     """Replaced versions of the targets that W&B still has, each once."""
     found: dict[str, Facts] = {}
+    doubted: dict[Folder, str] = {}
     for target in targets:
         counted: Counter[Place] = Counter()
         moved: Counter[Folder] = Counter()
@@ -136,8 +137,12 @@ def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
                 if target.alias in (None, *names, *item.source.aliases, *made.aliases):
                     found.setdefault(item.source.id, item)
         believe_catalog(runtime, target.whole, counted)
-        believe_oxen(runtime, moved)
-    return list(found.values())
+        doubted |= doubts(runtime, moved)
+    return [
+        changed(item, problems=(doubted[place],)) if place in doubted else item
+        for item in found.values()
+        for place in [(item.link.commit.repo, _folder(item.link))]
+    ]
 
 
 def _replaced(versions: Sequence[Version], moved: Counter[Folder]) -> Iterator[Facts]:

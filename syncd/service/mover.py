@@ -21,17 +21,16 @@ from syncd import log
 from syncd.catalog.catalog import Record, State
 from syncd.deployment.triggers import enlist
 from syncd.durable.context import Outcome
-from syncd.durable.following import follow_runs
+from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, uses
-from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
+from syncd.errors import PermanentError, SyncdError, TransientError
 from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, Target
 from syncd.runtime import Runtime
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
 from syncd.service.vitals import Vitals, age
-from syncd.stages.annotate import annotate
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
 
@@ -296,12 +295,7 @@ class Mover:
         later = [run for run in waiting if str(run) > self._last_run]
         for run in (later or waiting)[:RUNS_A_POLL]:
             self._last_run = str(run)
-            try:
-                ended = annotate(runtime.source, run, runtime.catalog.descent.keep)
-            except NotFoundError:
-                ended = True  # somebody has deleted it
-            if ended:
-                runtime.catalog.remove_run_due(run)
+            finish_runs(runtime, [run])
 
     def _fail(self, target: Target, error: SyncdError) -> None:
         """Tell of a poll that failed, once for each reason."""

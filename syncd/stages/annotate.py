@@ -18,7 +18,8 @@ from syncd.errors import UsageError
 from syncd.refs import CommitRef, RunRef
 from syncd.replacements import KEY, commit_of, replacement_of
 
-UNFINISHED = frozenset({"running", "pending"})
+PENDING = "pending"  # waits to begin
+UNFINISHED = frozenset({"running", PENDING})
 SHORT_KEYS = ("dataset", "base_model", "output_model")
 SIDES = frozenset({"inputs", "outputs"})
 PINNED = "pinned"  # in the map: the commits a run was told to use, by short name

@@ -17,7 +17,7 @@ from typing import Any
 from syncd.blocks import Builder, batches
 from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
-from syncd.errors import RepositoryConflictError
+from syncd.errors import NotFoundError, RepositoryConflictError
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, index_at, version_branch
 from syncd.replacements import Replacement, commit_of, replacement_of
 from syncd.versions import candidates
@@ -55,12 +55,10 @@ def commit(
     refuse_foreign(head, plan)
     tip = head if plan.branch == plan.main else store.resolve(plan.repo, plan.branch)
     if found is None and tip is not None and _is_of(tip, version):
-        found = tip
+        # Made before its branch could be, unless [oxen] path was another one then.
+        found = tip if lies_at(store, tip.ref, plan) else None
     if found is not None and not _is_of(found, version):
-        raise RepositoryConflictError(
-            f"branch {own_branch} of {plan.repo} holds "
-            f"{found.trailers.get('Wandb-Artifact', 'another commit')}, not {version.ref}"
-        )
+        raise _conflict(found, own_branch, plan)
     if found is not None:
         ref = found.ref
     else:
@@ -106,6 +104,19 @@ def commit(
     for alias in version.aliases:
         store.set_branch(ref, alias_branch(alias, prefix, main=plan.main))
     return ref
+
+
+def _conflict(found: Commit, branch: str, plan: TransferPlan) -> RepositoryConflictError:
+    ref = plan.version.ref
+    holds = found.trailers.get("Wandb-Artifact", "another commit")
+    told = f"branch {branch} of {plan.repo} holds"
+    if holds != str(ref):
+        return RepositoryConflictError(f"{told} {holds}, not {ref}")
+    return RepositoryConflictError(
+        f"{told} {ref} of another collection, which had this name before "
+        f"({found.trailers.get('Wandb-Artifact-Id', '')})",
+        hint="Rename the newer collection in W&B: it is moved to a repository of its own then.",
+    )
 
 
 def message(
@@ -343,6 +354,17 @@ def _named(found: Commit) -> str | None:
     """The version that a commit of syncd's holds or, when it is a merge, the newest one in it."""
     said = found.trailers
     return said.get("Wandb-Artifact") or said.get(LINE)
+
+
+def lies_at(store: VersionStore, commit: CommitRef, plan: TransferPlan) -> bool:
+    """Whether a version was committed where it is to lie by the configuration of now."""
+    if commit.repo != plan.repo:
+        return False
+    try:
+        next(iter(store.read(commit, plan.tree_path(LINEAGE_PATH))), b"")
+    except NotFoundError:
+        return False
+    return True
 
 
 def _is_of(found: Commit, version: Version) -> bool:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
-from syncd.clients.artifacts import Collection, Version
+from syncd.clients.artifacts import Collection, Version, utc
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
@@ -187,7 +187,11 @@ def _judged(
         return item
     if expired := _expired(item, now):
         return replace(item, skip=expired)  # a longer time to live may be given it
-    skip, final = _unwanted(item.version, select, since, types)
+    if types and item.version.type not in types:
+        return replace(item, skip=f"type {item.version.type} was not asked for")
+    if since and utc(item.version.created_at) < utc(since):
+        return replace(item, skip=f"older than {since}")
+    skip, final = ("", False) if _begun(item) else _unwanted(item.version, select)
     if not skip:
         skip = settled(item.version.id)
         final = bool(skip)
@@ -268,18 +272,23 @@ def _expired(item: Discovered, now: datetime) -> str:
     return f"expired at {ends.isoformat(timespec='seconds')}, W&B deletes it"
 
 
-def _unwanted(
-    version: Version, select: Select, since: str, types: frozenset[str]
-) -> tuple[str, bool]:
-    """Why a version is not asked for, and whether it never will be under this configuration."""
-    if types and version.type not in types:
-        return f"type {version.type} was not asked for", False
-    if since and version.created_at < since:
-        return f"older than {since}", False
-    facets = {  # with whether a version keeps them
+def _begun(item: Discovered) -> bool:
+    """Whether a replacement was logged and not completed: its aliases may have moved already."""
+    if item.replacement is None:
+        return False
+    link = replacement_of(item.replacement.metadata, item.replacement.digest)
+    return link is not None and not link.complete and link.restored is None
+
+
+def _unwanted(version: Version, select: Select) -> tuple[str, bool]:
+    """Why a version is not asked for, and whether nothing else is to be expected of it.
+
+    An alias may be given later; that shows where W&B tells of a collection's newest versions.
+    """
+    facets = {  # with whether a change of them would be seen, or there is none
         "types": ("type", (version.type,), True),
         "collections": ("collection", (version.ref.collection,), True),
-        "aliases": ("alias", version.aliases, False),
+        "aliases": ("alias", version.aliases, True),
         "tags": ("tag", version.tags, False),
     }
     for key, (word, values, kept) in facets.items():

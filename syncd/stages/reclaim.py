@@ -246,14 +246,14 @@ def remove(
     Raises:
         VerificationError: when anything is.
     """
-    try:
+    if problems := tuple(proof()):
+        raise VerificationError(f"{removal.facts.link.commit}: {_some(problems)}")
+    try:  # after the proof, which reads for hours
         facts = look_again(source, removal.facts)
     except NotFoundError:
         return ()  # somebody else removed it
     if found := reasons(facts, terms, now):
         return found
-    if problems := tuple(proof()):
-        raise VerificationError(f"{facts.link.commit}: {_some(problems)}")
     made = facts.replacement
     link = replacement_of(made.metadata, made.digest) if made else None
     assert made is not None, "a guard looks at it"
@@ -306,9 +306,11 @@ def look_again(source: ArtifactSource, facts: Facts) -> Facts:
         made = source.version(made.id) if made else None
     except NotFoundError:
         made = None
+    says = replacement_of(made.metadata, made.digest) if made else None
     return changed(
         facts,
         source=now,
+        link=changed(facts.link, restored=says.restored) if says else facts.link,
         replacement=made,
         links=tuple(place.name for place in source.memberships(now) if place.kind == "portfolio"),
         uses=tuple(source.uses(now)),

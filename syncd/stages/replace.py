@@ -19,7 +19,7 @@ from syncd.blocks import Builder
 from syncd.clients.artifacts import TTL_INHERIT, TTL_OFF, Standing, Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.entry import Entries, Entry, entry_row
-from syncd.errors import PermanentError
+from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Manifest
 from syncd.refs import CommitRef, reference_url
 from syncd.replacements import (
@@ -87,7 +87,10 @@ def replace(
         etagged=etagged,
     )
     written = replacement_of(made.metadata, made.digest)
-    adopted = written is not None and written.restored is not None
+    adopted = written is not None and (
+        written.restored is not None
+        or (written.source_artifact_id != before.version.id and _is_gone(source, written))
+    )
     if written and adopted and written.source_digest == before.version.digest:
         written = _adopt(source, made, written, before.version, receipt=receipt)
     if written is None or written.source_artifact_id != before.version.id:
@@ -183,10 +186,23 @@ def _heal(source: ArtifactSource, wanted: Appearance, made: Version) -> None:
     )
 
 
+def _is_gone(source: ArtifactSource, written: Replacement) -> bool:
+    """Whether W&B has no more what a replacement replaced: it was reclaimed, or deleted.
+
+    Who then logs the same content again gets a version of files, and for its references W&B hands the
+    replacement back that there is.
+    """
+    try:
+        source.version(written.source_artifact_id)
+    except NotFoundError:
+        return True
+    return False
+
+
 def _adopt(
     source: ArtifactSource, made: Version, written: Replacement, now: Version, *, receipt: Receipt
 ) -> Replacement:
-    """What was restored moves again: the replacement that there is takes its place.
+    """What was restored, or logged again, moves again: the replacement that there is takes its place.
 
     Another one would have the same digest, and W&B gives this one back for it. Its receipt is the
     new proof: from there on the grace of the version counts.

@@ -8,7 +8,7 @@ replacement follows as `syncd.versions.succession` tells. Each step finds its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
@@ -76,6 +76,10 @@ def restore(
         link = changed(link, restored=Restored(at=at))
         source.update_metadata(made, link.into(made.metadata))
     restored = existing or _upload(source, store, made, link, now=now, pace=pace)
+    made = source.version(made.id)  # files travel for hours, and people write on it
+    says = replacement_of(made.metadata, made.digest) or link
+    link = changed(says, restored=link.restored)
+    _carry(source, made, restored)
     if link.reclaimed is not None and link.source_artifact_id == restored.id:
         if link.reclaimed.how == "ttl":
             source.set_ttl(restored, link.reclaimed.ttl_seconds)
@@ -86,6 +90,16 @@ def restore(
         mark = Restored(at=link.restored.at, artifact_id=restored.id, version=str(restored.ref))
         source.update_metadata(made, changed(link, restored=mark).into(made.metadata))
     return restored
+
+
+def _carry(source: ArtifactSource, made: Version, restored: Version) -> None:
+    """What people wrote on a version of references is there on the files that come back."""
+    mark = {KEY: restored.metadata[KEY]} if KEY in restored.metadata else {}
+    metadata = {**_plain(made.metadata), **mark}
+    description = made.description or ""
+    tags = sorted(set(made.tags) - set(restored.tags))
+    if tags or metadata != restored.metadata or description != (restored.description or ""):
+        source.update_metadata(restored, metadata, description=description, tags=tags)
 
 
 def _upload(
@@ -111,7 +125,7 @@ def _upload(
     draft = changed(
         made,
         digest=held.digest,
-        metadata={key: value for key, value in made.metadata.items() if key != KEY},
+        metadata={**_plain(made.metadata), **_theirs(held)},
         ttl_seconds=_ttl(made, now),
     )
     return source.upload(draft, manifest, lambda entry: read(store, held, entry, pace))
@@ -245,5 +259,12 @@ def _ttl(made: Version, now: datetime) -> int:
     return int(max(end - now, SHORTEST_TTL).total_seconds()) if end else made.ttl_seconds
 
 
-def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
+def _theirs(held: Original) -> dict[str, Any]:
+    """What somebody else's key of our name held when the version was moved; it had to make room."""
+    own = (held.artifact.get("metadata") or {}).get(KEY)
+    ours = own is None or (isinstance(own, Mapping) and "digest" in own)
+    return {} if ours else {KEY: own}
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key != KEY}

@@ -150,6 +150,18 @@ class MemoryProject:
                 logged.version = replace(logged.version, ref=replace(ref, collection=name))
         self.places.rename((TEAM, PROJECT, collection), (TEAM, PROJECT, name))
 
+    def expire(self, version: Version) -> None:
+        """Let W&B take a version away whatever names it, as it does when its time is over."""
+        self._found(version.id).removed = True
+        self.places.remove(version.id)
+
+    def forget_run(self, ref: RunRef) -> None:
+        """Delete a run; what it logged stays, and nobody knows who made it."""
+        del self._runs[ref]
+        for logged in self._logged.values():
+            if logged.version.run == ref:
+                logged.version = replace(logged.version, run=None)
+
     def _held(self, names: ArtifactRef, digest: str) -> Version | None:
         """The version of a collection with this digest."""
         for logged in self._logged.values():

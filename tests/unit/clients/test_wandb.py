@@ -204,6 +204,29 @@ def test_a_runs_inputs_and_outputs_are_paged_each_by_itself(
     assert [r.variables["inputsCursor"] for r in api.asked["RunArtifacts"]] == [None, "i1", "i2"]
 
 
+def test_what_a_run_used_of_others_and_may_not_be_seen_is_left_out(
+    api: Server, source: WandbSource
+) -> None:
+    """A registry's model of another team; what is around it moves all the same."""
+    hidden = node(0)
+    hidden["artifactSequence"] = {**hidden["artifactSequence"], "project": None}
+    run = {
+        "id": "1",
+        "displayName": "quick fox",
+        "createdAt": "2026-01-01T00:00:00Z",
+        "state": "finished",
+        "config": None,
+        "summaryMetrics": None,
+        "inputArtifacts": page(hidden, node(1)),
+        "outputArtifacts": page(node(7)),
+    }
+    api.on("RunArtifacts", {"project": {"run": run}})
+    found = source.run(RunRef(entity="team", project="proj", run_id="r1"))
+
+    assert [item.index for item in found.inputs] == [1]
+    assert [item.index for item in found.outputs] == [7]
+
+
 # --- changes
 
 

@@ -10,7 +10,7 @@ import pytest
 from unit_world import World
 
 from syncd.clients.artifacts import utc
-from syncd.durable.following import follow_runs
+from syncd.durable.following import finish_runs, follow_runs
 from syncd.refs import RunRef, Target
 
 PROJECT = Target.parse("team/proj")
@@ -118,3 +118,28 @@ def test_the_first_look_begins_at_what_was_heard_of_last(tmp_path: Path) -> None
     world.catalog.close()
 
     assert calls == {"heard": 1}
+
+
+def test_a_run_that_waits_to_begin_does_not_make_every_look_longer(tmp_path: Path) -> None:
+    """Nor one that W&B has not heard of for long: that is asked for by its name."""
+    world = World(tmp_path)
+    run(world, "first", 0)
+    follow_runs(world.runtime, PROJECT)
+    waiting = run(world, "queued", 1, state="pending")
+    silent = run(world, "silent", 2, state="running")
+    for number in range(300):
+        run(world, f"r{number}", 100 + number)
+    follow_runs(world.runtime, PROJECT)
+    heard = list(world.source.heard("team", "proj"))
+    since = world.catalog.descent.followed("team", "proj")
+
+    assert since is not None
+    assert len([item for item in heard if item.at >= since]) == 1
+    assert world.catalog.runs_due() == [silent]
+    finish_runs(world.runtime, world.catalog.runs_due())
+    assert world.catalog.runs_due() == [silent]
+    world.source.add_run("silent", state="crashed")
+    finish_runs(world.runtime, [silent, waiting])
+    assert world.catalog.runs_due() == []
+    assert "oxen" not in world.source.run(silent).config
+    world.catalog.close()

@@ -13,7 +13,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
-from syncd.errors import UsageError
+from syncd.errors import NotFoundError, UsageError
 from syncd.manifest import Manifest
 from syncd.operations.audit import Part, replacements, verify_all
 from syncd.refs import CommitRef, Target
@@ -348,3 +348,14 @@ def test_a_lineage_file_that_cannot_be_read_is_told_once(moved: Moved) -> None:
 
     assert any("lineage.json" in problem for problem in problems)
     assert not any("cannot be compared" in problem for problem in problems)
+
+
+def test_a_target_that_is_gone_does_not_end_the_proof_of_the_others(moved: Moved) -> None:
+    """The daemon would begin the same part again for ever."""
+    moved.move("ds", b"payload")
+    gone = Target.parse("team/gone")
+    found = list(verify_all(moved.runtime, [gone, *PROJECT], EVERYTHING))
+    assert [bool(item["problems"]) for item in found] == [True, False]
+    assert found[0]["version"] == "team/gone"
+    with pytest.raises(NotFoundError):
+        list(verify_all(moved.runtime, [gone], EVERYTHING))

@@ -5,8 +5,9 @@ The engine is the real one on a database of its own; both ends are doubles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
-from syncd.errors import NotFoundError
+from syncd.errors import NotFoundError, PermanentError
+from syncd.operations import sweep
 from syncd.operations.backfill import Scope, new_bytes, preview
-from syncd.refs import CommitRef, Target
+from syncd.operations.restoration import restore_commit
+from syncd.refs import CommitRef, OxenURL, Target
+from syncd.replacements import replacement_of
 from syncd.stages.plan import plan
 from syncd.testing import Damage, Fault, MemoryArtifactSource
 
@@ -314,3 +318,157 @@ def test_a_repository_that_is_gone_stops_nobody_else(world: World) -> None:
         ("team/proj/ds:v0", "replace")
     ]
     assert "does not exist" in report.failures[0]["error"]
+
+
+# --- what people do meanwhile
+
+
+def commit_of(world: World, version: Version) -> CommitRef:
+    """Where a version was moved to."""
+    record = world.catalog.get(version.id)
+    assert record is not None
+    assert record.commit is not None
+    return record.commit
+
+
+def test_a_run_that_was_deleted_ends_no_backfill(world: World) -> None:
+    """Its config was still due; what it logged has long been moved."""
+    run = world.source.add_run("r1", state="running")
+    world.source.log("ds", {"a": b"payload"}, run=run)
+    world.backfill()
+    assert world.catalog.runs_due() == [run]
+    world.source.forget_run(run)
+    world.source.log("other", {"b": b"another payload"})
+
+    assert world.backfill().document()["versions"]["replaced"] == 1
+    assert world.catalog.runs_due() == []
+
+
+def test_what_was_begun_is_completed_although_its_alias_has_moved_on(tmp_path: Path) -> None:
+    """`[select.include] aliases` chose the version; cut off, the replacement has the alias already."""
+    refused = Fault(method="update_config", error=PermanentError("not just now"), at=1)
+    select = {"min_file_size": 4, "include": {"aliases": ["latest"]}}
+    world = World(tmp_path, MemoryArtifactSource(faults=[refused]), select=select)
+    run = world.source.add_run("r1")
+    world.source.log("ds", {"a": b"payload"}, run=run)
+    assert world.backfill().document()["versions"]["failed"] == 1
+
+    assert world.backfill().document()["versions"]["replaced"] == 1
+    assert "oxen" in world.source.run(run).config
+    links = [replacement_of(v.metadata, v.digest) for v in world.source.versions(PROJECT)]
+    assert [link.complete for link in links if link] == [True]
+    world.catalog.close()
+
+
+def test_the_same_content_logged_again_after_its_version_is_gone_moves(tmp_path: Path) -> None:
+    """A nightly job logs what it always logs: for its references W&B has the old replacement."""
+    world = World(
+        tmp_path,
+        wandb={"projects": [str(PROJECT)]},
+        reclaim={"policy": "delete", "grace": "0d"},
+    )
+    first = world.source.log("ds", {"a": b"payload"})
+    world.backfill()
+
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(days=400)
+
+    sweep.execute(sweep.plan(world.runtime, [PROJECT], now()), world.runtime, now)
+    with pytest.raises(NotFoundError):
+        world.source.version(first.id)
+    again = world.source.log("ds", {"a": b"payload"})
+
+    assert world.backfill().document()["failures"] == []
+    latest = next(v for v in world.source.versions(PROJECT) if "latest" in v.aliases)
+    link = replacement_of(latest.metadata, latest.digest)
+    assert link is not None
+    assert (link.source_artifact_id, link.reclaimed, link.complete) == (again.id, None, True)
+    world.catalog.close()
+
+
+def test_an_alias_that_is_given_to_the_version_itself_is_followed(world: World) -> None:
+    """A person rolls back on the page of what was moved, which W&B still shows."""
+    first = world.source.log("ds", {"a": b"payload 1"}, aliases=["latest", "production"])
+    world.source.log("ds", {"a": b"payload 2"})
+    world.backfill()
+    world.source.move_aliases(world.source.version(first.id), ["latest", "production"])
+    world.backfill()
+
+    branches = world.store.branches(commit_of(world, first).repo)
+    assert branches["latest"] == branches["production"] == branches["wandb/v0"]
+
+
+def test_an_alias_that_moves_while_bytes_travel_is_not_pointed_at_them(tmp_path: Path) -> None:
+    """What the version was called when it was planned is old by then."""
+    meanwhile: list[Callable[[], None]] = []
+
+    def before(method: str, _at: int) -> None:
+        if method == "read" and meanwhile:
+            meanwhile.pop()()
+
+    source = MemoryArtifactSource(before=before)
+    world = World(tmp_path, source)
+    first = source.log("ds", {"a": b"payload 0"})
+    world.backfill()
+    made = next(v for v in source.versions(PROJECT) if v.metadata)
+    second = source.log("ds", {"a": b"payload 1"}, aliases=["latest", "production"])
+    meanwhile.append(lambda: source.move_aliases(source.version(made.id), ["production"]))
+    world.backfill()
+
+    commits = commit_of(world, first), commit_of(world, second)
+    assert world.store.branches(commits[0].repo).get("production") != commits[1].commit
+    world.backfill()
+    assert world.store.branches(commits[0].repo)["production"] == commits[0].commit
+    world.catalog.close()
+
+
+def test_a_version_that_is_deleted_while_it_waits_waits_no_more(tmp_path: Path) -> None:
+    """Nobody will ever move it, so nothing says that it is waiting."""
+    gone: list[Version] = []
+
+    def before(method: str, _at: int) -> None:
+        if method == "log_replacement" and gone:
+            source.remove(gone.pop())
+
+    source = MemoryArtifactSource(before=before)
+    world = World(tmp_path, source)
+    source.log("ds", {"a": b"payload 1"})
+    gone.append(source.log("ds", {"a": b"payload 2"}, aliases=[]))
+    world.backfill()
+
+    assert [tally.waiting for tally in world.catalog.panels.projects()] == [0]
+    world.catalog.close()
+
+
+def test_a_name_that_is_used_again_is_told_with_what_to_do(world: World) -> None:
+    """The repository of that name holds what the other collection held."""
+    world.source.log("ds", {"a": b"payload 1"})
+    world.backfill()
+    world.source.rename("ds", "ds-2025")
+    world.source.log("ds", {"a": b"payload 2"})
+
+    (failure,) = world.backfill().document()["failures"]
+    assert "another collection, which had this name before" in failure["error"]
+    assert "Rename the newer collection" in failure["hint"]
+
+
+def test_the_time_since_when_is_compared_as_a_time(world: World) -> None:
+    """Two hours ahead of UTC it is still the year before."""
+    version = world.source.log("ds", {"a": b"payload"})
+    assert version.created_at == "2026-01-01T00:00:00Z"
+    before = world.backfill(since="2026-01-01T03:00:00+02:00").document()["versions"]
+    assert before["replaced"] == 0
+    after = world.backfill(since="2026-01-01T01:00:00+02:00").document()["versions"]
+    assert after["replaced"] == 1
+
+
+def test_the_commit_of_a_renamed_collections_version_restores_into_it(tmp_path: Path) -> None:
+    """And makes no second collection of the old name."""
+    world = World(tmp_path, references={"base_url": "https://data.example"})
+    version = world.source.log("ds", {"a": b"payload"})
+    world.backfill()
+    world.source.rename("ds", "renamed")
+    url = OxenURL.parse(str(commit_of(world, version)))
+    restore_commit(world.runtime, url, lambda: datetime.now(UTC))
+    assert {v.ref.collection for v in world.source.versions(PROJECT)} == {"renamed"}
+    world.catalog.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -303,9 +303,9 @@ def test_oxen_says_it_when_the_state_is_lost_too(forgetful: MovedProject, tmp_pa
     forgetful.catalog = Catalog(f"sqlite:///{tmp_path}/fresh.db")
     hide(forgetful, *(f"team/proj/ds:v{number}" for number in (2, 3, 5, 6, 7)))
 
-    with pytest.raises(SuspiciousListingError, match="which holds 4"):
-        forgetful.reclaim()
-    assert forgetful.source.calls["remove"] == 0
+    report = forgetful.reclaim()
+    assert [item["source"] for item in report["removals"]] == ["team/proj/other:v0"]
+    assert "which has branches of 4" in report["stays"][0]["reasons"][0]
 
 
 def whole(project: MovedProject) -> None:
@@ -405,3 +405,88 @@ def test_a_note_without_its_deletion_is_finished(moved: MovedProject) -> None:
     assert len(document["removals"]) == 1
     assert not moved.there(old)
     assert moved.link(new).reclaimed == note
+
+
+# --- what happens while a commit is read back, which takes hours for a large version
+
+
+def swept(moved: MovedProject, meanwhile: Callable[[], object]) -> dict[str, Any]:
+    """A sweep during whose proof something happens."""
+    waiting = [meanwhile]
+
+    def progress(_bytes: int) -> None:
+        if waiting:
+            waiting.pop()()
+
+    planned = sweep.plan(moved.runtime, [PROJECT], NOW)
+    return sweep.execute(planned, moved.runtime, lambda: NOW, progress).document()
+
+
+def test_what_is_written_meanwhile_is_not_written_over(moved: MovedProject) -> None:
+    """The note of the removal is added to what stands there then."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"}, metadata={"label": "before"})
+
+    def edit() -> None:
+        now = moved.source.version(new.id)
+        moved.source.update_metadata(now, {**now.metadata, "label": "after", "reviewed": True})
+
+    swept(moved, edit)
+    assert not moved.there(old)
+    after = moved.source.version(new.id).metadata
+    assert (after["label"], after["reviewed"]) == ("after", True)
+
+
+def test_a_link_that_is_given_meanwhile_keeps_it(moved: MovedProject) -> None:
+    """Each guard looks right before the removal."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    report = swept(
+        moved, lambda: moved.source.link_to(moved.source.version(old.id), "team/proj/portfolio")
+    )
+    assert moved.there(old)
+    assert "linked in" in report["stays"][0]["reasons"][0]
+
+
+def test_a_run_that_begins_to_use_it_meanwhile_keeps_it(moved: MovedProject) -> None:
+    """It may ask for a file at any moment."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+
+    def use() -> None:
+        run = moved.source.add_run(
+            "r9", state="running", began_at="2026-02-28T23:59:00Z", active_at="2026-03-01T00:00:00Z"
+        )
+        moved.source.record_use(run, moved.source.version(old.id))
+
+    report = swept(moved, use)
+    assert moved.there(old)
+    assert "pinned by team/proj/runs/r9" in report["stays"][0]["reasons"][0]
+
+
+# --- what is gone for a reason
+
+
+def test_versions_that_expired_stop_the_sweep_of_their_collection_alone(
+    moved: MovedProject,
+) -> None:
+    """W&B says of each by its id that it is gone; Oxen's branches do not go away by themselves."""
+    pairs = [moved.log_and_move("ds", {"big": f"payload {n}".encode()}) for n in range(5)]
+    other, _ = moved.log_and_move("other", {"big": b"something else"})
+    for both in pairs[:3]:
+        for version in both:
+            moved.source.expire(version)
+
+    report = moved.reclaim()
+    assert [item["source"] for item in report["removals"]] == [str(other.ref)]
+    (reason,) = {reason for item in report["stays"] for reason in item["reasons"]}
+    assert "which has branches of 5" in reason
+    assert "delete their branches" in reason
+
+
+def test_a_renamed_collection_is_the_one_that_it_was(moved: MovedProject) -> None:
+    """The catalog knows its versions by their old name, W&B by their ids."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.reclaim(Target.parse("team/proj/ds"))
+    other, _ = moved.log_and_move("other", {"big": b"something else"})
+    moved.source.rename("ds", "renamed")
+
+    report = moved.reclaim()
+    assert [item["source"] for item in report["removals"]] == [str(other.ref)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace as changed
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from syncd.manifest import Entry
 from syncd.operations.audit import Part, verify_all
 from syncd.operations.restoration import restore_commit
 from syncd.refs import OxenURL, RunRef, Target
-from syncd.replacements import KEY, Restored
+from syncd.replacements import KEY, Restored, replacement_of
 from syncd.stages.discover import discover
 from syncd.testing import Fault, MemoryArtifactSource
 
@@ -453,3 +453,52 @@ def test_a_commit_that_is_none_is_told(moved: MovedProject) -> None:
     """As anything else that is not there."""
     with pytest.raises(NotFoundError):
         restore_commit(moved.runtime, OxenURL.parse("oxen://team/proj-ds@12ab"), lambda: NOW)
+
+
+def edit(moved: MovedProject, version: Version) -> None:
+    """Write on a replacement as a person does."""
+    now = moved.source.version(version.id)
+    metadata = {**now.metadata, "accuracy": 0.93}
+    moved.source.update_metadata(now, metadata, description="reviewed by Ann", tags=["golden"])
+
+
+def written(moved: MovedProject) -> tuple[Any, ...]:
+    """What stands on the version that has `latest`."""
+    latest = next(v for v in moved.source.versions(PROJECT) if "latest" in v.aliases)
+    assert replacement_of(latest.metadata, latest.digest) is None
+    return latest.description, latest.tags, latest.metadata.get("accuracy")
+
+
+def test_what_was_written_on_the_replacement_comes_back_with_the_files(moved: MovedProject) -> None:
+    """Also on a version that W&B still has: people write on what has the aliases."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"}, metadata={"label": 1})
+    edit(moved, new)
+    moved.restore()
+    assert written(moved) == ("reviewed by Ann", ("golden",), 0.93)
+
+
+def test_what_is_written_while_files_travel_is_not_lost(tmp_path: Path) -> None:
+    """Which takes hours for a large version."""
+    meanwhile: list[Callable[[], None]] = []
+
+    def before(method: str, _at: int) -> None:
+        if method == "upload" and meanwhile:
+            meanwhile.pop()()
+
+    catalog = Catalog(f"sqlite:///{tmp_path}/edited.db")
+    moved = MovedProject(catalog, MemoryArtifactSource(before=before))
+    _, new = moved.log_and_move("ds", {"big": b"payload"}, metadata={"label": 1})
+    moved.reclaim()
+    meanwhile.append(lambda: edit(moved, new))
+    moved.restore()
+    assert written(moved) == ("reviewed by Ann", ("golden",), 0.93)
+    assert moved.source.version(new.id).metadata["accuracy"] == 0.93
+    catalog.close()
+
+
+def test_a_key_of_somebody_elses_that_had_to_make_room_comes_back(moved: MovedProject) -> None:
+    """`oxen` is a word."""
+    moved.log_and_move("ds", {"big": b"payload"}, metadata={KEY: "a breed of cattle", "n": 1})
+    moved.reclaim()
+    back = restored_of(moved, moved.restore())
+    assert dict(back.metadata) == {KEY: "a breed of cattle", "n": 1}
