@@ -10,8 +10,10 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 import httpx
 
@@ -44,32 +46,22 @@ def run(
         PermanentError: when it cannot be started, ends with another code than 0, or does not end.
     """
     name = command[0]
-    try:
-        with subprocess.Popen(  # noqa: S603 the operator's own command, never through a shell
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **variables},
-            start_new_session=True,
-        ) as process:
-            try:
-                text = json.dumps(document).encode()
-                said = _tail(process.communicate(text, timeout=timeout)[0])
-            except subprocess.TimeoutExpired:
-                said = _tail(_end(process))
-                raise PermanentError(
-                    f"{name} did not end within {timeout:.0f} s{_words(said)}",
-                    hint="It was ended. Give it more time with `timeout`, or see why it hangs.",
-                ) from None
-            except BaseException:
-                _end(process)
-                raise
-    except OSError as error:
+    # Into a file: what a command leaves running, a server, may keep its output open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = _ended(command, document, variables, timeout, output)
+        except OSError as error:
+            raise PermanentError(
+                f"{name} cannot be run: {error.strerror or error}",
+                hint="Check the program's path in the configuration, and that it may be run.",
+            ) from error
+        output.seek(0)
+        said = _tail(output.read())
+    if process is None:
         raise PermanentError(
-            f"{name} cannot be run: {error.strerror or error}",
-            hint="Check the program's path in the configuration, and that it may be run.",
-        ) from error
+            f"{name} did not end within {timeout:.0f} s{_words(said)}",
+            hint="It was ended. Give it more time with `timeout`, or see why it hangs.",
+        )
     if process.returncode:
         raise PermanentError(
             f"{name} ended with {process.returncode}{_words(said)}",
@@ -103,26 +95,59 @@ def post(url: str, document: Mapping[str, Any], *, secret: str, key: str, timeou
 
         def attempt() -> str:
             with translated(what, url):
-                answer = http.post(url, content=body, headers=headers, timeout=limits)
+                answer = http.post(
+                    url, content=body, headers=headers, timeout=limits, follow_redirects=False
+                )
             said = _tail(answer.content)
+            if (
+                answer.is_redirect
+            ):  # a client that follows asks for the other URL, and tells nothing
+                raise PermanentError(
+                    f"{what}: it leads elsewhere ({answer.status_code})",
+                    hint="Configure the URL that takes the post: with or without its last slash, https.",
+                )
             check_status(what, answer, detail=said)
             return said
 
         return retry.call(attempt, what=what)
 
 
-def _end(process: subprocess.Popen[bytes]) -> bytes:
-    """End a command and what it has started; what it had said."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def _ended(
+    command: Sequence[str],
+    document: Mapping[str, Any],
+    variables: Mapping[str, str],
+    timeout: float,
+    output: IO[bytes],
+) -> subprocess.Popen[bytes] | None:
+    """Run a command to its end; None when it had to be ended with all it has started."""
+    with subprocess.Popen(  # noqa: S603 the operator's own command, never through a shell
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **variables},
+        start_new_session=True,
+    ) as process:
         try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            return process.communicate(timeout=_GRACE)[0]
+            process.communicate(json.dumps(document).encode(), timeout=timeout)
         except subprocess.TimeoutExpired:
-            continue
-    return process.communicate()[0]
+            _end(process)
+            return None
+        except BaseException:
+            _end(process)
+            raise
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and what it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE)
+            return
+    process.wait()
 
 
 def _tail(data: bytes) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,6 +26,7 @@ from syncd.errors import (
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0  # seconds; above the 15 s heartbeats of long Oxen answers
 MAX_CONNECTIONS = 64
+LONGEST_PAUSE = 600.0  # seconds that a service may ask for: all transfers of a process wait for it
 CHUNK_BYTES = 1 << 20
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -141,5 +144,14 @@ def raise_for_status(
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isdecimal() else None
+    """Seconds that a service asks for, by number or by date (RFC 9110), at most LONGEST_PAUSE."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            until = parsedate_to_datetime(value)
+            seconds = (until - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # no date, or one without its zone
+        return None
+    return min(max(seconds, 0.0), LONGEST_PAUSE)

@@ -22,7 +22,6 @@ This module reads and writes files only; it never imports oxen.
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import mmap
 import os
@@ -39,11 +38,10 @@ import xxhash
 
 from syncd.clients.oxen_paths import check_repo
 from syncd.clients.protocols import Author, Commit, TreeEntry
-from syncd.errors import DiskFullError, InvalidNameError, PermanentError, SyncdError
+from syncd.errors import InvalidNameError, PermanentError
 from syncd.refs import HASH, CommitRef, RepoRef
 
 INDEX_DIR = ".syncd"
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _SUM = b"\x00"  # begins the last line of an index; no path can
 _PIECE = 1 << 20  # bytes that are read at once
@@ -343,13 +341,3 @@ def sync(path: Path) -> None:
             os.sync()
     finally:
         os.close(handle)
-
-
-def translated(error: OSError, what: str) -> SyncdError:
-    """An operating system's failure as one of ours; the one place of the embedded store's I/O."""
-    if error.errno in NO_ROOM:
-        return DiskFullError(f"{what}: {error.strerror}")
-    return PermanentError(
-        f"{what}: {error.strerror or error}",
-        hint="Check free space, permissions and the disk under the store, then run again.",
-    )

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syncd.clients import oxen_proof, oxen_recovery
+from syncd.clients.disk import translated
 from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
 from syncd.clients.oxen_index import (
@@ -26,7 +27,6 @@ from syncd.clients.oxen_index import (
     RepoIndex,
     repositories,
     sync,
-    translated,
 )
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped

@@ -10,6 +10,7 @@ from syncd.errors import InvalidNameError, PermanentError
 from syncd.refs import HASH, RepoRef, check_path
 
 MAX_TREE_PATH_BYTES = 3072  # leaves 1 KiB of Linux' PATH_MAX to the directory of the repository
+MAX_TREE_FOLDERS = 100  # above each other; with 250 oxen-server 0.65.2 overflows its stack (tried)
 MAX_TREE_SEGMENT_BYTES = 240  # liboxen adds up to 15 bytes while it restores a file (tried)
 SHOWN = 80  # characters of a path in a message
 NOWHERE = "syncd-no-branch"  # what HEAD names while files are staged, never a branch
@@ -17,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _HIDDEN = re.compile(r"(\.oxen[. ]*|oxen~[0-9]+[. ]*)(:.*)?", re.IGNORECASE)
 PLAIN_LENGTH = 2000  # bytes, within any limit of a tree's
 _PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,199}"
-_PLAIN = re.compile(f"(?:{_PLAIN_NAME}/)*+{_PLAIN_NAME}")
+_PLAIN = re.compile(f"(?:{_PLAIN_NAME}/){{0,{MAX_TREE_FOLDERS}}}+{_PLAIN_NAME}")
 
 
 def plain(path: str) -> bool:
@@ -45,6 +46,7 @@ def unsupported_path(path: str) -> str | None:
         "would make Oxen leave out other files": path == ".oxenignore",
         "holds a backslash, which Oxen reads as a folder separator": "\\" in path,
         f"is longer than {MAX_TREE_PATH_BYTES} bytes": len(path.encode()) > MAX_TREE_PATH_BYTES,
+        f"lies in more than {MAX_TREE_FOLDERS} folders": len(segments) > MAX_TREE_FOLDERS + 1,
         f"has a name longer than {MAX_TREE_SEGMENT_BYTES} bytes": any(
             len(segment.encode()) > MAX_TREE_SEGMENT_BYTES for segment in segments
         ),

@@ -7,8 +7,9 @@ under way is done again. Partial files stay until they are too old to be gone on
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from syncd.clients import oxen_proof
 from syncd.clients.oxen_index import Branches, CommitIndex, sync
@@ -16,13 +17,15 @@ from syncd.clients.oxen_repo import OxenRepository
 from syncd.clients.spool import Spool
 from syncd.errors import NotFoundError
 
+LEFT = 3600.0  # seconds without a write, and nobody is at a temporary file any more
+
 
 def heal(opened: OxenRepository, process: str) -> None:
     """Put a repository right that was just locked.
 
     Args:
         opened: the repository.
-        process: how the names of this process's temporary files begin; others are dead.
+        process: how the names of this process's temporary files begin; others are, or were, other processes'.
 
     Raises:
         StoreLockedError: when liboxen is in use in another process; nothing was touched.
@@ -31,8 +34,11 @@ def heal(opened: OxenRepository, process: str) -> None:
     heads = opened.branches()  # first: this is what fails when another process is at work
     opened.rest()
     for temporary in index.tmp.glob("*"):
-        if not temporary.name.startswith(process) and not temporary.is_dir():
-            temporary.unlink(missing_ok=True)
+        if temporary.name.startswith(process) or temporary.is_dir():
+            continue
+        with suppress(FileNotFoundError):  # another process did it
+            if temporary.stat().st_mtime < time.time() - LEFT:
+                temporary.unlink()
     Spool(index.tmp, limit=0).tidy()  # what can be gone on with stays for some days
     index.pending.unlink(missing_ok=True)
     published = index.branches()

@@ -1,5 +1,8 @@
 """The repositories on an Oxen server: whether they are there, how they begin, who works in them.
 
+Several processes may work in one: each has workspaces and branches of its own. Their names tell when they
+were made, so that what a killed process left can be told from what a living one needs.
+
 A repository is made with its first file, because the empty commit that the server makes otherwise
 has a tree that oxenai 0.65.1 cannot find: a clone of the whole history would fail. That commit is
 where branches without a past begin; it is told of to nobody.
@@ -7,9 +10,11 @@ where branches without a past begin; it is told of to nobody.
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from syncd.clients.oxen_api import OxenApi
@@ -17,13 +22,17 @@ from syncd.clients.oxen_changes import PATH, topmost
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_wire import Json
 from syncd.clients.protocols import Author
+from syncd.errors import PermanentError
 from syncd.refs import RepoRef
 
 WORKSPACE = "syncd-"  # begins the ids of workspaces that are syncd's own
 OWN = "syncd/"  # begins the names of branches that are syncd's own
 BASE = f"{OWN}base"  # an empty commit, on which branches without a past begin
+WORK = f"{OWN}work-"  # begins the names of branches that commits are made on
 BASE_FILE = ".syncd/base"
 SYNCD = Author(name="syncd", email="syncd@wandb.invalid")
+STALE = 7 * 86400  # seconds after which nobody is at work any more; a transfer may take days
+_MADE = re.compile(r"(?:syncd-|syncd/work-)([0-9a-f]{8})-[0-9a-f]{32}")
 DEFAULT = "main"  # the branch of a repository's first commit
 
 
@@ -51,20 +60,28 @@ class Repositories:
         return repo in self._known
 
     def ensure(self, repo: RepoRef) -> None:
-        """Make the repository; what a killed process left in it is deleted."""
+        """Make the repository; workspaces that killed processes left in it long ago are deleted."""
         with self.alone(repo):
             if repo in self._swept:
                 return
             if not self.there(repo):
-                seed = (BASE_FILE, uuid.uuid4().hex.encode())
-                self._api.create(repo, seed, author=SYNCD.name, email=SYNCD.email)
-                self._known.add(repo)
-                self._api.set_branch(repo, BASE, self._api.branches(repo)[DEFAULT])
-                self._api.delete_branch(repo, DEFAULT)
-            for workspace in self._api.workspaces(repo):
-                if workspace.startswith(WORKSPACE):
-                    self._api.delete_workspace(repo, workspace)
+                self._make(repo)
+            for workspace in stale(self._api.workspaces(repo), WORKSPACE):
+                self._api.delete_workspace(repo, workspace)
             self._swept.add(repo)
+
+    def _make(self, repo: RepoRef) -> None:
+        """Make the repository. Where the answer was lost, or another is faster, `begin` does the rest."""
+        seed = (BASE_FILE, uuid.uuid4().hex.encode())
+        try:
+            self._api.create(repo, seed, author=SYNCD.name, email=SYNCD.email)
+        except PermanentError:
+            if not self._api.exists(repo):
+                raise
+        else:
+            self._api.set_branch(repo, BASE, self._api.branches(repo)[DEFAULT])
+            self._api.delete_branch(repo, DEFAULT)
+        self._known.add(repo)
 
     @contextmanager
     def alone(self, repo: RepoRef) -> Iterator[None]:
@@ -110,6 +127,14 @@ def is_seed(found: Json) -> bool:
     )
 
 
-def fresh() -> str:
-    """The id of a new workspace."""
-    return f"{WORKSPACE}{uuid.uuid4().hex}"
+def fresh(what: str = WORKSPACE) -> str:
+    """The id of a new workspace, or the name of a new branch to work on."""
+    return f"{what}{int(time.time()):08x}-{uuid.uuid4().hex}"
+
+
+def stale(names: Iterable[str], what: str) -> Iterator[str]:
+    """The workspaces, or branches, of ours that nobody works with any more."""
+    for name in names:
+        made = _MADE.fullmatch(name)
+        if name.startswith(what) and (made is None or int(made[1], 16) < time.time() - STALE):
+            yield name

@@ -3,8 +3,8 @@
 The order of things, which makes a kill at any point harmless:
 
     bring    contents -> the server's version store, the small ones staged in a workspace on the way
-    commit   (groundwork ->) the rest staged -> merged into WORK -> the tree listed and compared
-    branch   the wanted branch is pointed at the commit, WORK is deleted
+    commit   (groundwork ->) the rest staged -> merged into a branch of its own -> the tree listed and compared
+    branch   the wanted branch is pointed at the commit, the own one is deleted
 
 A commit is made on a branch of syncd's own, and only one whose tree is proved becomes what another
 branch shows (`oxen_workspaces`). Branches below `syncd/` are syncd's own and are not told of.
@@ -37,7 +37,6 @@ from syncd.errors import (
     PermanentError,
     ServiceUnavailableError,
     SyncdError,
-    TransientError,
     VerificationError,
 )
 from syncd.refs import CommitRef, RepoRef
@@ -171,6 +170,8 @@ class ServerVersionStore:
         Raises:
             InvalidNameError: when Oxen cannot hold a path, or not under that branch name.
             PermanentError: when contents are missing, or the server refuses.
+            ServiceUnavailableError: when somebody else moved the branch meanwhile: the tree may have
+                been made of what it was before, so whoever made it has to begin anew.
             VerificationError: when the server made another tree; the branch is left as it was.
         """
         check_branch(branch)
@@ -179,6 +180,8 @@ class ServerVersionStore:
             lambda: self._workspaces.commit(repo, branch, tree, message, author),
             what=f"commit to {repo}",
         )
+        if made is None:
+            raise ServiceUnavailableError(f"somebody else moved {branch} of {repo} meanwhile")
         return CommitRef(repo=repo, commit=made)
 
     def resolve(self, repo: RepoRef, revision: str) -> Commit | None:
@@ -249,7 +252,7 @@ class ServerVersionStore:
             for chunk in self.read(commit, entry.path):
                 digest.update(chunk)
                 size += len(chunk)
-        except (PermanentError, TransientError) as error:
+        except PermanentError as error:
             return f"cannot be read ({error})"
         if size != entry.size:
             return f"has {size} bytes instead of {entry.size}"

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from syncd.blocks import Builder
+from syncd.clients.disk import disk
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.protocols import TreeEntry
@@ -76,13 +77,11 @@ class TreeCache:
         index = RepoIndex(self._folder, repo)
         index.pending = index.directory / f"{uuid.uuid4().hex}.pending"
         header = {"message": "", "author": "", "email": "", "parents": []}
-        with _sound(index, like) as known:
-            index.write_pending(header, self._listed(repo, commit, "", known))
-        index.adopt_pending(commit)
-        for old in sorted(
-            index.index_path(commit).parent.iterdir(), key=lambda file: file.stat().st_mtime_ns
-        )[:-KEPT]:
-            old.unlink(missing_ok=True)
+        with disk(f"cannot keep the tree of {repo}"):
+            with _sound(index, like) as known:
+                index.write_pending(header, self._listed(repo, commit, "", known))
+            index.adopt_pending(commit)
+            _forget_oldest(index.index_path(commit).parent)
 
     def _opened(self, repo: RepoRef, commit: str) -> CommitIndex:
         index = RepoIndex(self._folder, repo)
@@ -111,6 +110,16 @@ class TreeCache:
             yield IndexEntry(path=path, hash=hash_, size=size)
             if path.endswith("/"):
                 yield from self._listed(repo, commit, path, known)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Delete all trees but the newest; other processes may do so, too."""
+    found: list[tuple[int, Path]] = []
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found.append((file.stat().st_mtime_ns, file))
+    for _, old in sorted(found)[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -23,10 +23,11 @@ from pathlib import Path
 
 import xxhash
 
+from syncd.clients.disk import disk
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_wire import Json
 from syncd.clients.protocols import SMALL, Content, StoredContent, TreeEntry
-from syncd.clients.spool import Filling, Partial, Spool
+from syncd.clients.spool import HINT, Filling, Partial, Spool
 from syncd.errors import (
     AuthenticationError,
     IntegrityError,
@@ -45,6 +46,7 @@ SOON = 120.0  # seconds in which what is not kept would come again
 STAGED_AT_ONCE = 8  # requests that stage one content each
 FILES_A_REQUEST = 250
 CHUNK = 1 << 20
+NOTING = "cannot note an upload in the spool"
 Outcome = tuple[StoredContent | SyncdError, bool]  # what happened, and whether it is staged
 
 
@@ -252,7 +254,8 @@ class Uploads:
                         break
                     continue
                 upload = {**begun, "size": stored.size}
-                note.write_text(f"{json.dumps(upload)}\n")
+                with disk(NOTING, hint=HINT):
+                    note.write_text(f"{json.dumps(upload)}\n")
                 begin = 1
             try:
                 self._send(repo, stored, upload, begin, read, note)
@@ -274,7 +277,9 @@ class Uploads:
     ) -> None:
         part_size = int(upload["part_size"])
         last = int(upload["num_parts"])
-        with note.open("a", buffering=1) as done:
+        with disk(NOTING, hint=HINT):
+            done = note.open("a", buffering=1)
+        with done:
             for number in range(begin, last + 1):
                 offset = (number - 1) * part_size
                 length = min(part_size, stored.size - offset)
@@ -287,7 +292,9 @@ class Uploads:
                         raise
                     # Only the last part can be refused for what all of them hold.
                     raise IntegrityError(f"{stored.hash}: {error}") from error
-                done.write(f"{number}\n")
+                with disk(NOTING, hint=HINT):
+                    done.write(f"{number}\n")
+        note.unlink(missing_ok=True)  # the next attempt begins anew
         raise IntegrityError(
             f"{repo}: all parts of {stored.hash} were sent, and it is not complete"
         )

@@ -1,7 +1,8 @@
 """How a commit on an Oxen server is made: where it gathers, what is laid below it, how it is proved.
 
-A commit is made on the branch WORK, which nobody looks at, in a workspace without a name; those of
-a process that was killed are deleted by the next one.
+A commit is made on a branch of its own, which nobody looks at, in a workspace without a name; those
+of a process that was killed are deleted when they are old. What it goes to must be where it was when it
+was begun: who has moved it meanwhile is not written over.
 
 Groundwork: the server has liboxen's fault that a later commit can change what an earlier one says
 (`oxen_repo`, "node names"; tried: `d/one`, then nothing, then the same bytes as `d/two`, and the
@@ -27,14 +28,13 @@ from syncd import retry
 from syncd.blocks import Builder, Marks, batches, paired
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
-from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, Repositories, fresh
+from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, WORK, Repositories, fresh, stale
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
 from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 
-WORK = f"{OWN}work"
 Paths = Callable[[], Iterable[str]]  # of a tree, sorted; each call goes through them anew
 
 
@@ -44,6 +44,7 @@ class Workspace:
 
     Args:
         id: as the server knows it.
+        work: the branch that it is merged into.
         branch: where the commit will go.
         parent: the head of that branch, or BASE's; on it came the groundwork.
         base: the commit that the workspace is based on.
@@ -52,6 +53,7 @@ class Workspace:
     """
 
     id: str
+    work: str
     branch: str
     parent: str
     base: str
@@ -109,7 +111,7 @@ class Workspaces:
         tree: Iterable[TreeEntry],
         message: str,
         author: Author,
-    ) -> str:
+    ) -> str | None:
         """Make one commit of a tree, prove it, and point the branch at it.
 
         Args:
@@ -119,6 +121,9 @@ class Workspaces:
             message: what the commit says.
             author: who says it.
 
+        Returns:
+            The commit; None when somebody else moved the branch meanwhile, which stays as it is.
+
         Raises:
             PermanentError: when contents are missing, or the server refuses.
             VerificationError: when the server made another tree; the branch is left as it was.
@@ -126,16 +131,19 @@ class Workspaces:
         with self._repositories.alone(repo):
             self._repositories.ensure(repo)
             try:
-                made = self._made(repo, branch, tree, message, author)
+                parent, made = self._made(repo, branch, tree, message, author)
+                if self._api.branch(repo, branch) not in {parent, None}:
+                    return None
+                self._api.set_branch(repo, branch, made)
             finally:
                 self._discard(repo)
-            self._api.set_branch(repo, branch, made)
-            self._api.delete_branch(repo, WORK)
             return made
 
     def _made(
         self, repo: RepoRef, branch: str, tree: Iterable[TreeEntry], message: str, author: Author
-    ) -> str:
+    ) -> tuple[str, str]:
+        """Where the branch was, and the commit on top of that."""
+
         def paths() -> Iterable[str]:
             return map(PATH, tree)
 
@@ -153,14 +161,14 @@ class Workspaces:
             unchanged = self._same(repo, workspace, tree)
             workspace = self._reopen(repo, branch, paths, unchanged=unchanged)
             self._stage(repo, workspace, tree)
-        made = self._merge(repo, workspace.id, workspace.base, message, author)
+        made = self._merge(repo, workspace, message, author)
         if kept := self._kept(repo, workspace, made, tree):
             workspace = self._reopen(repo, branch, paths, anew=kept)
             self._stage(repo, workspace, tree)
-            made = self._merge(repo, workspace.id, workspace.base, message, author)
+            made = self._merge(repo, workspace, message, author)
             if kept := self._kept(repo, workspace, made, tree):
                 raise _another_tree(repo, kept[0])
-        return made
+        return workspace.parent, made
 
     def _kept(
         self, repo: RepoRef, workspace: Workspace, made: str, tree: Iterable[TreeEntry]
@@ -237,53 +245,72 @@ class Workspaces:
         if branch not in heads and BASE not in heads:
             heads[BASE] = self._repositories.begin(repo, heads)
         parent = base = heads.get(branch) or heads[BASE]
+        work = fresh(WORK)
+        for left in stale(heads, WORK[:-1]):
+            self._api.delete_branch(repo, left)
         wanted = groundwork(
             lambda: self._trees.entries(repo, parent),
             paths,
             f"syncd-{uuid.uuid4().hex}",
-            fresh_repository=heads.keys() <= {BASE, WORK},
+            fresh_repository=all(name.startswith(OWN) for name in heads),
             unchanged=unchanged,
             anew=anew,
         )
-        if heads.get(WORK) != base:
-            self._api.set_branch(repo, WORK, base)
+        self._api.set_branch(repo, work, base)
         if wanted.needed:
-            base = self._lay(repo, base, wanted)
+            base = self._lay(repo, work, base, wanted)
         name = fresh()
-        self._api.open_workspace(repo, name, WORK)
-        opened = Workspace(id=name, branch=branch, parent=parent, base=base, paths=_names(paths()))
+        self._api.open_workspace(repo, name, work)
+        opened = Workspace(
+            id=name, work=work, branch=branch, parent=parent, base=base, paths=_names(paths())
+        )
         self._open[repo] = opened
         return opened
 
-    def _lay(self, repo: RepoRef, base: str, wanted: Groundwork) -> str:
-        """Commit groundwork to WORK."""
+    def _lay(self, repo: RepoRef, work: str, base: str, wanted: Groundwork) -> str:
+        """Commit groundwork to the branch that a commit is made on."""
         for removals, placeholders in ((wanted.removals, ()), ((), wanted.placeholders)):
             if not removals and not placeholders:
                 continue
             workspace = fresh()
-            self._api.open_workspace(repo, workspace, WORK)
+            self._api.open_workspace(repo, workspace, work)
             self._api.remove(repo, workspace, removals)
             if placeholders:
                 data = uuid.uuid4().bytes
                 self._api.stage(repo, workspace, [(path, data) for path in placeholders])
-            made = self._merge(repo, workspace, base, f"Make folders\n\n{workspace}", SYNCD)
+            place = (workspace, work, base)
+            made = self._merged(repo, place, f"Make folders\n\n{workspace}", SYNCD)
             self._trees.fetch(repo, made, like=base)
             base = made
         return base
 
-    def _merge(self, repo: RepoRef, workspace: str, base: str, message: str, author: Author) -> str:
-        """Commit a workspace to WORK; an answer that was lost is found on the branch."""
+    def _merge(self, repo: RepoRef, workspace: Workspace, message: str, author: Author) -> str:
+        place = (workspace.id, workspace.work, workspace.base)
+        return self._merged(repo, place, message, author)
+
+    def _merged(
+        self, repo: RepoRef, place: tuple[str, str, str], message: str, author: Author
+    ) -> str:
+        """Commit a workspace to its branch; an answer that was lost is found there.
+
+        Args:
+            repo: the repository.
+            place: the workspace's id, its branch, and the commit that this is at.
+            message: what the commit says.
+            author: who says it.
+        """
+        workspace, work, base = place
         tried = False
 
         def attempt() -> str:
             nonlocal tried
-            head = self._api.branch(repo, WORK) if tried else base
+            head = self._api.branch(repo, work) if tried else base
             tried = True
             if head is not None and head != base:
                 return head
             try:
                 return self._api.merge(
-                    repo, workspace, WORK, message=message, author=author.name, email=author.email
+                    repo, workspace, work, message=message, author=author.name, email=author.email
                 )
             except PermanentError as error:
                 if "NoChanges" in str(error):
@@ -298,10 +325,11 @@ class Workspaces:
         return retry.call(attempt, what=f"commit to {repo}")
 
     def _discard(self, repo: RepoRef) -> None:
-        """Delete the workspace that is open, if one is."""
+        """Delete the workspace that is open and its branch, if one is."""
         workspace = self._open.pop(repo, None)
         if workspace is not None:
             self._api.delete_workspace(repo, workspace.id)
+            self._api.delete_branch(repo, workspace.work)
 
 
 def _another_tree(repo: RepoRef, path: str) -> VerificationError:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -151,8 +151,8 @@ class Payload:
                 return response
             response.drain_conn()
             response.release_conn()
-            target = urljoin(url, location)
-            if urlsplit(target).netloc != urlsplit(url).netloc:
+            target = _target(url, location, what)
+            if urlsplit(target)[:2] != urlsplit(url)[:2]:  # another host, or in clear text
                 headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
             url = target
         raise PermanentError(f"{what}: {place(url)} leads in a circle, or away from the web")
@@ -173,10 +173,28 @@ class Payload:
         if proxy is None:
             return self._direct
         if proxy not in self._proxies:
+            parts = urlsplit(proxy)
+            user = (
+                f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+                if parts.username
+                else ""
+            )
             self._proxies[proxy] = urllib3.ProxyManager(
-                proxy, maxsize=MAX_CONNECTIONS, ssl_context=self._context
+                proxy,
+                proxy_headers=urllib3.make_headers(proxy_basic_auth=user) if user else None,
+                maxsize=MAX_CONNECTIONS,
+                ssl_context=self._context,
             )
         return self._proxies[proxy]
+
+
+def _target(url: str, location: str, what: str) -> str:
+    try:
+        target = urljoin(url, location)
+        urlsplit(target)
+    except ValueError as error:
+        raise PermanentError(f"{what}: {place(url)} leads to what is no URL") from error
+    return target
 
 
 def proxy_of(scheme: str, host: str) -> str | None:

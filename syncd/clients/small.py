@@ -31,6 +31,7 @@ from syncd.clients.http import (
     unanswered,
 )
 from syncd.clients.payload import REDIRECTED, proxy_of
+from syncd.errors import PermanentError
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "syncd"}
 _PLAIN = re.compile(r"[!-~]+")
@@ -97,6 +98,8 @@ class SmallGets:
             raise broken_off(what, url, error) from error
         except OSError as error:
             raise unanswered(what, url, error) from error
+        except UnicodeError as error:  # a host name that no DNS takes
+            raise PermanentError(f"{what}: a URL names no host") from error
         except HTTPException as error:
             raise garbled(what, url) from error
         if response.length and len(body) <= limit:

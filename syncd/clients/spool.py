@@ -13,18 +13,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import xxhash
 
-from syncd.clients.oxen_index import NO_ROOM
+from syncd.clients.disk import disk
 from syncd.clients.protocols import Content, StoredContent
-from syncd.errors import DiskFullError, IntegrityError, PermanentError
+from syncd.errors import IntegrityError
 
 CHUNK = 1 << 20
+HINT = "Check the free space under [transfer] spool_dir, then run again."
 KEPT = 7 * 24 * 3600.0  # seconds that a partial file nobody asks for is kept
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -60,19 +61,17 @@ class Partial:
             DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
-        try:
+        with disk("cannot write to the spool", hint=HINT):
             self._file.write(chunk)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise DiskFullError(f"cannot write to the spool: {error.strerror}") from error
-            raise PermanentError(
-                f"cannot write to the spool: {error.strerror or error}",
-                hint="Check the free space under [transfer] spool_dir, then run again.",
-            ) from error
 
     def flush(self) -> None:
-        """Hand what was added to the operating system."""
-        self._file.flush()
+        """Hand what was added to the operating system.
+
+        Raises:
+            DiskFullError: when there is no room.
+        """
+        with disk("cannot write to the spool", hint=HINT):
+            self._file.flush()
 
     def remove(self) -> None:
         """Delete the file; what is open stays readable until the end."""
@@ -98,9 +97,14 @@ class Partial:
             return False
 
     def close(self) -> None:
-        """Give the file and its room back."""
+        """Give the file and its room back.
+
+        What the disk refuses to take then is not in the file, and is brought again: why it does was
+        told when it was written.
+        """
         try:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
         finally:
             self._spool.release(self._reserved)
 
@@ -212,8 +216,13 @@ class Spool:
             if self._used + size > self._limit:
                 return None
             self._used += size
-        self._tidy(path.parent)
-        partial = Partial(path, self, size)
+        try:
+            with disk("cannot use the spool", hint=HINT):
+                self._tidy(path.parent)
+                partial = Partial(path, self, size)
+        except BaseException:
+            self.release(size)
+            raise
         if partial.lock() and partial.size <= size:
             return partial
         partial.close()
@@ -235,7 +244,8 @@ class Spool:
 
     def _made(self, name: str) -> Path:
         folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with disk("cannot use the spool", hint=HINT):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
     @staticmethod

@@ -40,7 +40,7 @@ from syncd.clients.wandb_values import (
     version_of,
 )
 from syncd.clients.wandb_versions import WandbVersions
-from syncd.errors import NotFoundError
+from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.replacements import version_digest
@@ -256,6 +256,8 @@ class WandbSource:
                     found[side] += [version_of(item) for item in nodes if is_visible(item)]
                 info = node[key]["pageInfo"]
                 more[side] = more[side] and info["hasNextPage"]
+                if more[side] and info["endCursor"] in {None, cursors[side]}:
+                    raise PermanentError(f"{what}: W&B says there is more, but not from where on")
                 cursors[side] = info["endCursor"] or cursors[side]
         return Run(
             id=node["id"],

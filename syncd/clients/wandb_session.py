@@ -55,6 +55,7 @@ class WandbSession:
             NotFoundError: when something on the way to the connection is not there.
         """
         cursor: str | None = None
+        passed: set[str | None] = set()
         while True:
             data = self.query(what, query, {**variables, "cursor": cursor, "perPage": page})
             try:
@@ -67,9 +68,10 @@ class WandbSession:
                 yield edge["node"]
             if not found["pageInfo"]["hasNextPage"]:
                 return
-            if found["pageInfo"]["endCursor"] in {None, cursor}:
+            if found["pageInfo"]["endCursor"] in {None, *passed}:
                 raise PermanentError(f"{what}: W&B says there is more, but not from where on")
             cursor = found["pageInfo"]["endCursor"]
+            passed.add(cursor)
 
     def query(self, what: str, query: str, variables: Mapping[str, Any]) -> Json:
         """Send one operation, again while W&B is unavailable, and return the answer's data.

@@ -18,7 +18,8 @@ from tempfile import NamedTemporaryFile
 
 import xxhash
 
-from syncd.errors import DiskFullError, IntegrityError, PermanentError
+from syncd.clients.disk import disk
+from syncd.errors import IntegrityError
 
 VARIABLE = "SYNCD_CACHE_DIR"
 STAMP = 946_684_800  # seconds: the year 2000, which no file is written in any more
@@ -143,18 +144,6 @@ def settle(path: Path) -> None:
     """Give a file the fixed time, and take from all the right to write to it."""
     path.chmod(READ_ONLY)
     os.utime(path, (STAMP, STAMP))
-
-
-@contextmanager
-def disk(what: str) -> Iterator[None]:
-    """The one place where the operating system's failures become ours."""
-    try:
-        yield
-    except OSError as error:
-        reason = f"{what}: {error.strerror or error}"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskFullError(reason) from error
-        raise PermanentError(reason, hint="See that this user may write there.") from error
 
 
 def _check(what: str, found: str, passed: int, content: str, size: int) -> None:

@@ -16,11 +16,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from syncd import retry
+from syncd.clients.disk import disk
 from syncd.clients.protocols import TreeEntry, VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.refs import CommitRef, check_path
 from syncd.training import ends
-from syncd.training.cache import PART, Cache, cache_folder, disk
+from syncd.training.cache import PART, Cache, cache_folder
 from syncd.versions.contents import groups
 
 OWN = ".syncd"  # the folder of syncd's own files in a tree
@@ -71,15 +72,19 @@ def fetch(
         tree = retry.call(lambda: [_checked(entry) for entry in there.tree(named)], what=what)
         wanted = _selected(named, tree, paths)
         folder = Path(to).absolute() if to is not None else _own_folder(cache, named)
-        # What another fetch of this commit brought into the folder is brought up again with it.
         held = {entry.path for entry in wanted}
-        present = _present(folder, named, tree)
-        brought = [entry for entry in tree if entry.path in held or entry.path in present]
-        key = hashlib.sha256(str(named).encode()).hexdigest()[:32]
-        with cache.alone(key):
+        # One fetch of a commit at a time, and one into a folder: two commits must not mix there.
+        with cache.alone(_key(str(named))), cache.alone(_key(str(folder.resolve()))):
+            # What another fetch of this commit brought into the folder is brought up again with it.
+            present = _present(folder, named, tree)
+            brought = [entry for entry in tree if entry.path in held or entry.path in present]
             _bring(there, named, cache, brought)
             _lay(cache, folder, brought)
     return folder
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _checked(entry: TreeEntry) -> TreeEntry:
@@ -175,9 +180,14 @@ def _bring(
             raise
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(bring, group) for group in groups(missing, lambda e: e.size)]
-        for future in futures:
-            future.result()
+        try:
+            futures = [pool.submit(bring, group) for group in groups(missing, lambda e: e.size)]
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C, too: what is on its way ends, what waits never begins
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _lay(cache: Cache, folder: Path, entries: Sequence[TreeEntry]) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from contract_contents import CHUNK, Bytes, named, noise
-from contract_files import ANN, REPO, contents
+from contract_files import ANN, REPO, commit, contents
 
 from syncd.clients import oxen_contents, spool
 from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.protocols import TreeEntry
 from syncd.clients.spool import Spool
-from syncd.errors import DiskFullError, TransientError
+from syncd.errors import DiskFullError, PermanentError, TransientError
 
 CHILD = Path(__file__).parent / "support" / "bring_child.py"
 MIB = 1 << 20
@@ -185,3 +185,27 @@ def test_while_a_thread_is_at_a_large_file_another_brings_it_on_its_own(tmp_path
     assert outcomes == [named(data)]
     assert partial_files(tmp_path) == temporary_files(tmp_path) == []
     assert RepoIndex(tmp_path, REPO).content(named(data).hash).read_bytes() == data
+
+
+def test_a_spool_that_the_disk_refuses_gives_its_room_back(tmp_path: Path) -> None:
+    """Else large files would travel without it until the next start."""
+    folder = Spool(tmp_path, limit=100)
+    (tmp_path / "partial" / "md5-a").mkdir(parents=True)  # whatever opening it meets
+    with pytest.raises(PermanentError, match="cannot use the spool"):
+        folder.partial("md5-a", 80)
+    (tmp_path / "partial" / "md5-a").rmdir()
+    partial = folder.partial("md5-a", 80)
+    assert partial is not None
+    partial.close()
+
+
+def test_what_another_process_is_bringing_is_left_alone(tmp_path: Path) -> None:
+    """Whoever opens the repository puts right what was left long ago, and nothing younger."""
+    commit(EmbeddedVersionStore(tmp_path), {"a": b"1"})
+    tmp = RepoIndex(tmp_path, REPO).tmp
+    young, old = tmp / "another-process-1", tmp / "another-process-2"
+    for file in (young, old):
+        file.write_bytes(b"on its way")
+    os.utime(old, (1, 1))
+    commit(EmbeddedVersionStore(tmp_path), {"a": b"2"})
+    assert (young.exists(), old.exists()) == (True, False)

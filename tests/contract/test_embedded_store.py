@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.clients import oxen_recovery
 from syncd.clients.oxen_index import CommitIndex, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_lock import exclusive
@@ -322,8 +323,11 @@ def test_a_kill_in_the_middle_of_the_first_commit_is_harmless(tmp_path: Path, po
 
 
 @pytest.mark.parametrize("point", [*POINTS, "branch.deleted"])
-def test_a_kill_in_the_middle_of_a_later_commit_is_harmless(root: Path, point: str) -> None:
+def test_a_kill_in_the_middle_of_a_later_commit_is_harmless(
+    root: Path, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also to what was committed before; folders become files here and files folders."""
+    monkeypatch.setattr(oxen_recovery, "LEFT", -1.0)  # an hour later
     before = published(root)
     with child(root, point, "commit:" + ",".join(THIRD)):
         pass

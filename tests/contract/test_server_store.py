@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import xxhash
 from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 
-from syncd.clients import oxen_uploads
+from syncd.clients import oxen_repositories, oxen_uploads
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Answer, Body, Payload
 from syncd.clients.protocols import StoredContent, TreeEntry
@@ -28,6 +29,7 @@ from syncd.errors import (
     ServiceUnavailableError,
     SyncdError,
 )
+from syncd.refs import CommitRef
 from syncd.testing.oxen_process import MISSING, OxenServer, find_server, oxen_server
 from syncd.testing.served import served
 
@@ -303,16 +305,20 @@ def test_small_files_are_staged_as_they_arrive(server: OxenServer, tmp_path: Pat
 
 
 @needs_server
-def test_what_a_killed_process_left_is_deleted_by_the_next(
-    server: OxenServer, tmp_path: Path
+def test_what_a_killed_process_left_is_deleted_when_it_is_old(
+    server: OxenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workspaces take room on the server; other people's are left alone."""
+    """Workspaces take room on the server; other people's, and living ones, are left alone."""
     where = f"{server.url}/api/repos/team/project-data/workspaces"
     killed = opened(server.url, tmp_path)
     commit(killed, {"a": b"1"})
     killed.expect(REPO, "main", ["a", "b"])
+    (living,) = httpx.get(where).json()["workspaces"]
+    commit(opened(server.url, tmp_path / "other"), {"a": b"1", "c": b"3"}, branch="side")
+    assert living["id"] in {item["id"] for item in httpx.get(where).json()["workspaces"]}
     httpx.put(where, json={"branch_name": "main", "workspace_id": "of-ann"}).raise_for_status()
 
+    monkeypatch.setattr(oxen_repositories, "STALE", -1)
     ref = commit(opened(server.url, tmp_path), {"a": b"1", "b": b"2"})
 
     assert [item["id"] for item in httpx.get(where).json()["workspaces"]] == ["of-ann"]
@@ -387,3 +393,74 @@ def test_a_server_that_is_too_old_or_none_is_named(
         put(opened(url, tmp_path), b"bytes")
 
     assert asked == ["/api/version"]
+
+
+# --- several processes in one repository
+
+
+@needs_server
+def test_two_processes_in_one_repository_leave_each_others_work_alone(
+    server: OxenServer, tmp_path: Path
+) -> None:
+    """A mover transfers for hours, and a training publishes meanwhile."""
+    mover, trainer = opened(server.url, tmp_path / "a"), opened(server.url, tmp_path / "b")
+    first = commit(mover, {"x": b"0"})
+    mover.expect(REPO, "main", ["a", "x"])
+    assert isinstance(mover.bring(REPO, [Bytes(b"of the mover", path="a")])[0], StoredContent)
+
+    other = commit(trainer, {"x": b"0", "b": b"of the training"}, branch="side")
+    made = commit(mover, {"x": b"0", "a": b"of the mover"})
+
+    assert mover.branches(REPO) == {"main": made.commit, "side": other.commit}
+    assert contents(mover, first) == {"x": b"0"}
+
+
+@needs_server
+def test_who_commits_meanwhile_is_not_written_over(
+    server: OxenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who comes later is told, and begins anew on top."""
+    mover, trainer = opened(server.url, tmp_path / "a"), opened(server.url, tmp_path / "b")
+    commit(mover, {"x": b"0"})
+    kept = mover._workspaces._kept
+    other: list[CommitRef] = []
+
+    def meanwhile(*words: Any) -> list[str]:
+        if not other:
+            other.append(commit(trainer, {"x": b"0", "b": b"1"}))
+        return kept(*words)
+
+    monkeypatch.setattr(mover._workspaces, "_kept", meanwhile)
+    with pytest.raises(ServiceUnavailableError, match="somebody else moved main"):
+        commit(mover, {"x": b"0", "a": b"1"})
+    assert mover.branches(REPO) == {"main": other[0].commit}
+    again = commit(mover, {"x": b"0", "a": b"1", "b": b"1"})
+    found = mover.resolve(REPO, again.commit)
+    assert found is not None
+    assert list(found.parents) == [other[0].commit]
+
+
+@needs_server
+def test_a_lost_answer_to_making_a_repository_is_no_failure(
+    server: OxenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and that is what was wanted."""
+    real = Payload.request
+    lost: list[str] = []
+
+    @contextmanager
+    def request(self: Payload, method: str, url: str, **more: Any) -> Iterator[Answer]:
+        with real(self, method, url, **more) as answer:
+            if method == "POST" and url.endswith("/api/repos") and not lost:
+                lost.append(url)
+                for _ in answer.chunks(1 << 20):
+                    pass
+                raise ServiceUnavailableError("the connection broke when the server had done it")
+            yield answer
+
+    monkeypatch.setattr(Payload, "request", request)
+    store = opened(server.url, tmp_path)
+    ref = commit(store, {"a": b"1"})
+    assert lost
+    assert contents(store, ref) == {"a": b"1"}
+    assert store.branches(REPO) == {"main": ref.commit}

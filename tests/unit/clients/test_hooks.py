@@ -136,3 +136,31 @@ def test_nobody_who_answers_is_told_as_away(api: Server) -> None:
 
     with pytest.raises(ServiceUnavailableError):
         hooks.post(f"{api.url}/deploy", WHAT, secret="", key="event-1", timeout=5)
+
+
+def test_a_post_that_is_led_elsewhere_was_not_taken(api: Server) -> None:
+    """A client that follows would GET the other URL, without the body, and call that success."""
+    api.on("/deploy", Answer(status=301, headers={"Location": f"{api.url}/deploy/"}))
+    api.on("/deploy/", Answer(body=b"a page"))
+    with pytest.raises(PermanentError, match="leads elsewhere") as error:
+        hooks.post(f"{api.url}/deploy", WHAT, secret=SECRET, key="event-1", timeout=5)
+    assert "last slash" in error.value.hint
+    assert "/deploy/" not in api.asked
+
+
+def test_a_command_may_leave_a_server_running(tmp_path: Path) -> None:
+    """What it began keeps its standard output open; the command itself has ended, and well."""
+    mark = tmp_path / "alive"
+    serve = f"import time, pathlib; time.sleep(2); pathlib.Path({str(mark)!r}).touch()"
+    script = (
+        "import subprocess, sys; "
+        f"subprocess.Popen([sys.executable, '-c', {serve!r}]); print('started')"
+    )
+    began = time.monotonic()
+    said = hooks.run([sys.executable, "-c", script], WHAT, variables={}, timeout=20)
+    assert said == "started"
+    assert time.monotonic() - began < 2
+    deadline = time.monotonic() + 20
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert mark.exists()

@@ -66,3 +66,13 @@ def test_a_path_that_oxen_cannot_hold_is_refused(path: str) -> None:
         check_tree(entries(path))
 
     assert "exclude it" in caught.value.hint
+
+
+@pytest.mark.parametrize(("folders", "fits"), [(100, True), (101, False), (250, False)])
+def test_folders_may_lie_in_each_other_as_deep_as_a_server_survives(
+    folders: int, fits: bool
+) -> None:
+    """A tree of 250 ended an oxen-server, and again after each of its starts."""
+    path = "d/" * folders + "f"
+    assert plain(path) is fits
+    assert (unsupported_path(path) is None) is fits

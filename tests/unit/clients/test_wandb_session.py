@@ -9,6 +9,7 @@ import pytest
 from wandb_server import KEY, Answer, Server, harmless, node, page
 
 from syncd import retry
+from syncd.clients.http import LONGEST_PAUSE
 from syncd.clients.wandb import WandbSource
 from syncd.errors import (
     AuthenticationError,
@@ -105,12 +106,23 @@ def test_a_redirect_away_from_the_web_is_not_followed(
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None), ("", None)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),  # RFC 9110 knows dates, too
+        ("Fri, 21 Oct 2095 07:28:00 GMT", LONGEST_PAUSE),
+        ("86400", LONGEST_PAUSE),
+        ("9" * 400, LONGEST_PAUSE),
+        ("Wed, 21 Oct 2015 07:28:00", None),  # of no zone
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_how_long_the_service_asks_to_wait_is_passed_on(
     header: str, seconds: float | None, api: Server, source: WandbSource
 ) -> None:
-    """To the retry layer, which never waits less."""
+    """To the retry layer, which never waits less; but one service must not stop everything for ever."""
     api.on("ArtifactByID", Answer(status=429, headers={"Retry-After": header}))
     with pytest.raises(ServiceUnavailableError) as caught:
         source.version("id0")

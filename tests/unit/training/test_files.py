@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -237,3 +238,28 @@ def test_another_disk_gets_copies(
 
     assert there(folder) == SHOWN
     assert (folder / "train/a.bin").stat().st_ino == before
+
+
+def test_two_commits_that_are_fetched_into_one_folder_at_a_time_do_not_mix(
+    world: TrainingWorld, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """One of two trainings is refused; it would have trained on the other's data."""
+    commits = [
+        world.committed({"train.bin": name, f"only-{n}": name})
+        for n, name in enumerate((b"A", b"B"))
+    ]
+    begun = threading.Barrier(2)
+
+    def one(commit: CommitRef) -> Path | PermanentError:
+        begun.wait()
+        try:
+            return fetch(commit, to=tmp_path / "mine", environ=environ, store=world.store)
+        except PermanentError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(one, commits))
+    assert sorted(isinstance(end, PermanentError) for end in ends) == [False, True]
+    held = there(tmp_path / "mine")
+    assert len(held) == 2
+    assert len(set(held.values())) == 1
