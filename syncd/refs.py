@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from syncd.errors import InvalidNameError, UsageError
 
-_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
+_VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")  # as many as databases count
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _REPO_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _BRANCH_UNSAFE = re.compile(r"[^A-Za-z0-9._/-]|\.\.|\.(?=/|$)|(?<![^/])[./]|/$|@\{")

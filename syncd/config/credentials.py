@@ -55,14 +55,19 @@ def gateway_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretSt
         ConfigurationError: when a place for tokens is named but empty; that must not open the door.
     """
     found = _first(config.web.read_token_file, "SYNCD_READ_TOKENS", "read_token", environ)
-    if found is None:
+    if found is None and "SYNCD_READ_TOKENS" not in environ:
         return ()
-    lines = [line.strip() for line in found.get_secret_value().splitlines()]
-    if not any(lines):
+    lines = [line.strip() for line in (found.get_secret_value() if found else "").splitlines()]
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
         raise errors.ConfigurationError(
             ["web.read_token_file: holds no token, and so lets nobody in"]
         )
-    return tuple(_secret(line) for line in lines if line)
+    if not all(token.isascii() and token.isprintable() for token in tokens):
+        raise errors.ConfigurationError(
+            ["web.read_token_file: holds a token with characters that no header carries"]
+        )
+    return tuple(map(_secret, tokens))
 
 
 def warnings(config: Config, environ: Mapping[str, str]) -> list[str]:
@@ -81,6 +86,9 @@ def warnings(config: Config, environ: Mapping[str, str]) -> list[str]:
         )
     if "{collection}" not in config.oxen.repo + config.oxen.path:
         found.append("oxen.path: collections share a repository and a folder; use {collection}")
+    several = len(config.wandb.projects) > 1 or any("*" in name for name in config.wandb.projects)
+    if several and "{project}" not in config.oxen.repo + config.oxen.path:
+        found.append("oxen.repo: projects share repositories and folders; use {project}")
     if config.reclaim.policy != "none" and config.reclaim.grace.days < 1:
         found.append("reclaim.grace: is under a day: there is little time to notice a mistake")
     return found
@@ -114,7 +122,7 @@ def _first(
 
 def _read(file: Path) -> SecretStr:
     try:
-        return _secret(file.read_text(encoding="utf-8").strip())
+        return _secret(file.read_text(encoding="utf-8-sig").strip())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise errors.ConfigurationError([f"{file}: cannot be read: {reason}"]) from None

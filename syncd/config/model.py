@@ -377,6 +377,11 @@ class Config(Section):
         """Fill in the defaults that depend on other sections."""
         if "base_url" not in self.references.model_fields_set:
             base_url = self.oxen.url if self.oxen.directory is None else self.gateway_url
+            if urlsplit(base_url).hostname in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
+                raise ValueError(
+                    "references.base_url: has to be named where web.bind is every address of this "
+                    "machine, or web.public_url: references say where files are read from"
+                )
             self._replace("references", base_url=base_url)
         if "spool_dir" not in self.transfer.model_fields_set:
             self._replace("transfer", spool_dir=self.engine.state_dir / "spool")

@@ -135,14 +135,16 @@ def _read_file(file: Path, sources: _Sources) -> None:
     except tomllib.TOMLDecodeError as error:
         sources.problems.append(f"{file}: is not TOML: {error}")
     else:
+        named = dict(named_tables())
         for keys, value in _leaves(document):
-            sources.put(keys, value, str(file))
+            if value != {} or keys[0] in named or section_at(keys) is None:
+                sources.put(keys, value, str(file))
 
 
 def _leaves(table: Mapping[str, Any], above: Keys = ()) -> Iterable[tuple[Keys, Any]]:
-    """Every value of a nested table with its keys; an empty table says nothing."""
+    """Every value of a nested table with its keys; an empty table is one, so that it is looked at."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value
@@ -205,7 +207,7 @@ def _sentence(detail: ErrorDetails, origins: Mapping[Keys, str], environ: Mappin
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown key{_suggestion(keys)}"
     message = _MESSAGES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message[:1].lower()}{message[1:]}"
+    return f"{path}: {message[:1].lower()}{message[1:]}" if path else message
 
 
 def _on_one_line(keys: Keys, other: Keys) -> bool:

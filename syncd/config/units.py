@@ -15,7 +15,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
@@ -216,6 +216,12 @@ def _database_url(text: str) -> str:
         "/"
     ):
         raise ValueError("must be sqlite:///file or postgresql://host/database")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError("a password's special characters are percent-encoded: / is %2F, @ is %40")
+    if any(name.lower() == "password" for name, _ in parse_qsl(parts.query)):
+        raise ValueError(
+            "a password stands before the host, postgresql://user:password@host/database"
+        )
     return text
 
 

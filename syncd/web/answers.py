@@ -66,7 +66,9 @@ def answer(
     }
     if unchanged(request.headers, etag):
         return Response(status_code=304, headers=headers)
-    wanted = span(request.headers, etag, found.size)
+    # Only GET knows ranges (RFC 9110, 14.2).
+    asked = request.headers if request.method == "GET" else {}
+    wanted = span(asked, etag, found.size)
     if wanted is None:
         headers["content-range"] = f"bytes */{found.size}"
         refused = RefusedError(416, f"the file has {found.size} bytes", "Ask for bytes inside it.")

@@ -197,7 +197,10 @@ class Dashboard:
                 return self.refusal(
                     request, RefusedError(413, "the form is too large", "Shorten it.")
                 )
-        fields = parse_qs(bytes(body).decode("utf-8", "replace"), max_num_fields=8)
+        try:
+            fields = parse_qs(bytes(body).decode("utf-8", "replace"), max_num_fields=8)
+        except ValueError:
+            return self.refusal(request, RefusedError(400, "this is no form of ours", "Go back."))
         form = {name: values[-1] for name, values in fields.items()}
         return await run_in_threadpool(self._guarded, request, lambda: act(request, form))
 

@@ -13,8 +13,9 @@ import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
 
 from syncd.errors import AuthenticationError
 from syncd.web.answers import RefusedError
@@ -22,6 +23,7 @@ from syncd.web.tokens import authorize
 
 COOKIE = "syncd_session"
 COOKIE_AGE = 30 * 86_400  # seconds
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host")
 _LOCAL_NAMES = frozenset({"localhost"})
 
 
@@ -65,7 +67,7 @@ class Door:
             RefusedError: 403 when nobody may, 401 when a token has to be shown.
         """
         if self._tokens is None:
-            self._alone(headers.get("host", ""))
+            self._alone(headers)
             return Visitor(form_token=self._form_token("alone"))
         session = _cookie(headers.get("cookie", ""))
         # every one is compared in full, so the time tells nothing about which was near
@@ -102,7 +104,7 @@ class Door:
                 403, "the form is not of this page", "Load the page again and repeat what you did."
             )
 
-    def _alone(self, host: str) -> None:
+    def _alone(self, headers: Mapping[str, str]) -> None:
         if self._open:
             raise RefusedError(
                 403,
@@ -110,8 +112,12 @@ class Door:
                 "address",
                 "Set [web] read_token_file, or bind to 127.0.0.1 and leave public_url out.",
             )
-        name = urlsplit(f"//{host}").hostname or ""
-        if not is_local(name):
+        try:
+            name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        except ValueError:
+            name = ""
+        # A proxy on this machine may call us localhost, and let in whoever comes to it.
+        if not is_local(name) or any(headers.get(key) for key in _FORWARDED):
             raise RefusedError(
                 403,
                 "without a read token the pages are for this machine alone",
@@ -137,8 +143,5 @@ def _derived(token: str, purpose: str) -> bytes:
 
 
 def _cookie(header: str) -> str:
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Our cookie; what other programs of this host gave the browser may be of any form."""
+    return cookie_parser(header).get(COOKIE, "")

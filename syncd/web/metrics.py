@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from syncd.catalog.catalog import Catalog
 from syncd.catalog.pulse import ENGINE, GONE, Beat
+from syncd.clients.artifacts import utc
 from syncd.web.health import OLD, readiness, waiting_for
 from syncd.web.inbox import Inbox
 
@@ -151,7 +151,7 @@ def metrics_text(
 def seconds(text: str) -> float | None:
     """Unix seconds of a time as catalog and W&B write it; None when there is none."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return utc(text).timestamp()
     except ValueError:
         return None
 

@@ -436,7 +436,6 @@ def test_database_and_spool_follow_the_state_folder() -> None:
     ("environ", "base_url"),
     [
         ({}, "http://127.0.0.1:8337"),
-        ({"SYNCD_WEB__BIND": "0.0.0.0:80"}, "http://0.0.0.0:80"),
         ({"SYNCD_WEB__PUBLIC_URL": "https://d.example.com"}, "https://d.example.com"),
         ({"SYNCD_OXEN__URL": "https://hub.oxen.ai"}, "https://hub.oxen.ai"),
         (
@@ -450,6 +449,42 @@ def test_references_lead_to_whoever_serves_the_files(
 ) -> None:
     """The gateway for a folder, the server otherwise, and what was said above all."""
     assert base_url == config.load(None, NAMELESS | environ).references.base_url
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:80", "[::]:80"])
+def test_references_to_every_address_are_refused(bind: str) -> None:
+    """They would lead each machine to itself, and stand in W&B for good."""
+    with pytest.raises(errors.ConfigurationError, match=r"references\.base_url: has to be named"):
+        config.load(None, NAMELESS | {"SYNCD_WEB__BIND": bind})
+    named = {"SYNCD_WEB__BIND": bind, "SYNCD_WEB__PUBLIC_URL": "https://d.example.com"}
+    assert config.load(None, NAMELESS | named).references.base_url == "https://d.example.com"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://syncd:se/cret12@db/syncd",
+        "postgresql://db/syncd?user=syncd&password=secret12",
+    ],
+)
+def test_a_password_where_it_could_not_be_hidden_is_refused_without_it(url: str) -> None:
+    """What is shown shows no password, however the driver would read the URL."""
+    with pytest.raises(errors.ConfigurationError) as error:
+        config.load(None, NAMELESS | {"SYNCD_ENGINE__DATABASE": url})
+    assert "cret12" not in str(error.value)
+
+
+@pytest.mark.parametrize("table", ["endpoints.live", "triggers.x", "wandbb"])
+def test_an_empty_table_is_looked_at(table: str, tmp_path: Path) -> None:
+    """Somebody meant something by it."""
+    assert table in problems(write(tmp_path, f"[{table}]\n"))[0]
+
+
+def test_projects_that_share_a_repository_are_warned_of() -> None:
+    """Their collections may have the same name."""
+    shared = {"SYNCD_OXEN__REPO": "{collection}", "SYNCD_WANDB__PROJECTS": "team/*"}
+    found = config.load(None, NAMELESS | shared)
+    assert any("use {project}" in line for line in config.warnings(found, NAMELESS))
 
 
 def test_an_escaped_folder_url_names_the_real_folder() -> None:

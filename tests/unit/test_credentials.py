@@ -187,3 +187,23 @@ def test_an_empty_token_file_does_not_open_the_gateway_to_everybody(tmp_path: Pa
 
     with pytest.raises(errors.ConfigurationError, match="read_token_file"):
         config.gateway_tokens(config.load(None, environ), environ)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_variable_without_a_token_does_not_open_the_gateway_to_everybody(text: str) -> None:
+    """A compose file that names one which nobody has set."""
+    environ = {"HOME": "/nowhere", "SYNCD_READ_TOKENS": text}
+    with pytest.raises(errors.ConfigurationError, match="holds no token"):
+        config.gateway_tokens(config.load(None, environ), environ)
+
+
+def test_comments_and_a_mark_of_the_byte_order_are_no_tokens(tmp_path: Path) -> None:
+    """People keep notes in such files, and some editors begin them so."""
+    file = tmp_path / "tokens"
+    file.write_bytes("\ufefffirst-token\n# team B\nsecond-token\n".encode())
+    environ = {"HOME": str(tmp_path), "SYNCD_WEB__READ_TOKEN_FILE": str(file)}
+    found = config.gateway_tokens(config.load(None, environ), environ)
+    assert [token.get_secret_value() for token in found] == ["first-token", "second-token"]
+    file.write_text("t\u00f6ken", encoding="utf-8")
+    with pytest.raises(errors.ConfigurationError, match="no header carries"):
+        config.gateway_tokens(config.load(None, environ), environ)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
@@ -14,21 +14,29 @@ from syncd.errors import PermanentError
 HEAD = "id,label\n"
 
 
-def reader(files: Mapping[str, str]) -> Read:
-    """Reads from a dictionary."""
+def reader(files: Mapping[str, str | bytes]) -> Read:
+    """Reads files."""
 
     def read(path: str) -> Iterator[bytes]:
-        yield files[path].encode()
+        text = files[path]
+        yield text if isinstance(text, bytes) else text.encode()
 
     return read
 
 
 def compared(
-    before: Mapping[str, str], after: Mapping[str, str], *, limit: int = 1 << 20, key: str = ""
+    before: Mapping[str, str | bytes],
+    after: Mapping[str, str | bytes],
+    *,
+    limit: int = 1 << 20,
+    key: str = "",
 ) -> list[Table]:
     """The tables of two sides."""
     sides = [
-        [(path, text, len(text)) for path, text in sorted(files.items())]
+        [
+            (path, text if isinstance(text, str) else text.decode("latin-1"), len(text))
+            for path, text in sorted(files.items())
+        ]
         for files in (before, after)
     ]
     changes = compare(*sides).changes()
@@ -132,3 +140,40 @@ def test_bytes_that_cannot_be_read_are_left_out() -> None:
     [found] = tables(changes, broken, broken)
 
     assert found.reason == "t.csv is gone"
+
+
+def csv_of(rows: Iterable[str]) -> str:
+    """A table with an id and a value."""
+    return "\n".join(["id,v", *(f"{number},{row}" for number, row in enumerate(rows))])
+
+
+def test_values_that_are_not_of_the_first_rows_type_are_not_passed_over() -> None:
+    """Liboxen reads them as missing: a change of 1.5 to 2.5 would be none."""
+    numbers = [str(number) for number in range(10_001)]
+    [found] = compared({"a.csv": csv_of([*numbers, "1.5"])}, {"a.csv": csv_of([*numbers, "2.5"])})
+    assert found.difference is None
+    assert "not of its first rows' type" in found.reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_text_in_another_encoding_is_left_out_and_the_others_are_compared(encoding: str) -> None:
+    """What liboxen panics at, or reads with replaced signs."""
+    before: dict[str, str | bytes] = {
+        "a.csv": "id,v\n1,\u00e9\n".encode(encoding),
+        "b.csv": csv_of(["1"]),
+    }
+    after: dict[str, str | bytes] = {
+        "a.csv": "id,v\n1,\u00ea\n".encode(encoding),
+        "b.csv": csv_of(["2"]),
+    }
+    first, second = compared(before, after)
+    assert first.reason == "is no text in UTF-8"
+    assert second.difference is not None
+    assert second.difference.modified == 1
+
+
+def test_a_key_that_a_row_lacks_is_none() -> None:
+    """Rows without it would be told as added."""
+    before, after = b"id,v\n,1\n2,2\n", b"id,v\n,1\n2,3\n"
+    [found] = compared({"a.csv": before}, {"a.csv": after}, key="id")
+    assert found.reason == "rows lack id, so it is no key"

@@ -209,7 +209,7 @@ def test_people_get_the_result_on_standard_output_too(capfd: pytest.CaptureFixtu
     """Without `--json` the same result is words, and as free of noise."""
     main.main(["look"])
 
-    assert capfd.readouterr().out == "one é\n"
+    assert capfd.readouterr().out == "one [b]é\n"
 
 
 @pytest.mark.usefixtures("_verbs")

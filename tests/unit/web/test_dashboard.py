@@ -398,6 +398,44 @@ def test_a_forged_cookie_opens_nothing(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
+    "other",
+    ['prefs={"sidebar":true}', "lastVisit=Tue Mar 03 2026 10:00", "flag", "name=\u00e9", "a=b"],
+)
+def test_cookies_of_other_programs_of_this_host_keep_nobody_out(
+    catalog: Catalog, other: str
+) -> None:
+    """A browser sends those of every port of localhost, before ours or behind."""
+    with client(made_parts(catalog, tokens=frozenset({TOKEN}))) as http:
+        entered = http.post("/login", data={"token": TOKEN, "back": "/"})
+        ours = entered.headers["set-cookie"].partition(";")[0]
+        http.cookies.clear()
+        for cookies in (f"{other}; {ours}", f"{ours}; {other}"):
+            answer = http.get("/", headers=[(b"cookie", cookies.encode())])
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "via"])
+def test_who_comes_through_a_proxy_is_not_this_machine(catalog: Catalog, header: str) -> None:
+    """It may call us localhost, whoever asked it."""
+    with client(made_parts(catalog)) as http:
+        answer = http.get("/", headers={"host": "localhost", header: "203.0.113.9"})
+    assert answer.status_code == 403
+
+
+def test_what_is_no_request_of_ours_is_refused_and_no_fault_of_the_server(
+    catalog: Catalog,
+) -> None:
+    """A form of many fields, a host that is none, a version that no database counts."""
+    with client(made_parts(catalog, tokens=frozenset({TOKEN}))) as http:
+        many = http.post("/login", content="&".join(f"f{n}=1" for n in range(20)))
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        found = http.get("/search", params={"q": f"a/b/c:v{'9' * 30}"}, headers=bearer)
+    assert (many.status_code, found.status_code) == (400, 200)
+    with client(made_parts(catalog)) as http:
+        assert http.get("/", headers={"host": "["}).status_code == 403
+
+
+@pytest.mark.parametrize(
     "web",
     [
         {"bind": "0.0.0.0:8337"},

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from syncd.catalog.catalog import Catalog
 from syncd.refs import RepoRef
 from syncd.web.inbox import Inbox
-from syncd.web.metrics import METRICS, metrics_text
+from syncd.web.metrics import METRICS, metrics_text, seconds
 
 ROOT = Path(__file__).parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana-dashboard.json"
@@ -181,3 +181,14 @@ def test_promtool_takes_the_alerts_and_the_figures(catalog: Catalog) -> None:
 
     assert rules.returncode == 0, rules.stdout + rules.stderr
     assert figures.returncode == 0, figures.stdout + figures.stderr
+
+
+def test_a_time_of_wandbs_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the server stands; else an alert is hours late."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert seconds("2026-01-01T12:00:00") == seconds("2026-01-01T12:00:00Z") == 1767268800.0
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
