@@ -179,7 +179,8 @@ class OxenURL:
     """`oxen://namespace/repo@revision[/path]`; the revision is a commit or a branch.
 
     A branch name may hold slashes, so that `@wandb/v3/data/a.bin` is ambiguous: the text behind
-    `@` up to the first slash is the revision unless it is percent-encoded (`wandb%2Fv3`).
+    `@` up to the first slash is the revision unless it is percent-encoded (`candidate%2Fv3`). What
+    every version has, `wandb/vN`, is understood as it is.
     """
 
     repo: RepoRef
@@ -193,7 +194,9 @@ class OxenURL:
         Raises:
             UsageError: when the text is not such a name.
         """
-        match = re.fullmatch(r"oxen://([^/@]+)/([^/@]+)@([^/]+)(?:/(.*))?", text)
+        match = re.fullmatch(
+            r"oxen://([^/@]+)/([^/@]+)@(wandb/v[0-9]+(?![^/])|[^/]+)(?:/(.*))?", text
+        )
         if match is None:
             raise UsageError(
                 f"{text!r} is not an Oxen name", hint="Write oxen://namespace/repo@rev."

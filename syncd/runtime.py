@@ -15,6 +15,7 @@ from functools import cached_property
 from syncd import log, retry
 from syncd.catalog.catalog import Catalog
 from syncd.catalog.catalog import opened as opened_catalog
+from syncd.clients.disk import disk
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.references import References
@@ -180,8 +181,10 @@ def only_one(config: Config, name: str = "lock") -> Iterator[None]:
         StoreLockedError: when another process holds it.
     """
     path = config.engine.state_dir / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with disk(f"cannot use [engine] state_dir = {config.engine.state_dir}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened_file = path.open("a+")
+    with opened_file as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -6,6 +6,8 @@ safe from any thread.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
+from syncd.clients.disk import disk
 from syncd.clients.protocols import StoredContent
 from syncd.config import Config
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
@@ -335,7 +338,10 @@ class Catalog:
 @contextmanager
 def opened(config: Config) -> Iterator[Catalog]:
     """The catalog of a configuration, closed at the end of the block; made where there is none."""
-    config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+    with disk(f"cannot use [engine] state_dir = {config.engine.state_dir}"):
+        config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(config.engine.state_dir, os.W_OK):
+            raise PermissionError(errno.EACCES, "it cannot be written to")
     catalog = Catalog(str(config.engine.database))
     try:
         yield catalog

@@ -30,7 +30,9 @@ def backfill(
     types: Annotated[
         list[str] | None, typer.Option("--type", help="Only this artifact type; may be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="At most so many versions.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many versions.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> ExitCode:
     """Move what is there now; run it again to resume.
@@ -71,14 +73,40 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
 
     with runtime.only_one(context.config):
         try:
-            with runtime.opened(context.config, context.environ) as opened, _progress() as follower:
-                return work(opened, follower)
-        except KeyboardInterrupt:
+            with runtime.opened(context.config, context.environ) as opened:
+                _reach(opened)
+                with _progress() as follower:
+                    return work(opened, follower)
+        except KeyboardInterrupt as error:
             if threading.active_count() > 1:  # the engine's threads would finish their version
-                stderr_console().print("interrupted: progress is kept, run it again to go on")
+                from syncd.cli.main import report  # noqa: PLC0415 the one place that reports
+
+                report(error, context)
                 sys.stderr.flush()
                 os._exit(ExitCode.INTERRUPTED)
             raise
+
+
+def _reach(opened: Runtime) -> None:
+    """See that Oxen is there, before every version finds out by itself that it is not.
+
+    Raises:
+        ServiceUnavailableError: when it is away.
+        PermanentError: when [oxen] url is no Oxen server's.
+    """
+    from syncd import errors  # noqa: PLC0415
+    from syncd.refs import RepoRef  # noqa: PLC0415
+
+    url = opened.config.oxen.url
+    try:
+        opened.store.branches(RepoRef(namespace="syncd", repo="syncd-is-it-there"))
+    except errors.ServiceUnavailableError as error:
+        raise errors.ServiceUnavailableError(
+            f"Oxen is away: {error}",
+            hint=f"Check [oxen] url ({url}); the same command then goes on where it stopped.",
+        ) from error
+    except errors.AuthenticationError:
+        return  # who may see this one repository is not who may see others
 
 
 def _date(text: str) -> str:

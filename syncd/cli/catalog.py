@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets
+from syncd.cli.scope import Targets, everything
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def rebuild(context: Context, targets: Targets = None) -> ExitCode:
-    """Make the local state again, from W&B and Oxen alone; without TARGET all of it.
+    """Make the local state again, from W&B and Oxen alone; without TARGET all that it knows.
 
     Nothing is changed in either. Ends with 3 when something of a version could not be read.
     """
     from syncd import runtime  # noqa: PLC0415
     from syncd.operations import rebuild as work  # noqa: PLC0415
 
-    found = read_targets(targets, context.config)
+    found = read_targets(targets, context.config) if targets else []
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        found = found or everything(context.config, parts.catalog)
         rebuilt = work.rebuild(parts, found, everything=not targets)
     document = asdict(rebuilt)
     context.output.result(document, lambda console: _print(console, document))

@@ -11,6 +11,7 @@ from syncd import errors
 from syncd.refs import Target
 
 if TYPE_CHECKING:
+    from syncd.catalog.catalog import Catalog
     from syncd.config import Config
 
 Targets = Annotated[
@@ -35,6 +36,20 @@ def targets(named: Sequence[str] | None, config: Config) -> list[Target]:
             "no target", hint="Name one (entity/project), or set [wandb] projects."
         )
     return found
+
+
+def everything(config: Config, catalog: Catalog) -> list[Target]:
+    """What the configuration names, and the other projects that the catalog knows.
+
+    Raises:
+        UsageError: when neither knows anything.
+    """
+    found = [Target.parse(str(text)) for text in config.wandb.projects]
+    for tally in catalog.panels.projects():
+        known = Target(entity=tally.entity, project=tally.project)
+        if not {known, Target(entity=tally.entity)} & {*found}:
+            found.append(known)
+    return found or targets(None, config)
 
 
 def size(count: int) -> str:

@@ -32,6 +32,11 @@ VERBS: Table = {
             "The whole job with nothing configured: log, move, download, compare.",
         ),
         Verb(
+            "init",
+            "syncd.cli.init:init",
+            "Ask what is needed, write config.toml, and try both ends.",
+        ),
+        Verb(
             "rehearse",
             "syncd.cli.rehearse:rehearse",
             "A tiny migration in a scratch project: what is true of the real servers.",

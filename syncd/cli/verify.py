@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, everything, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ def verify(
     from syncd.operations import audit  # noqa: PLC0415
 
     part = audit.Part.parse(sample=sample, subset=subset)
-    found = read_targets(targets, context.config)
+    found = (
+        read_targets(targets, context.config) if targets or context.config.wandb.projects else []
+    )
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        found = found or everything(context.config, parts.catalog)
         results = list(audit.verify_all(parts, found, part))
     document = {
         "versions": results,

@@ -52,7 +52,12 @@ class OxenApi:
             return
         url = self._wire.url
         what = f"ask {url} for its version"
-        text = str(self._wire.json("GET", "/api/version", what).get("oxen_version", ""))
+        try:
+            text = str(self._wire.json("GET", "/api/version", what).get("oxen_version", ""))
+        except (NotFoundError, IntegrityError) as error:
+            raise PermanentError(
+                f"{url} is no Oxen server: {error}", hint="Check [oxen] url."
+            ) from error
         numbers = re.match(r"(\d+)\.(\d+)", text)
         if numbers is None:
             raise PermanentError(

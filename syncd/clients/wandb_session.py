@@ -60,8 +60,8 @@ class WandbSession:
             data = self.query(what, query, {**variables, "cursor": cursor, "perPage": page})
             try:
                 found = connection(data)
-            except (KeyError, TypeError) as error:
-                raise NotFoundError(f"{what}: W&B has nothing under this name") from error
+            except (KeyError, TypeError):
+                raise NotFoundError(f"{what}: W&B has nothing under this name") from None
             if found is None:
                 return
             for edge in found["edges"]:

@@ -107,35 +107,46 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
 
 
 def _verify_target(runtime: Runtime, target: Target, part: Part) -> Iterator[dict[str, Any]]:
+    there = target.alias is None
     for version, link in replacements(runtime, [target]):
-        if not part.holds(version) or link.restored is not None:
-            continue
-        try:  # where it was committed to, whatever the configuration or the collection is called now
-            prefix = lineage_path(link).removesuffix(LINEAGE_PATH).rstrip("/")
-        except PermanentError:  # it names another commit than its URL; the proof says what is wrong
-            _, prefix = destination(version, runtime.config)
-        report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
-        problems = list(report.problems)
-        claimed = link.receipt.get("tree")
-        if not problems and claimed and claimed != report.receipt.tree:
-            problems.append("the commit's tree is not the one that the receipt in W&B names")
-        edits: list[str] = []
-        try:
-            compared = compare(runtime.source, runtime.store, version, link, prefix)
-            problems += map(str, compared.faults)
-            edits += map(str, compared.edits)
-        except PermanentError as error:
-            if not problems:  # else the proof has told why
-                problems.append(f"cannot be compared with what it replaced ({error})")
-        if not link.complete:
-            problems.append("the replacement is not complete; syncd backfill goes on with it")
-        event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
-        log.get().info(event, artifact=link.source_version, commit=str(link.commit))
-        names = (link.source_version, str(version.ref), str(link.commit))
-        yield _answer(*names, problems, receipt=report.receipt, edited=edits)
+        there = True
+        if part.holds(version) and link.restored is None:
+            yield _verify_moved(runtime, version, link)
     for version, born in publications(runtime, [target]):
+        there = True
         if part.holds(version):
             yield _verify_born(runtime, version, born)
+    if not there:
+        raise NotFoundError(
+            f"{target}: nothing of this name was moved", hint="`syncd plan` says what is there."
+        )
+
+
+def _verify_moved(runtime: Runtime, version: Version, link: Replacement) -> dict[str, Any]:
+    """Prove a replacement: its commit, and that it looks like what it replaced."""
+    try:  # where it was committed to, whatever the configuration or the collection is called now
+        prefix = lineage_path(link).removesuffix(LINEAGE_PATH).rstrip("/")
+    except PermanentError:  # it names another commit than its URL; the proof says what is wrong
+        _, prefix = destination(version, runtime.config)
+    report = verify(runtime.store, runtime.catalog, link.commit, prefix=prefix, everything=True)
+    problems = list(report.problems)
+    claimed = link.receipt.get("tree")
+    if not problems and claimed and claimed != report.receipt.tree:
+        problems.append("the commit's tree is not the one that the receipt in W&B names")
+    edits: list[str] = []
+    try:
+        compared = compare(runtime.source, runtime.store, version, link, prefix)
+        problems += map(str, compared.faults)
+        edits += map(str, compared.edits)
+    except PermanentError as error:
+        if not problems:  # else the proof has told why
+            problems.append(f"cannot be compared with what it replaced ({error})")
+    if not link.complete:
+        problems.append("the replacement is not complete; syncd backfill goes on with it")
+    event = log.Stage.VERIFY.failed if problems else log.Stage.VERIFY.done
+    log.get().info(event, artifact=link.source_version, commit=str(link.commit))
+    names = (link.source_version, str(version.ref), str(link.commit))
+    return _answer(*names, problems, receipt=report.receipt, edited=edits)
 
 
 def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[str, Any]:

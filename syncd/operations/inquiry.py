@@ -236,6 +236,11 @@ class _Inquiry:
                 yield from (repo for repo in known if repo.namespace == namespace)
 
     def _there(self, start: Node | None, where: str, hint: str) -> Node:
+        if start is None and isinstance(self._ref, OxenURL) and self._commit(self._ref) is None:
+            raise NotFoundError(
+                f"{self._question.ref}: Oxen has no such commit or branch",
+                hint="`oxen log` lists commits; a branch's slash is written %2F: candidate%2Fv3.",
+            )
         if start is None:
             raise NotFoundError(f"{where} knows nothing of {self._question.ref}", hint=hint)
         return start

@@ -67,11 +67,16 @@ def rebuild(runtime: Runtime, targets: Sequence[Target], *, everything: bool) ->
     for target in [None] if everything else targets:
         runtime.catalog.clear(target.whole if target else None)
     done: set[str] = set()
+    configured = {str(project) for project in runtime.config.wandb.projects}
     for target in targets:
-        for collection in runtime.source.collections(target.whole):
-            if collection.id not in done:
-                done.add(collection.id)
-                work.collection(collection)
+        try:
+            for collection in runtime.source.collections(target.whole):
+                if collection.id not in done:
+                    done.add(collection.id)
+                    work.collection(collection)
+        except NotFoundError:
+            if not everything or str(target) in configured:
+                raise  # else the catalog alone knew it, and it is gone
     work.runs()
     work.journal([target.entity for target in targets])
     return work.found

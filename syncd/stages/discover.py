@@ -72,10 +72,14 @@ def discover(
         types: artifact types; empty for all.
         settled: what an earlier look at manifests has decided.
         clock: tells the time; a version that has expired by then is left alone.
+
+    Raises:
+        NotFoundError: when a target names a version that is not there.
     """
     done: set[str] = set()  # targets may overlap
     for target in targets:
         wanted = target.alias
+        there = wanted is None
         by_collection = groupby(
             source.versions(target.whole),
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
@@ -84,10 +88,13 @@ def discover(
             for item in _collection(list(versions), named=wanted is not None):
                 if wanted and wanted not in _names(item):
                     continue
+                there = True
                 if item.version.id in done:
                     continue
                 done.add(item.version.id)
                 yield _judged(item, select, settled, clock(), since=since, types=types)
+        if not there:
+            raise NotFoundError(f"{target}: there is no such version")
 
 
 def changed(
@@ -227,7 +234,8 @@ def publications(source: ArtifactSource, target: Target) -> Iterator[tuple[Versi
 
 def _names(item: Discovered) -> set[str]:
     """What a version is called; its aliases may have moved on to its replacement."""
-    moved = item.replacement.aliases if item.replacement else ()
+    made = item.replacement
+    moved = (made.ref.alias, *made.aliases) if made else ()
     return {item.version.ref.alias, *item.version.aliases, *moved}
 
 

@@ -359,3 +359,5 @@ def test_a_target_that_is_gone_does_not_end_the_proof_of_the_others(moved: Moved
     assert found[0]["version"] == "team/gone"
     with pytest.raises(NotFoundError):
         list(verify_all(moved.runtime, [gone], EVERYTHING))
+    with pytest.raises(NotFoundError, match="nothing of this name was moved"):
+        list(verify_all(moved.runtime, [Target.parse("team/proj/ds:typo")], EVERYTHING))

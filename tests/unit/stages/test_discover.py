@@ -110,7 +110,6 @@ def test_a_draft_of_a_replacement_is_a_source() -> None:
         ("team/proj/ds:v1", ["ds:v1"]),
         ("team/proj/ds:latest", ["ds:v1"]),
         ("team/proj/ds:best", ["ds:v0"]),
-        ("team/proj/ds:v9", []),
     ],
 )
 def test_a_target_is_what_is_looked_at(target: str, moved: list[str]) -> None:
@@ -122,6 +121,15 @@ def test_a_target_is_what_is_looked_at(target: str, moved: list[str]) -> None:
     source.log("ds", {"a": b"4"}, project="other")
 
     assert names(found(source, targets=[Target.parse(target)])) == moved
+
+
+@pytest.mark.parametrize("alias", ["v9", "typo"])
+def test_a_version_that_is_not_there_is_told(alias: str) -> None:
+    """A typing error must not look like success."""
+    source = MemoryArtifactSource()
+    source.log("ds", {"a": b"1"})
+    with pytest.raises(NotFoundError, match=f"ds:{alias}: there is no such version"):
+        found(source, targets=[Target.parse(f"team/proj/ds:{alias}")])
 
 
 @pytest.mark.parametrize("alias", ["v0", "best"])
