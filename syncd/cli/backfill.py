@@ -198,3 +198,5 @@ def print_report(console: Console, document: dict[str, Any]) -> None:
         f"{versions['failed']} failed; {size(sizes['planned'])} are references now, "
         f"{size(sizes['downloaded'])} travelled, {size(sizes['deduplicated'])} were in Oxen already."
     )
+    if versions["skipped"]:
+        console.print("`syncd plan` says why versions are left alone.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,7 +18,10 @@ from syncd.cli.scope import size
 _INVITATION = (
     "Everything keeps running; Ctrl-C ends it. To talk to the server with the plain wandb package:",
     "  export WANDB_BASE_URL={base_url} WANDB_API_KEY={api_key}",
-    "  python -c \"import wandb; print(wandb.Api().artifact('{model}').logged_by())\"",
+    "  {python} -c \"import wandb; print(wandb.Api().artifact('{model}').logged_by())\"",
+    "To ask syncd about it, or to run docs/training.md's script on it:",
+    "  export SYNCD_WANDB__PROJECTS={project} SYNCD_OXEN__URL={oxen}",
+    "  export SYNCD_ENGINE__STATE_DIR={state} SYNCD_REFERENCES__BASE_URL={gateway}",
     "To see the pages of a model before and after: {base_url}/{project}/artifacts",
     "The gateway that serves the moved files: {gateway}",
 )
@@ -54,7 +58,7 @@ def demo(
             context.output.result(document, lambda out: _print(out, document))
             if serve:
                 for line in _INVITATION:
-                    people.print(line.format(**servers), soft_wrap=True)
+                    people.print(line.format(**servers, python=sys.executable), soft_wrap=True)
                 with suppress(KeyboardInterrupt):
                     signal.pause()
 

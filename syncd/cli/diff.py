@@ -52,7 +52,7 @@ def diff(
     """
     from syncd.changes import sides, tables  # noqa: PLC0415
     from syncd.config.units import parse_size  # noqa: PLC0415
-    from syncd.errors import UsageError  # noqa: PLC0415
+    from syncd.errors import NotFoundError, UsageError  # noqa: PLC0415
 
     limit = changes.limit_of(files, as_json=context.output.as_json)
     try:
@@ -63,6 +63,13 @@ def diff(
         raise UsageError("--key says how rows are compared", hint="Add --rows.")
     with changes.ends(context, before, after) as ends:
         found = sides.compared(ends, before, after)
+        summary = found.difference.document()
+        for side, other, when in (
+            (found.before, found.after, "before"),
+            (found.after, found.before, "after"),
+        ):
+            if side.below and side.below != other.below and not summary[when]["files"]:
+                raise NotFoundError(f"{side.name}: nothing lies at {side.below!r}")
         document: dict[str, Any] = {
             "before": found.before.document(),
             "after": found.after.document(),

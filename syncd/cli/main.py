@@ -141,7 +141,8 @@ def adapt(function: Callable[..., ExitCode | None]) -> Callable[..., ExitCode | 
         context: Context = ctx.obj
         context.output.as_json = as_json
         _apply(context, config, log_level, log_format)
-        with context.output.guarded():
+        # liboxen tells of each commit in its own way, in the middle of ours.
+        with context.output.guarded(loud=context.log_level == "debug"):
             context.start_logging()
             return function(context, **arguments)
 

@@ -34,11 +34,20 @@ class Output:
         self._descriptor = STANDARD_OUTPUT
 
     @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Keep standard output for the result: what else is printed there goes to standard error."""
+    def guarded(self, *, loud: bool = True) -> Iterator[None]:
+        """Keep standard output for the result: what else is printed there goes to standard error.
+
+        Args:
+            loud: whether what liboxen prints by itself is shown there; else it goes nowhere.
+        """
         sys.stdout.flush()
         self._descriptor = os.dup(STANDARD_OUTPUT)
-        os.dup2(STANDARD_ERROR, STANDARD_OUTPUT)
+        if loud:
+            os.dup2(STANDARD_ERROR, STANDARD_OUTPUT)
+        else:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, STANDARD_OUTPUT)
+            os.close(nowhere)
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield

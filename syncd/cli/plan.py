@@ -85,7 +85,11 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
     for name in ("version", "goes to", "files", "moves", "stays", "not yet in Oxen"):
         words = name in {"version", "goes to"}
         table.add_column(
-            name, justify="left" if words else "right", overflow="fold", no_wrap=not words
+            name,
+            justify="left" if words else "right",
+            overflow="fold",
+            no_wrap=not words,
+            min_width=16 if words else None,
         )
     for item in document["versions"]:
         table.add_row(

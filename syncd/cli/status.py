@@ -65,7 +65,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         console.print("Nothing has been looked at yet; `syncd plan` shows what there is.")
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("collection", overflow="fold")
+    table.add_column("collection", overflow="fold", min_width=24)
     for name in ("seen", "moved", "waiting", "skipped", "quarantined", "references", "travelled"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in document["collections"]:

@@ -185,7 +185,12 @@ def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None])
                 "lineage": lineage,
                 "seconds": round(time.monotonic() - began, 1),
             }
-            addresses = {"project": project, "model": f"{project}/{MODEL}:production"}
+            addresses = {
+                "project": project,
+                "model": f"{project}/{MODEL}:production",
+                "oxen": stage.environ["SYNCD_OXEN__URL"],
+                "state": stage.environ["SYNCD_ENGINE__STATE_DIR"],
+            }
             stay(document, {**wandb, **addresses, "gateway": gateway["url"]})
             return document
 

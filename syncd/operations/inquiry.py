@@ -151,7 +151,18 @@ class _Inquiry:
             version = held(self._ends.source, ref)
             start = neighbours.find_content(place_of(version)) if version else None
             start = replace(start, aliases=version.aliases) if start and version else start
-        return None if start is None else self._answer(neighbours, start, Teller.CATALOG)
+        if start is None:
+            return None
+        answer = self._answer(neighbours, start, Teller.CATALOG)
+        if self._question.down == 0 or answer.graph.below:
+            return answer
+        # A run that used it since the last look is not known yet: nothing is no answer by itself.
+        entity, project, *_ = f"{start.name}//".split("/")
+        seen = self._ends.catalog.descent.followed(entity, project)
+        when = f"heard of after {seen.isoformat(timespec='seconds')}" if seen else "that use it"
+        note = f"runs {when} are not known here; --from wandb asks for them"
+        graph = replace(answer.graph, notes=[*answer.graph.notes, note])
+        return replace(answer, graph=graph)
 
     def wandb(self) -> Answer:
         """What W&B says."""

@@ -125,6 +125,11 @@ def probe(
     answered = clock()
     if status != 202:  # noqa: PLR2004
         raise PermanentError(said, hint="The answer names the cause; docs/webhooks.md has more.")
+    if '"ignored"' in said:
+        raise PermanentError(
+            f"the request arrived and was ignored: {said}",
+            hint="Is the project among [wandb] projects of the server at web.public_url?",
+        )
     while nonce not in _heard(catalog):
         if clock() - began > PATIENCE:
             raise PermanentError(

@@ -183,7 +183,8 @@ def check_alias(alias: str) -> None:
     if _UNUSABLE.fullmatch(alias):
         raise UsageError(
             f"{alias!r} is no alias to promote to",
-            hint="W&B itself moves `latest` and gives v0, v1, ...; name one such as `production`.",
+            hint="An alias holds no space, slash or colon, and W&B itself moves `latest` and gives v0, "
+            "v1, ...; name one such as `production`.",
         )
 
 

@@ -195,12 +195,16 @@ def test_shared_options_stand_before_or_behind_the_verb(words: list[str]) -> Non
 def test_json_is_exactly_one_document_whatever_libraries_print(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Noise of Python and of native code goes to standard error."""
+    """Python's noise goes to standard error, native code's nowhere but when it is looked for."""
     main.main(["look", "--json"])
     captured = capfd.readouterr()
 
     assert captured.out == '{"é": [1]}\n'
     assert "noise from a library" in captured.err
+    assert "noise from Rust" not in captured.err
+    main.main(["look", "--json", "--log-level", "debug"])
+    captured = capfd.readouterr()
+    assert captured.out == '{"é": [1]}\n'
     assert "noise from Rust" in captured.err
 
 
