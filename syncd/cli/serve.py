@@ -49,6 +49,14 @@ def sandbox(
     Prints one JSON line when ready: {"base_url", "api_key", "entity"}. Without --data everything
     is gone when it ends.
     """
+    from syncd import errors  # noqa: PLC0415
     from syncd.sandbox import server  # noqa: PLC0415
 
-    server.serve(host=host, port=port, data=data, ready=context.output.line)
+    try:
+        server.serve(host=host, port=port, data=data, ready=context.output.line)
+    except OSError as error:
+        raise errors.UsageError(
+            f"the sandbox cannot listen at {host}:{port}, or use {data or 'its folder'}: "
+            f"{error.strerror or error}",
+            hint="Name another --port (0 takes a free one), --host or --data.",
+        ) from error

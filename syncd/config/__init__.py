@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncd.config.credentials import (
     gateway_tokens,
+    operator_tokens,
     oxen_token,
     wandb_api_key,
     warnings,
@@ -20,6 +21,7 @@ __all__ = [
     "example",
     "gateway_tokens",
     "load",
+    "operator_tokens",
     "oxen_token",
     "read",
     "reference",

@@ -49,23 +49,38 @@ def webhook_secret(config: Config, environ: Mapping[str, str]) -> SecretStr | No
 
 
 def gateway_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
-    """The tokens that may read moved files; none means that everyone may.
+    """The tokens that may read moved files, operators' included; none means that everyone may.
 
     Raises:
         ConfigurationError: when a place for tokens is named but empty; that must not open the door.
     """
-    found = _first(config.web.read_token_file, "SYNCD_READ_TOKENS", "read_token", environ)
-    if found is None and "SYNCD_READ_TOKENS" not in environ:
+    readers = _tokens("read_token_file", config.web.read_token_file, environ)
+    return (*readers, *operator_tokens(config, environ))
+
+
+def operator_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+    """The tokens that may change something; none means that whoever may look may.
+
+    Raises:
+        ConfigurationError: see `gateway_tokens`.
+    """
+    return _tokens("operator_token_file", config.web.operator_token_file, environ)
+
+
+def _tokens(key: str, file: Path | None, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+    """The tokens of a file, one on a line, or of the places that stand in for it."""
+    credential = key.removesuffix("_file")
+    variable = f"SYNCD_{credential.upper()}S"
+    found = _first(file, variable, credential, environ)
+    if found is None and variable not in environ:
         return ()
     lines = [line.strip() for line in (found.get_secret_value() if found else "").splitlines()]
     tokens = [line for line in lines if line and not line.startswith("#")]
     if not tokens:
-        raise errors.ConfigurationError(
-            ["web.read_token_file: holds no token, and so lets nobody in"]
-        )
+        raise errors.ConfigurationError([f"web.{key}: holds no token, and so lets nobody in"])
     if not all(token.isascii() and token.isprintable() for token in tokens):
         raise errors.ConfigurationError(
-            ["web.read_token_file: holds a token with characters that no header carries"]
+            [f"web.{key}: holds a token with characters that no header carries"]
         )
     return tuple(map(_secret, tokens))
 
@@ -100,6 +115,7 @@ def _open_files(config: Config) -> Iterable[str]:
         "oxen.token_file": config.oxen.token_file,
         "web.webhook_secret_file": config.web.webhook_secret_file,
         "web.read_token_file": config.web.read_token_file,
+        "web.operator_token_file": config.web.operator_token_file,
     }
     for key, file in files.items():
         if file is not None and file.stat().st_mode & _OTHERS:

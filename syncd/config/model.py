@@ -337,6 +337,12 @@ class Web(Section):
         "address may read files, and the dashboard is for this machine alone. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
+    operator_token_file: units.SecretFile | None = key(
+        "A file with the tokens that may read and see all that, and may also have failed versions "
+        "tried again in the dashboard. Without it: SYNCD_OPERATOR_TOKENS, the systemd credential "
+        "operator_token; with none, every read token may.",
+        example="/etc/syncd/operator-tokens",
+    )
     dashboard: bool = key("Whether the pages for people are served.", True)
 
     @property

@@ -60,7 +60,9 @@ class PlainClient:
         except subprocess.TimeoutExpired as error:
             raise PermanentError(f"the plain client did not {word} in {PATIENCE} s") from error
         if done.returncode:
-            said = (done.stdout + done.stderr).strip()[-TOLD:]
+            # The last line names the failure; what stands above is where in wandb it came from.
+            lines = (done.stdout + done.stderr).strip().splitlines() or [""]
+            said = lines[-1][-TOLD:]
             raise PermanentError(f"the plain client could not {word}: {log.clean(said)}")
         answer: Json = json.loads(done.stdout.splitlines()[-1])
         return answer

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.origins import Origin
-from syncd.config import Config, webhook_secret
+from syncd.config import Config, operator_tokens, webhook_secret
 from syncd.refs import Target
 from syncd.web import origin as origins
 from syncd.web.answers import RefusedError, reason
@@ -43,6 +43,7 @@ class Parts:
         origin: where moved files lie.
         inbox: takes what webhooks say.
         tokens: who may read; None when nobody is named.
+        operators: those of them who may change something; empty for all.
         secret: what W&B signs webhooks with; None when there is none.
         clock: Unix seconds.
     """
@@ -53,6 +54,7 @@ class Parts:
     inbox: Inbox
     tokens: frozenset[str] | None
     secret: bytes | None
+    operators: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.time
 
 
@@ -69,6 +71,7 @@ def parts(config: Config, environ: Mapping[str, str], catalog: Catalog, inbox: I
         origin=origins.configured(config, environ),
         inbox=inbox,
         tokens=origins.readers(config, environ),
+        operators=frozenset(t.get_secret_value() for t in operator_tokens(config, environ)),
         secret=secret.get_secret_value().encode() if secret else None,
     )
 
@@ -81,7 +84,7 @@ def face_app(made: Parts) -> Starlette:
     """
     config = made.config
     host, _ = config.web.address
-    door = Door(made.tokens, host, config.web.public_url)
+    door = Door(made.tokens, host, config.web.public_url, operators=made.operators)
     pages = Pages(made.catalog, config, Stories(made.origin, config))
     dashboard = Dashboard(pages, made.catalog, door, made.clock)
 

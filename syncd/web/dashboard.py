@@ -257,7 +257,7 @@ class Dashboard:
         status: int = 200,
     ) -> Response:
         shared = {
-            "form_token": visitor.form_token if visitor else "",
+            "form_token": visitor.form_token if visitor and visitor.may_change else "",
             "inside": visitor is not None,
             "now": self._clock(),
         }

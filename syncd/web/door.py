@@ -1,9 +1,10 @@
-"""Who sees the pages and the figures: whoever shows a read token, or sits at this machine.
+"""Who sees the pages and the figures: whoever shows a token, or sits at this machine.
 
 A browser shows the token once; the cookie it gets holds a value derived from it, which opens the
 pages and nothing else. Without any token configured, the pages are for this machine alone, and only
 under its own name: another site cannot reach them through the browser of whoever sits here. What
-changes something wants a second value that only our own pages hold, and comes from them alone.
+changes something wants a second value that only our own pages hold, and comes from them alone; and an
+operator's token, where there are such.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ class Visitor:
 
     Args:
         form_token: what a form of theirs has to hold.
+        may_change: whether they may change something with it.
     """
 
     form_token: str
+    may_change: bool = True
 
 
 class Door:
@@ -45,10 +48,19 @@ class Door:
         tokens: who may read; None when nobody is named.
         bind: the host that is listened at.
         public_url: where others reach us, None when it is not said.
+        operators: those of the tokens that may change something; empty for all.
     """
 
-    def __init__(self, tokens: frozenset[str] | None, bind: str, public_url: str | None) -> None:
-        self._tokens = tokens
+    def __init__(
+        self,
+        tokens: frozenset[str] | None,
+        bind: str,
+        public_url: str | None,
+        *,
+        operators: frozenset[str] = frozenset(),
+    ) -> None:
+        self._tokens, self._operators = tokens, operators
+        self._changing = {_derived(token, "session") for token in operators}
         self._sessions = [_derived(token, "session") for token in sorted(tokens or ())]
         self._key = secrets.token_bytes(32)
         public = urlsplit(public_url or "")
@@ -73,14 +85,16 @@ class Door:
         # every one is compared in full, so the time tells nothing about which was near
         matches = [hmac.compare_digest(session.encode(), known) for known in self._sessions]
         if any(matches):
-            return Visitor(form_token=self._form_token(session))
+            may = not self._operators or session.encode() in self._changing
+            return Visitor(form_token=self._form_token(session), may_change=may)
         try:
             authorize(headers.get("authorization", ""), self._tokens)
         except AuthenticationError as error:
             raise RefusedError(
                 401, "these pages need a read token", "Enter one, or send it as Bearer token."
             ) from error
-        return Visitor(form_token=self._form_token("bearer"))
+        may = not self._operators or _is_one(headers.get("authorization", ""), self._operators)
+        return Visitor(form_token=self._form_token("bearer"), may_change=may)
 
     def session(self, token: str) -> str:
         """The cookie's value for a token.
@@ -102,6 +116,10 @@ class Door:
         if not ours or site not in {"same-origin", "none"}:
             raise RefusedError(
                 403, "the form is not of this page", "Load the page again and repeat what you did."
+            )
+        if not visitor.may_change:
+            raise RefusedError(
+                401, "this wants an operator's token", "Yours may look. Enter one that may more."
             )
 
     def _alone(self, headers: Mapping[str, str]) -> None:
@@ -136,6 +154,14 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_one(header: str, tokens: frozenset[str]) -> bool:
+    try:
+        authorize(header, tokens)
+    except AuthenticationError:
+        return False
+    return True
 
 
 def _derived(token: str, purpose: str) -> bytes:

@@ -104,7 +104,7 @@ def serve(
     Raises:
         ConfigurationError: when the address cannot be listened at.
     """
-    with listening(host, port, "gateway") as (listener, url):
+    with listening(host, port, "web.bind") as (listener, url):
         Server(gateway_app(origin, tokens=tokens), lambda: ready(url)).run(sockets=[listener])
 
 

@@ -389,6 +389,27 @@ def test_the_way_back_stays_on_this_server(catalog: Catalog, back: str) -> None:
     assert answer.headers["location"] == "/"
 
 
+def test_a_read_token_looks_and_an_operators_changes(catalog: Catalog) -> None:
+    """Where there are operators; the others see no button, and cannot press one they made."""
+    rows = [{**row, "state": "quarantined", "failed_stage": "commit"} for row in made_up(1)]
+    fill(catalog, rows)
+    tokens, operators = frozenset({TOKEN, "boss"}), frozenset({"boss"})
+    with client(made_parts(catalog, tokens=tokens, operators=operators)) as http:
+        shown, texts = [], {}
+        for token in (TOKEN, "boss"):
+            texts[token] = http.get("/failures", headers={"authorization": f"Bearer {token}"}).text
+            http.post("/login", data={"token": token, "back": "/"})
+            shown += [texts[token], http.get("/failures").text]
+            http.cookies.clear()
+        fields = dict(re.findall(r'name="(form_token|artifact_id)" value="([^"]*)"', texts["boss"]))
+        answers = [
+            http.post("/retry", data=fields, headers={"authorization": f"Bearer {token}"})
+            for token in (TOKEN, "boss")
+        ]
+    assert ['action="/retry"' in text for text in shown] == [False, False, True, True]
+    assert [answer.status_code for answer in answers] == [401, 303]
+
+
 def test_a_forged_cookie_opens_nothing(catalog: Catalog) -> None:
     """Nor does the token itself in its place."""
     with client(made_parts(catalog, tokens=frozenset({TOKEN}))) as http:
