@@ -54,7 +54,7 @@ def gateway_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretSt
     Raises:
         ConfigurationError: when a place for tokens is named but empty; that must not open the door.
     """
-    readers = _tokens("read_token_file", config.web.read_token_file, environ)
+    readers = _tokens("read_token", config.web.read_token_file, environ)
     return (*readers, *operator_tokens(config, environ))
 
 
@@ -64,12 +64,12 @@ def operator_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretS
     Raises:
         ConfigurationError: see `gateway_tokens`.
     """
-    return _tokens("operator_token_file", config.web.operator_token_file, environ)
+    return _tokens("operator_token", config.web.operator_token_file, environ)
 
 
-def _tokens(key: str, file: Path | None, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+def _tokens(credential: str, file: Path | None, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
     """The tokens of a file, one on a line, or of the places that stand in for it."""
-    credential = key.removesuffix("_file")
+    key = f"{credential}_file"
     variable = f"SYNCD_{credential.upper()}S"
     found = _first(file, variable, credential, environ)
     if found is None and variable not in environ:
