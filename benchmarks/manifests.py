@@ -28,7 +28,8 @@ from benchmarks.stores import peak
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
+from syncd.clients.commits import StoredContent, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.documents import read_manifest
 from syncd.durable import workflow

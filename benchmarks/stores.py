@@ -19,11 +19,11 @@ from typing import Any, cast
 
 from benchmarks.oxen_double import URL, OxenDouble
 from syncd.blocks import batches, paired
+from syncd.clients.commits import StoredContent
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.oxen_uploads import FILES_A_REQUEST
 from syncd.clients.payload import Payload
-from syncd.clients.protocols import StoredContent
 from syncd.refs import ArtifactRef
 from syncd.stages.commit import commit
 from syncd.versions.plans import LINEAGE_PATH, Digest, PlannedEntry, TransferPlan

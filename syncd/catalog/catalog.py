@@ -25,8 +25,8 @@ from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
+from syncd.clients.commits import StoredContent
 from syncd.clients.disk import disk
-from syncd.clients.protocols import StoredContent
 from syncd.config import Config
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.versions.plans import Digest

@@ -20,8 +20,9 @@ from operator import itemgetter
 
 from syncd.blocks import Blocks, Builder, Row, paired
 from syncd.changes.difference import RESERVED, Difference, compare
+from syncd.clients.commits import Author, Commit
 from syncd.clients.oxen_paths import files_and_folders
-from syncd.clients.protocols import Author, Commit, VersionStore
+from syncd.clients.protocols import VersionStore
 from syncd.errors import MergeConflictError, NotFoundError, UsageError
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.stages.commit import LINE

@@ -140,7 +140,7 @@ def _author(by: str) -> Any:
     import getpass  # noqa: PLC0415
     import socket  # noqa: PLC0415
 
-    from syncd.clients.protocols import Author  # noqa: PLC0415
+    from syncd.clients.commits import Author  # noqa: PLC0415
 
     name = " ".join(by.split()) or getpass.getuser()
     user = name if name.isascii() and name.isalnum() else getpass.getuser()

@@ -14,9 +14,9 @@ from itertools import pairwise
 from operator import attrgetter
 
 from syncd.blocks import paired
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_index import IndexEntry
 from syncd.clients.oxen_paths import escaped, parents
-from syncd.clients.protocols import TreeEntry
 
 KEPT, ADDED, MODIFIED, LATER = range(4)  # what a byte of `Changes.kinds` says
 _PASSED = bytes([KEPT, KEPT, KEPT, LATER, *range(4, 256)])

@@ -20,9 +20,9 @@ from pathlib import Path
 import xxhash
 
 from syncd.clients import oxen_proof
+from syncd.clients.commits import Content, StoredContent
 from syncd.clients.disk import translated
 from syncd.clients.oxen_index import RepoIndex, sync
-from syncd.clients.protocols import Content, StoredContent
 from syncd.clients.spool import Filling, Partial, Spool
 from syncd.errors import SyncdError
 

@@ -36,8 +36,8 @@ from typing import Any, Self
 
 import xxhash
 
+from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.clients.oxen_paths import check_repo
-from syncd.clients.protocols import Author, Commit, TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 from syncd.refs import HASH, CommitRef, RepoRef
 

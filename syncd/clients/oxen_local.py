@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syncd.clients import oxen_proof, oxen_recovery
+from syncd.clients.commits import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.clients.disk import translated
 from syncd.clients.oxen_changes import Changes, changes, scaffold, timed
 from syncd.clients.oxen_contents import PROCESS, Intake
@@ -33,7 +34,6 @@ from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import Checkpoint, OxenRepository
 from syncd.clients.oxen_times import content_times
-from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, StoreLockedError, SyncdError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 from syncd.refs import HASH, RepoRef, check_path
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import xxhash
 
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_changes import PATH, Changes, topmost
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
 from syncd.clients.oxen_paths import parents
 from syncd.clients.oxen_repo import Difference, OxenRepository
 from syncd.clients.oxen_times import unique_time
-from syncd.clients.protocols import TreeEntry
 from syncd.errors import PermanentError
 
 CHUNK = 1 << 20  # bytes read at once

@@ -45,10 +45,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from syncd.clients.commits import Author, Commit
 from syncd.clients.oxen_index import IndexEntry, RepoIndex, replaced, sync_directory
 from syncd.clients.oxen_lock import in_use
 from syncd.clients.oxen_paths import NOWHERE, escaped, parents
-from syncd.clients.protocols import Author, Commit
 from syncd.errors import DiskFullError, PermanentError
 from syncd.refs import CommitRef
 

@@ -17,11 +17,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from syncd.clients.commits import Author
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_changes import PATH, topmost
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_wire import Json
-from syncd.clients.protocols import Author
 from syncd.errors import PermanentError
 from syncd.refs import RepoRef
 

@@ -20,6 +20,7 @@ import xxhash
 
 from syncd import retry
 from syncd.blocks import batches
+from syncd.clients.commits import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_files import OxenFiles
 from syncd.clients.oxen_paths import check_branch, check_tree
@@ -29,7 +30,6 @@ from syncd.clients.oxen_uploads import Uploads
 from syncd.clients.oxen_wire import check_url
 from syncd.clients.oxen_workspaces import Workspaces
 from syncd.clients.payload import Payload
-from syncd.clients.protocols import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.config import Config, oxen_token
 from syncd.errors import (
     IntegrityError,

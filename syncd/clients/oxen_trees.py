@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from syncd.blocks import Builder
+from syncd.clients.commits import TreeEntry
 from syncd.clients.disk import disk
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_index import CommitIndex, IndexEntry, RepoIndex
-from syncd.clients.protocols import TreeEntry
 from syncd.errors import NotFoundError, PermanentError
 from syncd.refs import CommitRef, RepoRef
 

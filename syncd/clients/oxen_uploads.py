@@ -23,10 +23,10 @@ from pathlib import Path
 
 import xxhash
 
+from syncd.clients.commits import SMALL, Content, StoredContent, TreeEntry
 from syncd.clients.disk import disk
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_wire import Json
-from syncd.clients.protocols import SMALL, Content, StoredContent, TreeEntry
 from syncd.clients.spool import HINT, Filling, Partial, Spool
 from syncd.errors import (
     AuthenticationError,

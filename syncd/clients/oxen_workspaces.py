@@ -26,12 +26,12 @@ import xxhash
 
 from syncd import retry
 from syncd.blocks import Builder, Marks, batches, paired
+from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
 from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, WORK, Repositories, fresh, stale
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
-from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 

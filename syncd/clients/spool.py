@@ -20,8 +20,8 @@ from typing import Self
 
 import xxhash
 
+from syncd.clients.commits import Content, StoredContent
 from syncd.clients.disk import disk
-from syncd.clients.protocols import Content, StoredContent
 from syncd.errors import IntegrityError
 
 CHUNK = 1 << 20

@@ -16,6 +16,7 @@ from typing import Any
 from syncd import retry
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.artifacts import Version
+from syncd.clients.commits import SMALL
 from syncd.clients.http import (
     CHUNK_BYTES,
     check_status,
@@ -25,7 +26,6 @@ from syncd.clients.http import (
     translated,
 )
 from syncd.clients.payload import Answer, Payload
-from syncd.clients.protocols import SMALL
 from syncd.clients.small import SmallAnswer, SmallGets
 from syncd.clients.wandb_session import WandbSession
 from syncd.documents import read_manifest

@@ -67,7 +67,9 @@ def operator_tokens(config: Config, environ: Mapping[str, str]) -> tuple[SecretS
     return _tokens("operator_token", config.web.operator_token_file, environ)
 
 
-def _tokens(credential: str, file: Path | None, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+def _tokens(
+    credential: str, file: Path | None, environ: Mapping[str, str]
+) -> tuple[SecretStr, ...]:
     """The tokens of a file, one on a line, or of the places that stand in for it."""
     key = f"{credential}_file"
     variable = f"SYNCD_{credential.upper()}S"

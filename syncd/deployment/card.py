@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass
 
 from syncd import retry
-from syncd.clients.protocols import Author, Commit, TreeEntry, VersionStore
+from syncd.clients.commits import Author, Commit, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.promotion.journal import PATIENCE
 from syncd.refs import CommitRef, repo_name
 from syncd.versions.events import Point

@@ -1,43 +1,24 @@
 """The durable path of one version, as a DBOS workflow: each stage is a step that runs once.
 
-DBOS keeps a step's answer, so answers are small; what is large (manifest, hashes) is read again
-where it is needed. A killed process goes on behind the last step that finished, and since every
-stage finds its own earlier effect, a step that was cut off in the middle repeats harmlessly.
-
 A version that fails for good ends its workflow with an outcome, never with an exception: one bad
 version must not stop the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
-from dataclasses import replace as changed
-from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
 from syncd import errors, log
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import ArtifactSource, VersionStore
-from syncd.deployment import triggers
-from syncd.durable import engine
+from syncd.clients.protocols import ArtifactSource
+from syncd.durable import engine, steps
 from syncd.durable.context import Context, Outcome
-from syncd.refs import CommitRef, Target
-from syncd.replacements import Replacement, replacement_of
-from syncd.stages import annotate, commit, discover, replace, transfer, verify
 from syncd.stages.plan import fingerprint
-from syncd.versions.originals import lineage_path
-from syncd.versions.plans import LINEAGE_PATH, Decision, Receipt, TransferPlan
+from syncd.versions.plans import Decision
 from syncd.versions.relatives import relatives
-
-AWAY = (errors.ServiceUnavailableError, errors.DiskFullError, errors.StoreLockedError)
-_context: Context | None = None
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 def launch(
@@ -57,8 +38,7 @@ def launch(
         poll: seconds between two looks at the queue.
         executor_id: whose workflows go on: those that a process of this name has begun.
     """
-    global _context  # noqa: PLW0603 DBOS calls module functions by name
-    _context = context
+    steps.use(context)
     engine.start(
         database,
         concurrency=concurrency,
@@ -89,29 +69,10 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
     return name
 
 
-def _patient(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The same, again when what it needed was away and is back; see `context.Patience`."""
-
-    @wraps(work)
-    def patient(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        patience, own = _here().patience, 0
-        while True:
-            try:
-                with patience.working():
-                    return work(*arguments, **named)
-            except AWAY as error:
-                again = patience.again(error, own)
-                if again is None:
-                    raise
-                own = again
-
-    return patient
-
-
 @DBOS.workflow(name="move_version")
 def move_version(artifact_id: str, replacement_id: str) -> Outcome:
     """Take one version along the whole path; the answer says how it ended."""
-    context = _here()
+    context = steps.here()
     with context.deciding(artifact_id):
         outcome = _move(context, artifact_id, replacement_id)
     context.finished(outcome)
@@ -122,7 +83,7 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
     stage = log.Stage.PLAN
     version: Version | None = None
     try:
-        planned = _planned(artifact_id)
+        planned = steps.planned(artifact_id)
         version = planned.version
         log.get().info(
             stage.done,
@@ -139,16 +100,16 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         with context.locks.alone(f"repository {planned.repo}"):
             if not replacement_id:
                 stage = log.Stage.TRANSFER
-                moved = transfer_step(artifact_id)
+                moved = steps.transfer_step(artifact_id)
                 stage = log.Stage.COMMIT
-                committed = commit_step(artifact_id)
+                committed = steps.commit_step(artifact_id)
                 stage = log.Stage.VERIFY
-                receipt = verify_step(artifact_id, committed)
+                receipt = steps.verify_step(artifact_id, committed)
             else:
                 moved, committed, receipt = {}, "", {}
             stage = log.Stage.REPLACE
-            replaced = replace_step(artifact_id, committed, receipt, replacement_id)
-            annotate_step(artifact_id, replaced["replacement_id"])
+            replaced = steps.replace_step(artifact_id, committed, receipt, replacement_id)
+            steps.annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
@@ -159,226 +120,6 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         return _quarantine(context, artifact_id, version, stage, bug)
     return _outcome(artifact_id, version, State.REPLACED, **moved, **replaced)
-
-
-@DBOS.step(name="transfer")
-@_patient
-def transfer_step(artifact_id: str) -> dict[str, int]:
-    """Bring the version's bytes into Oxen; raises the first failure when any file failed."""
-    context, stage = _here(), log.Stage.TRANSFER
-    planned = _enter(artifact_id, stage, State.TRANSFER)
-    transfer.recall(context.store, context.catalog, planned)
-    result = transfer.transfer(
-        context.source,
-        context.store,
-        context.catalog,
-        planned,
-        concurrency=context.config.transfer.concurrency,
-        limiter=context.limiter,
-        progress=lambda done: context.progress(artifact_id, stage, done),
-    )
-    if result.failed:
-        # What was away is waited for, so it is told before what is wrong with a file.
-        away = (failure for failure in result.failed if isinstance(failure.error, AWAY))
-        first = next(away, result.failed[0])
-        others = f" (and {len(result.failed) - 1} more files)" if len(result.failed) > 1 else ""
-        kind = type(first.error) if isinstance(first.error, AWAY) else errors.PermanentError
-        raise kind(
-            f"{first.path}: {first.error}{others}", hint=getattr(first.error, "hint", None)
-        ) from first.error
-    moved = {
-        "downloaded": result.downloaded,
-        "uploaded": result.uploaded,
-        "deduplicated": result.deduplicated,
-    }
-    sizes = {"moved_bytes": planned.moved_bytes, "kept_bytes": planned.kept_bytes}
-    context.catalog.note(planned.version, State.COMMIT, **moved, **sizes)
-    log.get().info(stage.done, artifact=str(planned.version.ref), **moved)
-    return moved
-
-
-@DBOS.step(name="commit")
-@_patient
-def commit_step(artifact_id: str) -> str:
-    """Commit the version; the commit's name."""
-    context, stage = _here(), log.Stage.COMMIT
-    planned = _enter(artifact_id, stage, State.COMMIT)
-    version = planned.version
-    run = context.source.run(version.run) if version.run else None
-    # Aliases may have moved while the bytes travelled, and become branches now.
-    logged = {item.id: item for item in run.outputs} if run else {}
-    now = logged.get(version.id) or context.source.version(artifact_id)
-    planned = changed(planned, version=changed(version, aliases=now.aliases))
-    made = commit.commit(context.store, planned, context.catalog.known, run=run)
-    context.catalog.note(
-        version,
-        State.VERIFY,
-        namespace=made.repo.namespace,
-        repo=made.repo.repo,
-        commit_id=made.commit,
-    )
-    log.get().info(stage.done, artifact=str(version.ref), commit=str(made))
-    return str(made)
-
-
-@DBOS.step(name="verify")
-@_patient
-def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
-    """Read the commit back; the receipt, or a VerificationError with what is wrong."""
-    context, stage = _here(), log.Stage.VERIFY
-    planned = _enter(artifact_id, stage, State.VERIFY)
-    report = verify.verify(
-        context.store,
-        context.catalog,
-        CommitRef.parse(committed),
-        prefix=planned.prefix,
-        progress=lambda done: context.progress(artifact_id, stage, done),
-    )
-    if report.problems:
-        shown = "; ".join(report.problems[:3])
-        more = f" (and {len(report.problems) - 3} more)" if len(report.problems) > 3 else ""  # noqa: PLR2004
-        raise errors.VerificationError(f"{committed}: {shown}{more}")
-    log.get().info(stage.done, artifact=str(planned.version.ref), files=report.receipt.files)
-    return {key: value for key, value in asdict(report.receipt).items() if key != "commit"}
-
-
-@DBOS.step(name="replace")
-@_patient
-def replace_step(
-    artifact_id: str, committed: str, receipt: dict[str, Any], replacement_id: str
-) -> dict[str, Any]:
-    """Log the reference version and move what points at the old one; the replacement's name."""
-    context, stage = _here(), log.Stage.REPLACE
-    record = context.catalog.get(artifact_id)
-    # Another attempt, or another machine's, may have logged one since this one was queued.
-    again = record is not None and (record.state is State.REPLACE or bool(record.replacement_id))
-    planned = _enter(artifact_id, stage, State.REPLACE)
-    version = planned.version
-    existing = context.source.version(replacement_id) if replacement_id else None
-    if existing is None and again:
-        existing = _logged_before(context.source, version)
-    link = replacement_of(existing.metadata, existing.digest) if existing else None
-    if link is not None and link.restored is not None:
-        proof = _still_there(context, link)
-        commit_ref = link.commit
-    elif link is not None:
-        proof = Receipt(commit=link.commit, files=0, bytes=0, tree="", verified_at="")
-        commit_ref = link.commit
-    else:
-        commit_ref = CommitRef.parse(committed)
-        _refuse_moved(context.store, planned, commit_ref)
-        proof = Receipt(commit=commit_ref, **receipt)
-    made = replace.replace(
-        context.source,
-        planned,
-        commit_ref,
-        proof,
-        contents=context.catalog.known,
-        base_url=context.config.references.base_url,
-        etagged=context.etagged,
-        now=datetime.now(UTC),
-        existing=existing,
-        linking=context.linking,
-    )
-    context.catalog.note(
-        version,
-        State.REPLACED,
-        namespace=commit_ref.repo.namespace,
-        repo=commit_ref.repo.repo,
-        commit_id=commit_ref.commit,
-        replacement_id=made.id,
-        replacement=str(made.ref),
-        moved_files=len(planned.of(Decision.MOVE)),
-        moved_bytes=planned.moved_bytes,
-        kept_bytes=planned.kept_bytes,
-        reason="",
-        hint="",
-        failed_stage="",
-    )
-    context.catalog.descent.keep_versions(relatives([version, made]))
-    log.get().info(stage.done, artifact=str(version.ref), replacement=str(made.ref))
-    return {
-        "replacement": str(made.ref),
-        "replacement_id": made.id,
-        "oxen": str(commit_ref),
-        "entries_moved": len(planned.of(Decision.MOVE)),
-        "planned": planned.moved_bytes,
-        "kept": planned.kept_bytes,
-    }
-
-
-@DBOS.step(name="annotate")
-@_patient
-def annotate_step(artifact_id: str, replacement_id: str) -> None:
-    """Write the run-config keys of the runs around the version; running ones are noted for later.
-
-    Only then is the replacement complete: a kill before that must not hide what is left to do.
-    """
-    context = _here()
-    planned = context.plans(artifact_id)
-    old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
-    runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
-    for run in sorted(runs, key=str):
-        with context.locks.alone(f"run {run}"):  # it is read, and then written
-            ended = annotate.annotate(context.source, run, context.catalog.descent.keep)
-        if ended:
-            context.catalog.remove_run_due(run)
-        else:
-            context.catalog.add_run_due(run)
-    config = context.config_of(artifact_id)
-    if config.triggers:  # what is not complete is done again, also by a machine without any state
-        triggers.enlist(context.catalog, config, context.source.version(replacement_id))
-    replace.complete(context.source, replacement_id)
-
-
-def _refuse_moved(store: VersionStore, planned: TransferPlan, committed: CommitRef) -> None:
-    """Refuse to make references to another place than a version was committed to.
-
-    Raises:
-        PermanentError: when the configuration named another one when it was.
-    """
-    if not commit.lies_at(store, committed, planned):
-        path = planned.tree_path(LINEAGE_PATH)
-        raise errors.PermanentError(
-            f"{planned.version.ref} was committed as {committed}, and is to lie at {path} in "
-            f"{planned.repo} by now",
-            hint="[oxen] was changed while it was under way. `syncd quarantine retry` commits it anew.",
-        )
-
-
-def _still_there(context: Context, link: Replacement) -> Receipt:
-    """Prove the commit anew under a replacement that nothing needed since it was restored."""
-    path = lineage_path(link)
-    report = verify.verify(
-        context.store,
-        context.catalog,
-        link.commit,
-        prefix=path.removesuffix(LINEAGE_PATH).rstrip("/"),
-        everything=True,
-    )
-    if report.problems:
-        raise errors.VerificationError(f"{link.commit}: {'; '.join(report.problems[:3])}")
-    return report.receipt
-
-
-@_patient
-def _planned(artifact_id: str) -> TransferPlan:
-    return _here().plans(artifact_id)
-
-
-def _enter(artifact_id: str, stage: log.Stage, state: State) -> TransferPlan:
-    context = _here()
-    planned = context.plans(artifact_id)
-    context.catalog.note(planned.version, state)
-    context.entered(planned, stage)
-    log.get().info(stage.started, artifact=str(planned.version.ref))
-    return planned
-
-
-def _logged_before(source: ArtifactSource, version: Version) -> Version | None:
-    """The replacement that an attempt which was cut off may have logged."""
-    found = discover.replacements(source, Target.of(version.ref))
-    return next((made for made, link in found if link.source_artifact_id == version.id), None)
 
 
 def _quarantine(
@@ -410,8 +151,3 @@ def _looked_up(source: ArtifactSource, artifact_id: str) -> Version | None:
 def _outcome(artifact_id: str, version: Version | None, state: State, **more: Any) -> Outcome:
     name = str(version.ref) if version else artifact_id
     return {"artifact_id": artifact_id, "version": name, "state": str(state), **more}
-
-
-def _here() -> Context:
-    assert _context is not None, "launch() comes first"
-    return _context

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from syncd import retry
 from syncd.catalog.mirror import Mirror
-from syncd.clients.protocols import Author, Commit, TreeEntry, VersionStore
+from syncd.clients.commits import Author, Commit, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.errors import TransientError
 from syncd.refs import RepoRef, repo_name

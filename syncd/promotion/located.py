@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import ArtifactSource, Commit, VersionStore
+from syncd.clients.commits import Commit
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
 from syncd.refs import (

@@ -16,7 +16,8 @@ from typing import Any
 
 from syncd.blocks import Builder, batches
 from syncd.clients.artifacts import Run, Version
-from syncd.clients.protocols import Author, Commit, StoredContent, VersionStore
+from syncd.clients.commits import Author, Commit, StoredContent
+from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, RepositoryConflictError
 from syncd.refs import ArtifactRef, CommitRef, alias_branch, index_at, version_branch
 from syncd.replacements import Replacement, commit_of, replacement_of

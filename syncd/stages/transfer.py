@@ -15,7 +15,8 @@ from operator import attrgetter
 
 from syncd import retry
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import ArtifactSource, StoredContent, VersionStore
+from syncd.clients.commits import StoredContent
+from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.limiter import SMALL, Limiter
 from syncd.refs import RepoRef, version_branch

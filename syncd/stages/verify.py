@@ -17,7 +17,8 @@ import xxhash
 
 from syncd.blocks import Blocks, Builder, Row, batches, paired
 from syncd.catalog.catalog import Catalog
-from syncd.clients.protocols import StoredContent, TreeEntry, VersionStore
+from syncd.clients.commits import StoredContent, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.errors import PermanentError
 from syncd.refs import CommitRef
 from syncd.versions.contents import groups

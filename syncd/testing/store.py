@@ -9,15 +9,9 @@ from typing import Protocol
 
 import xxhash
 
+from syncd.clients.commits import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.clients.oxen_paths import check_branch, check_repo, check_tree
-from syncd.clients.protocols import (
-    Author,
-    Commit,
-    Content,
-    StoredContent,
-    TreeEntry,
-    VersionStore,
-)
+from syncd.clients.protocols import VersionStore
 from syncd.errors import (
     IntegrityError,
     NotFoundError,

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from syncd import retry
 from syncd.clients.artifacts import Run, Version
-from syncd.clients.protocols import Author, Commit, StoredContent, TreeEntry, VersionStore
+from syncd.clients.commits import Author, Commit, StoredContent, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.entry import Entry
 from syncd.errors import (
     AuthenticationError,

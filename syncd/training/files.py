@@ -16,8 +16,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from syncd import retry
+from syncd.clients.commits import TreeEntry
 from syncd.clients.disk import disk
-from syncd.clients.protocols import TreeEntry, VersionStore
+from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.refs import CommitRef, check_path
 from syncd.training import ends

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syncd.clients.protocols import Commit, VersionStore
+from syncd.clients.commits import Commit
+from syncd.clients.protocols import VersionStore
 from syncd.refs import RepoRef
 
 MERGED = "Wandb-Merged-Commit"  # the trailer that names what was merged

@@ -9,7 +9,8 @@ from typing import TypeVar
 import xxhash
 
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import SMALL, ArtifactSource
+from syncd.clients.commits import SMALL
+from syncd.clients.protocols import ArtifactSource
 from syncd.errors import IntegrityError, TransientError
 from syncd.manifest import Entry, Hasher, md5
 

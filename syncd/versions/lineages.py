@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from syncd.clients.protocols import StoredContent
+from syncd.clients.commits import StoredContent
 from syncd.documents import Document
 from syncd.versions.plans import Digest
 

@@ -9,7 +9,7 @@ from typing import overload
 
 from syncd.blocks import Row, batches
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import StoredContent, TreeEntry
+from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.entry import Entries, Entry, entry_of
 from syncd.errors import TransientError
 from syncd.manifest import Manifest

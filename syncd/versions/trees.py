@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 from syncd.blocks import Blocks
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 
 
 class PackedTree(Sequence[TreeEntry]):

@@ -16,13 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_index import IndexEntry, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_repo import OxenRepository
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Payload
-from syncd.clients.protocols import TreeEntry, VersionStore
+from syncd.clients.protocols import VersionStore
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore, StoreHarness
 from syncd.testing.oxen_process import MISSING, OxenServer, find_server, oxen_server

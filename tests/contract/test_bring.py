@@ -10,7 +10,7 @@ from contract_contents import Bytes, named, noise
 from contract_files import ANN, REPO, contents
 
 from syncd.clients import oxen_contents, oxen_uploads
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.errors import IntegrityError, NotFoundError, SyncdError, TransientError
 from syncd.testing import StoreHarness
 

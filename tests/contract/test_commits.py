@@ -6,7 +6,7 @@ import pytest
 import xxhash
 from contract_files import ANN, MESSAGE, OTHER, REPO, ancestors, commit, contents, put
 
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 from syncd.refs import RepoRef
 from syncd.testing import StoreHarness

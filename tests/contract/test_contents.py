@@ -9,7 +9,7 @@ import pytest
 import xxhash
 from contract_files import OTHER, REPO, commit, contents, put
 
-from syncd.clients.protocols import Author, StoredContent, TreeEntry
+from syncd.clients.commits import Author, StoredContent, TreeEntry
 from syncd.errors import NotFoundError, VerificationError
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import StoreHarness

@@ -14,9 +14,9 @@ from contract_contents import CHUNK, Bytes, named, noise
 from contract_files import ANN, REPO, commit, contents
 
 from syncd.clients import oxen_contents, spool
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
-from syncd.clients.protocols import TreeEntry
 from syncd.clients.spool import Spool
 from syncd.errors import DiskFullError, PermanentError, TransientError
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from syncd.clients import oxen_recovery
+from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_index import CommitIndex, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_repo import ONE_NODE, OxenRepository
-from syncd.clients.protocols import Author, TreeEntry
 from syncd.errors import DiskFullError, PermanentError, StoreLockedError
 from syncd.refs import CommitRef, RepoRef
 

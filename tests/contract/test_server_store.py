@@ -19,9 +19,9 @@ import xxhash
 from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 
 from syncd.clients import oxen_repositories, oxen_uploads
+from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Answer, Body, Payload
-from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.errors import (
     AuthenticationError,
     IntegrityError,

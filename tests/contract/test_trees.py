@@ -7,7 +7,7 @@ from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 from syncd.testing import StoreHarness
 

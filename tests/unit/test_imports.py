@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "clients",
         "clients.artifacts",
+        "clients.commits",
         "clients.protocols",
         "clients.oxen_paths",
         "versions",
@@ -118,7 +119,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "urllib3": ("clients.payload",),
     "sqlalchemy": ("catalog", "catalog."),
     "psycopg": ("catalog.presence", "testing.postgres_process"),
-    "dbos": ("durable.engine", "durable.handover", "durable.workflow"),
+    "dbos": ("durable.engine", "durable.handover", "durable.steps", "durable.workflow"),
     "apscheduler": ("service.scheduler",),
     "tenacity": ("retry",),
     "structlog": ("log",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import xxhash
 
-from syncd.clients.protocols import StoredContent
+from syncd.clients.commits import StoredContent
 from syncd.errors import IntegrityError, TransientError
 
 CHUNK = 1 << 18

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from syncd.clients.protocols import Author, StoredContent, TreeEntry, VersionStore
+from syncd.clients.commits import Author, StoredContent, TreeEntry
+from syncd.clients.protocols import VersionStore
 from syncd.refs import CommitRef, RepoRef
 
 REPO = RepoRef(namespace="team", repo="project-data")

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_local import EmbeddedVersionStore
-from syncd.clients.protocols import Author, TreeEntry
 from syncd.refs import RepoRef
 
 REPO = RepoRef(namespace="team", repo="data")

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from syncd.catalog.catalog import Catalog, Record, State
 from syncd.catalog.database import BATCH
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import StoredContent
+from syncd.clients.commits import StoredContent
 from syncd.errors import DiskFullError, ServiceUnavailableError
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.testing import MemoryArtifactSource, postgres_process

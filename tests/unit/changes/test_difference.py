@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.changes.difference import Change, Kind, Tally, compare, difference
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.commits import Author, TreeEntry
 from syncd.errors import NotFoundError
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore

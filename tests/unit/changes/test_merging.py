@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncd.blocks import Row
 from syncd.changes.difference import Kind
 from syncd.changes.merging import Review, State, merge, review, three_way
-from syncd.clients.protocols import Author, Commit, TreeEntry
+from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.errors import MergeConflictError, NotFoundError, UsageError
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore

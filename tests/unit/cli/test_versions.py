@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from syncd.cli import ExitCode, main
+from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_local import EmbeddedVersionStore
-from syncd.clients.protocols import Author, TreeEntry
 from syncd.refs import CommitRef, RepoRef
 from syncd.versions.ancestry import parents
 

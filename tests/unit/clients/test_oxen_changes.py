@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_changes import (
     ADDED,
     KEPT,
@@ -24,7 +25,6 @@ from syncd.clients.oxen_changes import (
 from syncd.clients.oxen_index import IndexEntry
 from syncd.clients.oxen_paths import check_tree
 from syncd.clients.oxen_times import content_times
-from syncd.clients.protocols import TreeEntry
 
 FILES = 10_000
 FOLDERS = 10

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_paths import check_tree, files_and_folders, plain, unsupported_path
-from syncd.clients.protocols import TreeEntry
 from syncd.errors import InvalidNameError, PermanentError
 
 HASH = "1" + "0" * 31

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 import xxhash
 
+from syncd.clients.commits import TreeEntry
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_trees import TreeCache
-from syncd.clients.protocols import TreeEntry
 from syncd.errors import NotFoundError
 from syncd.refs import CommitRef, RepoRef
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.commits import Author, TreeEntry
 from syncd.lineage.from_oxen import OxenNeighbours
 from syncd.lineage.graph import Graph, walk
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncd.clients.protocols import Author, StoredContent, TreeEntry
+from syncd.clients.commits import Author, StoredContent, TreeEntry
 from syncd.errors import PermanentError, TransientError
 from syncd.promotion.journal import BRANCH, PATH, Journal
 from syncd.refs import CommitRef, RepoRef

@@ -13,7 +13,7 @@ from promoted_project import MODEL, REPO, SUBJECT, Models
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.commits import Author, TreeEntry
 from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.operations.rebuild import rebuild
 from syncd.promotion import located

@@ -12,7 +12,7 @@ import pytest
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.commits import Author, TreeEntry
 from syncd.config import Config
 from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest, manifest_digest

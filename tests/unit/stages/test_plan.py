@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from syncd.clients.artifacts import Version
+from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_paths import check_branch
-from syncd.clients.protocols import StoredContent, TreeEntry
 from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest

@@ -12,7 +12,7 @@ import xxhash
 from syncd import retry
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import SMALL, Content, StoredContent
+from syncd.clients.commits import SMALL, Content, StoredContent
 from syncd.config import Config
 from syncd.errors import (
     IntegrityError,

@@ -12,7 +12,7 @@ import pytest
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.config import Config
 from syncd.manifest import Algorithm
 from syncd.refs import CommitRef

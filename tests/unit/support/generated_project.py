@@ -24,9 +24,9 @@ from syncd.catalog.catalog import Catalog, State
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config
-from syncd.durable import lines, workflow
+from syncd.durable import lines, steps, workflow
 from syncd.durable.context import Context, Outcome
-from syncd.errors import ServiceUnavailableError, SyncdError
+from syncd.errors import NotFoundError, ServiceUnavailableError, SyncdError
 from syncd.manifest import Manifest
 from syncd.operations import backfill, rebuild, restoration, sweep
 from syncd.refs import RepoRef, RunRef, Target, parse_reference_url
@@ -211,13 +211,14 @@ class GeneratedProject:
 
     def _backfill(self, target: Target, outcomes: list[Outcome]) -> None:
         runtime = self._runtime
-        workflow._context = context = Context(
+        context = Context(
             source=self.source,
             store=self.store,
             catalog=self.catalog,
             config=runtime.config,
             etagged=runtime.etagged,
         )
+        steps.use(context)
         decided = fingerprint(runtime.config)
         found = discover(
             self.source,
@@ -226,7 +227,12 @@ class GeneratedProject:
             settled=lambda artifact_id: self.catalog.looks.settled(artifact_id, decided),
         )
         heads: dict[RepoRef, dict[str, str]] = {}
-        for item in list(found):
+        try:
+            items = list(found)
+        except NotFoundError:
+            assert target.alias is not None, "only a version that is named may be gone"
+            items = []
+        for item in items:
             if item.skip:
                 backfill.follow_aliases(runtime, item, heads)
             else:
@@ -291,7 +297,7 @@ class GeneratedProject:
             if mishap is None:
                 raise
         finally:
-            workflow._context = None
+            steps.use(None)
 
     @property
     def _runtime(self) -> Runtime:

@@ -11,7 +11,7 @@ from moved_project import PROJECT, MovedProject
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import Author, TreeEntry
+from syncd.clients.commits import Author, TreeEntry
 from syncd.config import Config
 from syncd.manifest import manifest_digest
 from syncd.refs import CommitRef, RepoRef, RunRef

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from training_world import TrainingWorld
 
-from syncd.clients.protocols import TreeEntry
+from syncd.clients.commits import TreeEntry
 from syncd.errors import (
     IntegrityError,
     InvalidNameError,

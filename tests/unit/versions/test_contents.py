@@ -8,7 +8,7 @@ from operator import attrgetter
 import pytest
 
 from syncd.clients.artifacts import Version
-from syncd.clients.protocols import SMALL
+from syncd.clients.commits import SMALL
 from syncd.errors import IntegrityError, ServiceUnavailableError, TransientError
 from syncd.manifest import Entry
 from syncd.testing import MemoryArtifactSource

@@ -18,6 +18,7 @@ from gateway_requests import ask
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.origin_folder import FolderOrigin
 from syncd.clients.origin_server import ServerOrigin
 from syncd.clients.origins import Origin
@@ -25,7 +26,7 @@ from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Payload
-from syncd.clients.protocols import Author, TreeEntry, VersionStore
+from syncd.clients.protocols import VersionStore
 from syncd.refs import CommitRef, RepoRef, reference_url
 from syncd.testing.oxen_process import MISSING, find_server, oxen_server
 from syncd.web import gateway
