@@ -57,7 +57,9 @@ def init(
     file = (context.config_file or Path("config.toml")).expanduser().absolute()
     if file.exists():
         raise errors.UsageError(f"{file} is there already", hint="Name another: --config FILE.")
-    base = config.load(None, {**context.environ, "SYNCD_CONFIG": os.devnull})
+    # What is proposed: the defaults, wherever a container listens.
+    proposed = {**context.environ, "SYNCD_CONFIG": os.devnull, "SYNCD_WEB__BIND": "127.0.0.1:8337"}
+    base = config.load(None, proposed)
     ask = _asker()
     named = ", ".join(projects or ()) or ask("W&B projects (entity/project, entity/*)", "")
     server = oxen or ask("Oxen (https://hub.oxen.ai, a server, or file:///folder)", base.oxen.url)

@@ -55,7 +55,8 @@ def run(
                 f"{name} cannot be run: {error.strerror or error}",
                 hint="Check the program's path in the configuration, and that it may be run.",
             ) from error
-        output.seek(0)
+        # It may have said very much.
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 4 * KEPT))
         said = _tail(output.read())
     if process is None:
         raise PermanentError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from acceptance_world import World
 from syncd.testing.hub import Hub, hub
 
 TOKEN = "hub-token-0123456789abcdef"
-# Repositories lie in a folder, which trains nothing: the hub's calls alone go to the stand-in.
+# Repositories lie in a folder, which trains nothing: the hub's calls alone go to the stand-in. All
+# commands run in one process, one after the other.
 AT_HUB = """
-import contextlib, os, sys
+import contextlib, json, os, sys
 import syncd.cli.hub
 from syncd.cli.main import main
 from syncd.clients.oxen_hub import OxenHub
@@ -25,9 +27,10 @@ def opened(context, what):
         yield client
 
 syncd.cli.hub.opened = opened
-sys.exit(main(sys.argv[1:]))
+codes = [main(["finetune", *words, "--json"]) for words in json.loads(sys.argv[1])]
+print(json.dumps(codes))
 """
-Run = Callable[..., dict[str, Any]]
+Run = Callable[..., tuple[list[int], list[dict[str, Any]]]]
 
 
 @pytest.fixture
@@ -39,15 +42,15 @@ def stand_in() -> Iterator[Hub]:
 
 @pytest.fixture
 def finetune(small: World, stand_in: Hub) -> Run:
-    """Run `syncd finetune ... --json` against it; the document."""
+    """Run `syncd finetune ... --json` against it, several times; exit codes and documents."""
 
-    def run(*words: str, code: int = 0) -> dict[str, Any]:
-        command = [SYNCD[0], "-c", AT_HUB]
-        told = ("finetune", *words, "--json")
-        with small.running(*told, command=command, HUB=stand_in.url, HUB_TOKEN=TOKEN) as process:
+    def run(*commands: Sequence[str]) -> tuple[list[int], list[dict[str, Any]]]:
+        command = [SYNCD[0], "-c", AT_HUB, json.dumps(commands)]
+        with small.running(command=command, HUB=stand_in.url, HUB_TOKEN=TOKEN) as process:
             done = process.wait()
-        assert done.code == code, done.out + done.err
-        return done.document
+        assert done.code == 0, done.out + done.err
+        *documents, codes = map(json.loads, done.out.splitlines())
+        return codes, documents
 
     return run
 
@@ -58,36 +61,40 @@ def test_a_fine_tune_is_pinned_listed_shown_and_found_by_lineage(
     """From the dataset to what was trained on it, with the commit."""
     small.backfill()
     data = f"{small.target}/ds:best"
-    found = small.syncd("resolve", "--json", data).document["oxen"]
+    commit = small.syncd("resolve", "--json", data).document["oxen"]["commit"]
     words = ("--base-model", "Qwen/Qwen3-0.6B", "--param", "epochs=3", "--param", "column=text")
 
-    missing = finetune("start", data, "no.parquet", *words, code=1)["error"]
-    assert "no file 'no.parquet'" in missing["message"]
-    path = missing["hint"].removeprefix("It has ").split(",")[0]
-    begun = finetune("start", data, path, *words, "--by", "ann")["fine_tune"]
+    codes, found = finetune(
+        ("start", data, "no.parquet", *words),
+        ("start", data, "train.bin", *words, "--by", "ann"),
+        ("list",),
+        *((action, "ft-1") for action in ("show", "stop", "run", "logs")),
+        ("show", "ft-9"),
+    )
+    missing, begun, listed, shown, stopped, running, logs, unknown = found
 
-    commit = found["commit"]
+    assert codes == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert "no file 'no.parquet'" in missing["error"]["message"]
+    assert "train.bin" in missing["error"]["hint"]
+    begun = begun["fine_tune"]
     assert (begun["commit"], begun["by"], begun["id"]) == (commit, "ann", "ft-1")
     assert begun["training_params"] == {"epochs": 3, "column": "text"}
-    assert stand_in.tunes["ft-1"]["resource"] == f"{commit.partition('@')[2]}/{path}"
-    assert finetune("list")["fine_tunes"] == [begun]
-    assert finetune("show", "ft-1")["fine_tune"]["status"] == "running"
-    assert finetune("stop", "ft-1")["fine_tune"]["status"] == "stopped"
-    assert finetune("run", "ft-1")["fine_tune"]["status"] == "running"
-    assert finetune("logs", "ft-1")["logs"] == []
-    assert finetune("show", "ft-9", code=1)["error"]["message"].endswith("no fine-tune 'ft-9'")
+    assert stand_in.tunes["ft-1"]["resource"] == f"{commit.partition('@')[2]}/train.bin"
+    assert listed["fine_tunes"] == [begun]
+    states = [document["fine_tune"]["status"] for document in (shown, stopped, running)]
+    assert states == ["running", "stopped", "running"]
+    assert logs["logs"] == []
+    assert unknown["error"]["message"].endswith("no fine-tune 'ft-9'")
     for side in ("catalog", "oxen"):
         told = small.syncd("lineage", data, "--down", "1", "--from", side).out
         assert "fine-tune ft-1" in told
 
 
-def test_a_folder_of_repositories_trains_nothing(small: World) -> None:
-    """What to set is told, and nothing is written down."""
-    small.backfill()
-    words = ("finetune", "start", f"{small.target}/ds:best", "a", "--base-model", "m", "--json")
-    error = small.syncd(*words, code=1).document["error"]
+def test_a_folder_of_repositories_trains_nothing(empty: World) -> None:
+    """What to set is told, before anything is looked up."""
+    words = ("finetune", "start", f"{empty.target}/ds:best", "a", "--base-model", "m", "--json")
+    error = empty.syncd(*words, code=1).document["error"]
     assert "trains nothing" in error["message"]
     assert "[oxen] url" in error["hint"]
-    assert small.syncd("finetune", "list", "--json").document == {"fine_tunes": []}
-    usage = small.syncd(*words[:-1], "--param", "epochs", "--json", code=2).document["error"]
+    usage = empty.syncd(*words[:-1], "--param", "epochs", "--json", code=2).document["error"]
     assert "NAME=VALUE" in usage["message"]

@@ -15,7 +15,10 @@ def test_a_first_configuration_is_written_and_both_ends_are_tried(
     file = tmp_path / "made" / "config.toml"
     ends = ("--wandb", small.base_url, "--oxen", (tmp_path / "repos").as_uri())
     words = ("--config", str(file), "init", *ends, "--json")
-    done = small.syncd(*words, "--project", small.target, "--references", "http://gw.example")
+    listening = {"SYNCD_WEB__BIND": "0.0.0.0:8337"}  # as in a container
+    done = small.syncd(
+        *words, "--project", small.target, "--references", "http://gw.example", env=listening
+    )
 
     assert done.document == {"file": str(file), "problems": []}
     made = tomllib.loads(file.read_text())
@@ -56,23 +59,20 @@ def test_oxen_that_is_away_puts_nothing_into_quarantine(small: World) -> None:
     assert "is no Oxen server" in error["message"]
 
 
-def test_what_is_known_beside_the_configuration_is_rebuilt_and_verified(small: World) -> None:
-    """A project that was moved by its name alone."""
+def test_what_is_known_beside_the_configuration_and_no_more_in_wandb_is_found(
+    small: World,
+) -> None:
+    """A project that was moved by its name alone; a version that was reclaimed, or deleted."""
     small.backfill()
     text = small.config.read_text().replace(f'projects = ["{small.target}"]', "projects = []")
     small.config.write_text(text)
-    assert small.syncd("verify", "--json").document["verified"] == 3
     rebuilt = small.syncd("catalog", "rebuild", "--json").document
     assert rebuilt["versions"] == {"replaced": 3}
+    assert small.syncd("verify", "--json").document["verified"] == 3
     assert small.syncd("verify", f"{small.target}/ds:typo", "--json", code=1).document["error"]
 
-
-def test_a_version_that_wandb_has_no_more_is_found_by_its_name(small: World) -> None:
-    """It was reclaimed, or deleted; what replaced it knows the name."""
-    small.backfill()
     name = f"{small.target}/ds:v0"
     before = small.syncd("resolve", name, "--json").document
     small.sdk(f"wandb.Api().artifact({name!r}).delete(delete_aliases=True)")
     assert small.syncd("resolve", name, "--json").document == before
     small.syncd("compare", name, f"{small.target}/ds:latest", "--json")
-    assert small.syncd("resolve", f"oxen://{small.entity}/p-ds@wandb/v0", "--json").document
