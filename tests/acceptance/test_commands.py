@@ -30,9 +30,9 @@ def test_every_report_is_one_json_document_on_standard_output(small: World) -> N
     assert not list(small.store.glob("*/*"))
 
     report = small.syncd("backfill", "--json").document
-    status = small.syncd("status", "--json").document
-    verified = small.syncd("verify", "--json").document
-    resolved = small.syncd("resolve", f"{small.target}/ds:v0", "--json").document
+    status, verified, resolved = small.each(
+        ("status",), ("verify",), ("resolve", f"{small.target}/ds:v0")
+    )
 
     moved = {item["source"]: item["oxen"] for item in report["replacements"]}
     assert [(row["seen"], row["moved"]) for row in status["collections"]] == [(2, 2), (1, 1)]

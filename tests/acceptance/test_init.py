@@ -66,13 +66,12 @@ def test_what_is_known_beside_the_configuration_and_no_more_in_wandb_is_found(
     small.backfill()
     text = small.config.read_text().replace(f'projects = ["{small.target}"]', "projects = []")
     small.config.write_text(text)
-    rebuilt = small.syncd("catalog", "rebuild", "--json").document
+    name = f"{small.target}/ds:v0"
+    rebuilt, verified, before = small.each(("catalog", "rebuild"), ("verify",), ("resolve", name))
     assert rebuilt["versions"] == {"replaced": 3}
-    assert small.syncd("verify", "--json").document["verified"] == 3
+    assert verified["verified"] == 3
     assert small.syncd("verify", f"{small.target}/ds:typo", "--json", code=1).document["error"]
 
-    name = f"{small.target}/ds:v0"
-    before = small.syncd("resolve", name, "--json").document
     small.sdk(f"wandb.Api().artifact({name!r}).delete(delete_aliases=True)")
-    assert small.syncd("resolve", name, "--json").document == before
-    small.syncd("compare", name, f"{small.target}/ds:latest", "--json")
+    after, _ = small.each(("resolve", name), ("compare", name, f"{small.target}/ds:latest"))
+    assert after == before

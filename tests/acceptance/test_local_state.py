@@ -19,13 +19,16 @@ def test_what_failed_is_shown_and_moved_by_a_retry(small: World) -> None:
     """`quarantine list`, `show` and `retry`: nothing else moves, and exit codes tell."""
     small.fault("download:*", "corrupt")
     small.backfill(f"{small.target}/ds:v0", code=3, impatient=True)
-    listed = small.syncd("quarantine", "list", "--json").document["quarantined"]
-    shown = small.syncd("quarantine", "show", f"{small.target}/ds:v0", "--json").document
+    told, shown = small.each(
+        ("quarantine", "list"), ("quarantine", "show", f"{small.target}/ds:v0")
+    )
     failed = small.syncd("quarantine", "retry", "--all", "--json", code=3, impatient=True).document
     small.heal()
-    status = small.syncd("status", "--json").document["quarantined"]
-    again = small.syncd("quarantine", "retry", f"{small.target}/ds:v0", "--json").document
+    status, again, left = small.each(
+        ("status",), ("quarantine", "retry", f"{small.target}/ds:v0"), ("quarantine", "list")
+    )
 
+    listed = told["quarantined"]
     assert [(item["version"], item["stage"], item["attempts"]) for item in listed] == [
         (f"{small.target}/ds:v0", "transfer", 1)
     ]
@@ -33,9 +36,9 @@ def test_what_failed_is_shown_and_moved_by_a_retry(small: World) -> None:
     assert listed[0].items() <= shown.items()
     assert shown["repo"] == "oxen://sandbox/p-ds"
     assert failed["versions"] == {"discovered": 1, "replaced": 0, "skipped": 0, "failed": 1}
-    assert [item["attempts"] for item in status] == [2]
+    assert [item["attempts"] for item in status["quarantined"]] == [2]
     assert [item["source"] for item in again["replacements"]] == [f"{small.target}/ds:v0"]
-    assert small.syncd("quarantine", "list", "--json").document == {"quarantined": []}
+    assert left == {"quarantined": []}
     small.syncd("quarantine", "retry", f"{small.target}/ds:v0", code=2)
     small.syncd("quarantine", "retry", code=2)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from typing import Any
 
 from acceptance_world import World
 
@@ -34,7 +33,7 @@ def test_what_is_in_production_and_which_data_trained_it(small: World) -> None:
     small.fault("graphql:AddAliases", "status:503")
     small.syncd("promote", f"{model}:latest", "production", "--by", "ann", code=5, impatient=True)
     small.heal()
-    both = _production(small)  # finishes what was cut off
+    [both] = small.each(("production", model))[0]["production"]  # finishes what was cut off
     assert (both["by"], both["run"], both["problems"]) == (
         "ann",
         f"{small.target}/runs/retrain",
@@ -50,15 +49,8 @@ def test_what_is_in_production_and_which_data_trained_it(small: World) -> None:
 
     shutil.rmtree(small.state)
     small.syncd("catalog", "rebuild")
-    answers = [_production(small, "--from", side) for side in ("wandb", "oxen", "catalog")]
+    asked = [("production", model, "--from", side) for side in ("wandb", "oxen", "catalog")]
+    answers = [document["production"][0] for document in small.each(*asked)]
     for answer in answers:
         assert {key: answer[key] for key in ASKED} == {key: both[key] for key in ASKED}
     assert [answer["since"] for answer in answers[1:]] == [both["since"]] * 2
-
-
-def _production(world: World, *words: str) -> dict[str, Any]:
-    [answer] = world.syncd("production", f"{world.target}/model", "--json", *words).document[
-        "production"
-    ]
-    found: dict[str, Any] = answer
-    return found

@@ -67,10 +67,16 @@ def test_two_versions_are_compared_and_the_second_is_merged(empty: World) -> Non
     [rows] = found["rows"]
     assert (rows["path"], rows["key"]) == ("splits/train.csv", ["image_id"])
     assert (rows["added"], rows["removed"], rows["columns"]) == (1, 0, {"label": 50})
-    back = empty.syncd("diff", moved["v1"], f"{name}:v0", "--json").document
+    merge = ("merge", f"{name}:v1.1-cleaned", "--by", "ann")
+    back, reviewed, merged, again, main, verified = empty.each(
+        ("diff", moved["v1"], f"{name}:v0"),
+        ("review", f"{name}:v1.1-cleaned"),
+        merge,
+        merge,
+        ("diff", f"{repo}@main", moved["v1"]),
+        ("verify",),
+    )
     assert back["summary"]["removed"]["bytes"] == found["summary"]["added"]["bytes"]
-
-    reviewed = empty.syncd("review", f"{name}:v1.1-cleaned", "--json").document
     assert reviewed["description"] == "Labels put right"
     assert reviewed["run"]["ref"] == f"{empty.target}/runs/clean"
     assert [item["artifact"] for item in reviewed["inputs"]] == [f"{name}:v0"]
@@ -79,10 +85,7 @@ def test_two_versions_are_compared_and_the_second_is_merged(empty: World) -> Non
         found["summary"],
         moved["v0"].partition("@")[2],
     )
-    words = ("merge", f"{name}:v1.1-cleaned", "--by", "ann", "--json")
-    merged = empty.syncd(*words).document
     assert (merged["state"], merged["commit"]) == ("fast-forward", moved["v1"])
-    assert empty.syncd(*words).document["state"] == "already merged"
-    main = empty.syncd("diff", f"{repo}@main", moved["v1"], "--json").document
+    assert again["state"] == "already merged"
     assert main["equal"]
-    assert empty.syncd("verify", "--json").document["failed"] == 0
+    assert verified["failed"] == 0

@@ -14,6 +14,13 @@ from acceptance_process import IMPATIENT, SYNCD, Done, Process, environment, sta
 Once = Callable[[str, Callable[[Path], Any]], Path]
 PROJECT = "p"
 NO_GATEWAY = "http://gateway.invalid"  # where a test fetches no reference
+_EACH = """
+import json, sys
+from syncd.cli.main import main
+for words in json.loads(sys.argv[1]):
+    if code := main([*words, "--json"]):
+        sys.exit(code)
+"""
 _PRELUDE = """
 import json, os, sys
 import wandb
@@ -110,6 +117,17 @@ class World:
             done = process.wait()
         assert done.code == code, f"syncd {words} ended with {done.code}:\n{done.out}{done.err}"
         return done
+
+    def each(self, *commands: Sequence[str], **env: str) -> list[dict[str, Any]]:
+        """Run commands with `--json` in one process, which takes less than one for each.
+
+        All have to succeed; their documents.
+        """
+        command = [SYNCD[0], "-c", _EACH, json.dumps(commands)]
+        with self.running(command=command, **env) as process:
+            done = process.wait()
+        assert done.code == 0, f"of {commands} one ended with {done.code}:\n{done.out}{done.err}"
+        return [json.loads(line) for line in done.out.splitlines()]
 
     def backfill(self, *words: str, code: int = 0, impatient: bool = False) -> dict[str, Any]:
         """Run `syncd backfill --json`; its document."""
