@@ -22,6 +22,7 @@ from syncd.clients.references import References
 from syncd.clients.wandb import WandbSource
 from syncd.config import Config, wandb_api_key
 from syncd.errors import StoreLockedError
+from syncd.refs import RepoRef
 
 PROMOTIONS = retry.Policy(attempts=20, first_wait=0.2, longest_wait=5.0, total=60.0)
 
@@ -140,6 +141,15 @@ def build_store(config: Config, environ: Mapping[str, str] = os.environ) -> Vers
     from syncd.clients.oxen_local import EmbeddedVersionStore  # noqa: PLC0415 importing oxen takes 1 s
 
     return EmbeddedVersionStore(root)
+
+
+def probe_oxen(store: VersionStore, config: Config) -> None:
+    """Ask Oxen for what costs it nothing: the branches of a repository that nobody has.
+
+    Raises:
+        SyncdError: when it is away, is no Oxen server, or refuses.
+    """
+    store.branches(RepoRef(namespace=config.oxen.namespace or "syncd", repo="syncd-is-it-there"))
 
 
 def engine_database(config: Config) -> str:

@@ -94,12 +94,11 @@ def _reach(opened: Runtime) -> None:
         ServiceUnavailableError: when it is away.
         PermanentError: when [oxen] url is no Oxen server's.
     """
-    from syncd import errors  # noqa: PLC0415
-    from syncd.refs import RepoRef  # noqa: PLC0415
+    from syncd import errors, runtime  # noqa: PLC0415
 
     url = opened.config.oxen.url
     try:
-        opened.store.branches(RepoRef(namespace="syncd", repo="syncd-is-it-there"))
+        runtime.probe_oxen(opened.store, opened.config)
     except errors.ServiceUnavailableError as error:
         raise errors.ServiceUnavailableError(
             f"Oxen is away: {error}",

@@ -147,9 +147,9 @@ def _try_wandb(ends: Ends, projects: Sequence[object]) -> None:
 
 
 def _try_oxen(ends: Ends, _projects: Sequence[object]) -> None:
-    from syncd.refs import RepoRef  # noqa: PLC0415
+    from syncd import runtime  # noqa: PLC0415
 
-    ends.store.branches(RepoRef(namespace="syncd", repo="syncd-is-it-there"))
+    runtime.probe_oxen(ends.store, ends.config)
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:

@@ -44,15 +44,16 @@ def from_wandb(opened: Runtime, text: str) -> dict[str, Any]:
     from syncd.operations import audit  # noqa: PLC0415
     from syncd.refs import ArtifactRef, Target  # noqa: PLC0415
     from syncd.replacements import published_of, replacement_of  # noqa: PLC0415
+    from syncd.stages import discover  # noqa: PLC0415
 
     ref = ArtifactRef.parse(text)
     try:
         version = opened.source.find(ref)
     except errors.NotFoundError:
-        for replacement, found in audit.replacements(opened, [Target.of(ref)]):
-            if found.source_version == str(ref):  # it was reclaimed
-                return _document(found.source_version, str(replacement.ref), found)
-        raise
+        made = discover.replacing(opened.source, ref)
+        if made is None:
+            raise
+        version = made  # of a version that was reclaimed
     link = replacement_of(version.metadata, version.digest)
     if link is not None:
         return _document(link.source_version, str(version.ref), link)

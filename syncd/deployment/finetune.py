@@ -130,7 +130,7 @@ def _check(store: VersionStore, data: Point, path: str) -> None:
     for entry in store.tree(data.commit):
         if entry.path == path:
             return
-        if not entry.path.endswith(LINEAGE_PATH):
+        if len(others) <= SHOWN and not entry.path.endswith(LINEAGE_PATH):
             others.append(entry.path)
     shown = ", ".join(others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
     raise NotFoundError(

@@ -7,7 +7,6 @@ it, as the files that came back, by an alias, by its place in a portfolio, or by
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clients.artifacts import Version
@@ -24,7 +23,7 @@ from syncd.refs import (
     parse_reference_url,
 )
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
-from syncd.stages.discover import held
+from syncd.stages.discover import held, replacing
 from syncd.versions.events import Point
 from syncd.versions.lineages import MALFORMED, story
 from syncd.versions.plans import LINEAGE_PATH, lineage_in
@@ -57,7 +56,7 @@ def from_ref(source: ArtifactSource, store: VersionStore, text: str) -> Located:
     if text.startswith("oxen://"):
         return _from_commit(source, store, OxenURL.parse(text))
     ref = ArtifactRef.parse(text)
-    version = held(source, ref) or _replacing(source, ref)
+    version = held(source, ref) or replacing(source, ref)
     if version is None:
         raise NotFoundError(f"{ref}: there is no such version")
     found = of(source, version, named=collection_of(str(ref)))
@@ -156,16 +155,6 @@ def branch_of(config: Config, alias: str, folder: str) -> str:
 def collection_of(name: str) -> str:
     """`entity/project/collection` of a version's name or an alias's."""
     return name.partition(":")[0]
-
-
-def _replacing(source: ArtifactSource, ref: ArtifactRef) -> Version | None:
-    """What replaced a version of this name that W&B has no more."""
-    with suppress(NotFoundError):
-        for version in source.versions(Target.of(ref).whole):
-            found = replacement_of(version.metadata, version.digest)
-            if found is not None and found.source_version == str(ref):
-                return version
-    return None
 
 
 def _from_commit(source: ArtifactSource, store: VersionStore, url: OxenURL) -> Located:

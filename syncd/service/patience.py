@@ -22,8 +22,8 @@ from syncd import log
 from syncd.config.units import format_size
 from syncd.durable.context import Patience
 from syncd.errors import DiskFullError, SyncdError, TransientError
-from syncd.refs import RepoRef, Target
-from syncd.runtime import Runtime
+from syncd.refs import Target
+from syncd.runtime import Runtime, probe_oxen
 
 FIRST_WAIT = 1.0  # seconds before it is asked again, doubled each time
 LONGEST_WAIT = 60.0  # seconds
@@ -195,18 +195,14 @@ def probes(runtime: Runtime) -> dict[str, Probe]:
     """
     config = runtime.config
     entities = [Target.parse(str(target)).entity for target in config.wandb.projects]
-    nowhere = RepoRef(namespace=config.oxen.namespace or "syncd", repo="syncd-is-it-there")
     folders = [config.engine.state_dir, config.transfer.spool_dir]
     if config.oxen.directory is not None:
         folders.append(config.oxen.directory)
 
-    def oxen() -> None:
-        runtime.store.branches(nowhere)
-
     found: dict[str, Probe] = {
         DISK: lambda: check_room(folders, config.engine.min_free),
         "the catalog": lambda: _ignore(runtime.catalog.pulse.hints()),
-        "Oxen": oxen,
+        "Oxen": lambda: probe_oxen(runtime.store, config),
     }
     if entities:
         found["W&B"] = lambda: runtime.source.probe(entities[0])

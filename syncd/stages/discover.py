@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -222,6 +223,15 @@ def replacements(source: ArtifactSource, target: Target) -> Iterator[tuple[Versi
         link = replacement_of(version.metadata, version.digest)
         if link is not None:
             yield version, link
+
+
+def replacing(source: ArtifactSource, ref: ArtifactRef) -> Version | None:
+    """What replaced a version of this name, which W&B may have no more; None for nothing."""
+    with suppress(NotFoundError):
+        for made, link in replacements(source, Target.of(ref)):
+            if link.source_version == str(ref):
+                return made
+    return None
 
 
 def publications(source: ArtifactSource, target: Target) -> Iterator[tuple[Version, Published]]:
