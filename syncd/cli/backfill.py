@@ -193,9 +193,9 @@ def print_report(console: Console, document: dict[str, Any]) -> None:
         console.print(f"  next: {item['hint']}")
     versions, sizes = document["versions"], document["bytes"]
     console.print(
-        f"{versions['replaced']} versions replaced, {versions['skipped']} left alone, "
+        f"{versions['replaced']} versions moved, {versions['skipped']} skipped, "
         f"{versions['failed']} failed; {size(sizes['planned'])} are references now, "
         f"{size(sizes['downloaded'])} travelled, {size(sizes['deduplicated'])} were in Oxen already."
     )
     if versions["skipped"]:
-        console.print("`syncd plan` says why versions are left alone.")
+        console.print("`syncd plan` says why versions are skipped.")

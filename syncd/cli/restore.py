@@ -53,11 +53,11 @@ def _print(console: Console, document: dict[str, Any]) -> None:
     for item in document["restored"]:
         console.print(f"restored {item['source']} -> {item['restored']}  {item['oxen']}")
     for item in document["skipped"]:
-        console.print(f"left alone {item['version']}: {item['reason']}")
+        console.print(f"skipped {item['version']}: {item['reason']}")
     for item in document["failures"]:
         console.print(f"failed {item['version']}: {item['error']}")
         console.print(f"  next: {item['hint']}")
     console.print(
         f"{len(document['restored'])} versions restored ({size(document['bytes'])}), "
-        f"{len(document['skipped'])} left alone, {len(document['failures'])} failed"
+        f"{len(document['skipped'])} skipped, {len(document['failures'])} failed"
     )

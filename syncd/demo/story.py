@@ -149,7 +149,7 @@ def play(folder: Path, tell: Tell, stay: Callable[[Json, dict[str, str]], None])
             moved = json.loads(stage.run("backfill", project, "--json"))
             tell(
                 f"3. syncd backfill moved {moved['versions']['replaced']} versions into Oxen "
-                f"repositories, and left {moved['versions']['skipped']} alone:"
+                f"repositories, and skipped {moved['versions']['skipped']}:"
             )
             for item in moved["skipped"]:
                 tell(f"   {item['version']}: {item['reason']}")

@@ -116,7 +116,7 @@ class Scope:
 
     Args:
         targets: what was named.
-        since: ISO 8601 date or time; older versions are left alone.
+        since: ISO 8601 date or time; older versions are skipped.
         types: artifact types; empty for all.
         limit: versions to move at most, None for all.
         changed: whether collections that are known to have nothing left to do are passed over; then
@@ -186,7 +186,7 @@ def move(
 
     Args:
         runtime: open clients; the caller holds the state directory's lock.
-        found: the versions, those that are to be left alone included.
+        found: the versions, those that are to be skipped included.
         follower: told how it goes.
         limit: versions to move at most, None for all.
     """

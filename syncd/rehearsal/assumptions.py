@@ -153,7 +153,7 @@ UNKNOWNS = (
         id="twins-both-commit",
         statement="Two versions with the same content that are under way at once both become versions.",
         source="nobody says",
-        consequence="The second one is set aside with W&B's refusal; run `syncd backfill` again: it "
+        consequence="The second one goes into quarantine with W&B's refusal; run `syncd backfill` again: it "
         "finds the first.",
         settings=("twin_commits",),
     ),
@@ -212,7 +212,7 @@ UNKNOWNS = (
         id="aliases-may-be-moved",
         statement="This API key may give and move the alias `production`.",
         source=f"{_DOCS}, protected aliases",
-        consequence="A version whose alias may not be moved is set aside and reported; its aliases "
+        consequence="A version whose alias may not be moved goes into quarantine and is reported; its aliases "
         "stay where they are.",
         settings=("protected_aliases",),
     ),

@@ -2,7 +2,7 @@
 
 A stage that fails because nobody answered asks for everything that may be away. If something is,
 it waits with growing pauses until all answer, and does not count; if everything answers, the
-failure was the version's own, and after a few of them it is set aside like any other. A full disk
+failure was the version's own, and after a few of them it is quarantined like any other. A full disk
 is always waited for. While anything is away no stage begins. Each absence is told once when it
 begins and once when it ends.
 """
@@ -27,7 +27,7 @@ from syncd.runtime import Runtime, probe_oxen
 
 FIRST_WAIT = 1.0  # seconds before it is asked again, doubled each time
 LONGEST_WAIT = 60.0  # seconds
-OWN_FAILURES = 3  # of a stage while everything answers, before the version is set aside
+OWN_FAILURES = 3  # of a stage while everything answers, before the version is quarantined
 ATTEMPTS = 2  # of a probe: one request may always go wrong
 FRESH = 1.0  # seconds that an answer counts for all threads
 DISK = "the disk"

@@ -80,7 +80,7 @@ def commit(
                 for entry in store.tree(head.ref)
                 if not entry.path.startswith(f"{prefix}/")
             )
-        # An older version that was set aside, and moves after newer ones, must not become what the
+        # An older version that was quarantined, and moves after newer ones, must not become what the
         # main branch shows: it is committed to its own branch alone. A candidate does not become that.
         late = (
             plan.branch == plan.main

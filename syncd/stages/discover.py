@@ -72,7 +72,7 @@ def discover(
         since: ISO 8601 date or time; older versions are skipped.
         types: artifact types; empty for all.
         settled: what an earlier look at manifests has decided.
-        clock: tells the time; a version that has expired by then is left alone.
+        clock: tells the time; a version that has expired by then is skipped.
 
     Raises:
         NotFoundError: when a target names a version that is not there.
@@ -111,7 +111,7 @@ def changed(
     """What `discover` finds in the collections that are not known to have nothing left to do.
 
     One request tells of a hundred collections; only those are read that look otherwise than when
-    everything in them was last found replaced, or left alone for a reason that cannot change. What
+    everything in them was last found moved, or skipped for a reason that cannot change. What
     fails or waits keeps its collection awake. A collection is put to rest when what was yielded of it
     has been dealt with: when the next item is asked for.
 

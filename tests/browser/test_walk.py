@@ -38,7 +38,7 @@ def test_a_failed_version_is_found_and_retried(
         assert "the manifest says 18" in failure.text
         assert "Next: " in failure.text
         browser.find("article.failure a", "team/proj/scans:v0").click()
-        browser.find(".state", "failed")
+        browser.find(".state", "quarantined")
         browser.find("main button", "Retry").send_keys(ENTER)
         browser.find("[role=status]", "It waits for its turn again")
         browser.find(".state", "waiting")
