@@ -20,6 +20,7 @@ from syncd.errors import InvalidNameError, UsageError
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")  # as many as databases count
 _COMMIT = re.compile(r"[0-9a-f]{1,64}")
 _REPO_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SERVER_OWNED = frozenset({"repo", "name_table"})  # folders (liboxen 0.65.2, `sync_dir.rs`)
 _BRANCH_UNSAFE = re.compile(r"[^A-Za-z0-9._/-]|\.\.|\.(?=/|$)|(?<![^/])[./]|/$|@\{")
 FULL_COMMIT = re.compile(r"[0-9a-f]{24,64}")  # liboxen writes 128 bits without leading zeros
 HASH = re.compile(r"[0-9a-f]{3,32}")  # of a content, as Oxen writes it
@@ -272,16 +273,39 @@ def parse_reference_url(url: str) -> tuple[CommitRef, str] | None:
     )
 
 
-def repo_name(text: str) -> str:
-    """A repository or namespace name that Oxen and any file system accept.
+def folder_name(text: str) -> str:
+    """A folder's name in a repository that Oxen and any file system accept.
 
     What must be replaced is followed by a short hash of the original, so that two names that
-    differ stay two repositories. A server's names begin with a letter or a digit (liboxen 0.65.2,
-    `error.rs`).
+    differ stay two folders.
     """
     safe = _REPO_UNSAFE.sub("-", text).lstrip("._-").rstrip(".-")[:100]
-    if safe == text and safe:
-        return safe
+    return safe if safe == text and safe else _told_apart(safe, text)
+
+
+def repo_name(text: str) -> str:
+    """A repository's name that Oxen and any file system accept, replaced as `folder_name` tells.
+
+    A server's names begin with a letter or a digit and have two characters at least (liboxen 0.65.2,
+    `is_valid_repo_name`).
+    """
+    name = folder_name(text)
+    return name if len(name) > 1 else _told_apart(name, text)
+
+
+def namespace_name(text: str) -> str:
+    """A namespace's name that Oxen and any file system accept, replaced as `folder_name` tells.
+
+    A server's have no dot and fifty characters at most, and are no folder of its own (liboxen 0.65.2,
+    `is_valid_namespace_name`, `is_server_owned`).
+    """
+    name = repo_name(text)
+    if "." not in name and len(name) <= 50 and name.lower() not in _SERVER_OWNED:  # noqa: PLR2004
+        return name
+    return _told_apart(name.replace(".", "-")[:41], text)
+
+
+def _told_apart(safe: str, text: str) -> str:
     return f"{safe or 'x'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 

@@ -29,7 +29,7 @@ from syncd.refs import (
     RunRef,
     Target,
     alias_branch,
-    repo_name,
+    namespace_name,
     version_branch,
 )
 from syncd.stages.discover import held
@@ -232,7 +232,7 @@ class _Inquiry:
         config = self._ends.config
         names = {Target.parse(str(text)).entity for text in config.wandb.projects}
         names |= set() if isinstance(self._ref, OxenURL) else {self._ref.entity}
-        namespaces = {repo_name(config.oxen.namespace or name) for name in names}
+        namespaces = {namespace_name(config.oxen.namespace or name) for name in names}
         if isinstance(self._ref, OxenURL):
             namespaces.add(self._ref.repo.namespace)
         for namespace in sorted(namespaces):

@@ -19,7 +19,7 @@ from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.errors import TransientError
-from syncd.refs import RepoRef, repo_name
+from syncd.refs import RepoRef, namespace_name, repo_name
 from syncd.versions.events import Event, folded
 
 REPOSITORY = "syncd-journal"
@@ -44,7 +44,7 @@ def journals(config: Config, entities: Iterable[str] = ()) -> list[RepoRef]:
 
 def home(config: Config, entity: str) -> RepoRef:
     """Where the events of an entity's versions are kept."""
-    return RepoRef(namespace=repo_name(config.oxen.namespace or entity), repo=REPOSITORY)
+    return RepoRef(namespace=namespace_name(config.oxen.namespace or entity), repo=REPOSITORY)
 
 
 class Journal:

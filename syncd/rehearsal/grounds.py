@@ -21,7 +21,7 @@ from syncd.clients.wandb_scratch import Item, WandbScratch
 from syncd.config import Config, oxen_token
 from syncd.config.model import Engine, Reclaim, References, Select
 from syncd.errors import AuthenticationError, SyncdError, UsageError
-from syncd.refs import RepoRef, Target, repo_name
+from syncd.refs import RepoRef, Target, namespace_name, repo_name
 
 MARK = "syncd-rehearsal-"
 # W&B puts collections of its own beside a run: `run-ID-history` and the like.
@@ -119,7 +119,7 @@ class Cleaner:
 
 def repository(config: Config, entity: str, collection: str) -> RepoRef:
     """The Oxen repository of a marked collection; no other collection has it."""
-    namespace = repo_name(config.oxen.namespace or entity)
+    namespace = namespace_name(config.oxen.namespace or entity)
     return RepoRef(namespace=namespace, repo=repo_name(collection))
 
 

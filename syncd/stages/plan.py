@@ -19,6 +19,8 @@ from syncd.refs import (
     RepoRef,
     branch_part,
     check_path,
+    folder_name,
+    namespace_name,
     parse_reference_url,
     repo_name,
 )
@@ -98,11 +100,11 @@ def place(ref: ArtifactRef, kind: str, config: Config) -> tuple[RepoRef, str]:
         "type": kind,
     }
     repo = RepoRef(
-        namespace=repo_name(config.oxen.namespace or ref.entity),
+        namespace=namespace_name(config.oxen.namespace or ref.entity),
         repo=repo_name(config.oxen.repo.format(**fields)),
     )
     folders = [part for part in config.oxen.path.format(**fields).split("/") if part]
-    return repo, "/".join(repo_name(folder) for folder in folders)
+    return repo, "/".join(folder_name(folder) for folder in folders)
 
 
 def branch(ref: ArtifactRef, kind: str, config: Config) -> str:

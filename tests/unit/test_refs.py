@@ -6,7 +6,7 @@ import re
 
 import pytest
 import requests
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from syncd.clients.oxen_paths import check_branch
@@ -21,6 +21,8 @@ from syncd.refs import (
     alias_branch,
     branch_index,
     check_path,
+    folder_name,
+    namespace_name,
     parse_reference_url,
     reference_url,
     repo_name,
@@ -270,20 +272,38 @@ def test_another_url_is_no_reference_of_ours(url: str) -> None:
 # --- repositories and branches
 
 
-@pytest.mark.parametrize("text", ["a", "A.b-c_9", "x" * 100])
+@pytest.mark.parametrize("text", ["ab", "A.b-c_9", "x" * 100])
 def test_a_good_repository_name_stays(text: str) -> None:
     """People find their project again."""
     assert repo_name(text) == text
 
 
+@pytest.mark.parametrize("text", ["ab", "A-b_c9", "x" * 50])
+def test_a_good_namespace_stays(text: str) -> None:
+    """So does a good name for a folder, of one character even."""
+    assert (namespace_name(text), folder_name(text), folder_name("a")) == (text, text, "a")
+
+
 @QUICK
 @given(st.lists(st.text(max_size=120), min_size=2, max_size=6, unique=True))
+@example(["a", "repo", "a.b", "a-b", "x" * 51, "x" * 52])
 def test_names_that_differ_stay_two_repositories(names: list[str]) -> None:
     """And each is one that Oxen and any file system accept."""
-    made = [repo_name(name) for name in names]
+    repos = [repo_name(name) for name in names]
+    namespaces = [namespace_name(name) for name in names]
 
-    assert len(set(made)) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,108}", name) for name in made)
+    assert len(set(repos)) == len(set(namespaces)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,108}", name) for name in repos)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{1,49}", name) for name in namespaces)
+
+
+@pytest.mark.parametrize("text", ["a", "my.team", "x" * 51, "repo", "Repo", "name_table", "é", "."])
+def test_a_namespace_is_none_that_a_server_refuses(text: str) -> None:
+    """It wants two characters, no dot, fifty at most, and has folders of its own (liboxen 0.65.2)."""
+    made = namespace_name(text)
+
+    assert made != text
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{1,49}", made)
 
 
 @pytest.mark.parametrize(
