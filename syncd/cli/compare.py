@@ -60,6 +60,8 @@ def compare(
 def _print(console: Console, document: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
+    from syncd.cli.people import print_table  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False)
     for name in ("", "production", "candidate", "difference", ""):
         table.add_column(name, overflow="fold")
@@ -77,7 +79,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         table.add_row(f"config {item['key']}", _value(item["before"]), _value(item["after"]))
     for item in document["data"]:
         _data(table, item)
-    console.print(table)
+    print_table(console, table)
     if document["worse"]:
         console.print(f"The candidate is worse in {', '.join(document['worse'])}.")
 

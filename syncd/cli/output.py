@@ -38,7 +38,7 @@ class Output:
         """Keep standard output for the result: what else is printed there goes to standard error.
 
         Args:
-            loud: whether what liboxen prints by itself is shown there; else it goes nowhere.
+            loud: whether what liboxen prints and draws by itself is shown there; else it goes nowhere.
         """
         sys.stdout.flush()
         self._descriptor = os.dup(STANDARD_OUTPUT)
@@ -48,10 +48,14 @@ class Output:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, STANDARD_OUTPUT)
             os.close(nowhere)
+            # liboxen draws its bars on standard error, and none on a terminal that cannot move its
+            # cursor (indicatif 0.18.6, `draw_target.rs`). `os.environ`, where ours look, keeps its own.
+            os.putenv("TERM", "dumb")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
         finally:
+            os.putenv("TERM", os.environ.get("TERM", ""))
             os.dup2(self._descriptor, STANDARD_OUTPUT)
             os.close(self._descriptor)
             self._descriptor = STANDARD_OUTPUT

@@ -81,16 +81,13 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
     """Print the document of `preview_document` for people."""
     from rich.table import Table  # noqa: PLC0415
 
+    from syncd.cli.people import print_table  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False)
-    for name in ("version", "goes to", "files", "moves", "stays", "not yet in Oxen"):
-        words = name in {"version", "goes to"}
-        table.add_column(
-            name,
-            justify="left" if words else "right",
-            overflow="fold",
-            no_wrap=not words,
-            min_width=16 if words else None,
-        )
+    for name in ("version", "goes to"):
+        table.add_column(name, overflow="fold")
+    for name in ("files", "moves", "stays", "not yet in Oxen"):
+        table.add_column(name, justify="right")
     for item in document["versions"]:
         table.add_row(
             item["version"],
@@ -101,12 +98,12 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
             size(item["bytes"]["new"]),
         )
     if document["versions"]:
-        console.print(table)
+        print_table(console, table, heads=2)
     for item in document["versions"]:
         for entry in item["stays"]:
             console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
     for item in document["skipped"]:
-        console.print(f"left alone: {item['version']}: {item['reason']}")
+        console.print(f"skipped {item['version']}: {item['reason']}")
     alike: dict[tuple[str, str], list[str]] = {}
     for item in document["warnings"]:
         alike.setdefault((item["kind"], item["text"]), []).append(item["version"])

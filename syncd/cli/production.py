@@ -205,6 +205,8 @@ def print_history(console: Console, document: dict[str, Any]) -> None:
     """Events as a table, for people."""
     from rich.table import Table  # noqa: PLC0415
 
+    from syncd.cli.people import print_table  # noqa: PLC0415
+
     if not document["history"]:
         console.print("The journal knows of nothing.")
         return
@@ -222,4 +224,4 @@ def print_history(console: Console, document: dict[str, Any]) -> None:
             item["to"]["logged"].rpartition(":")[2],
             f"{item['state']}{note}",
         )
-    console.print(table)
+    print_table(console, table, heads=5)

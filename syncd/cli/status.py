@@ -61,17 +61,19 @@ def status(context: Context, targets: Targets = None) -> None:
 def _print(console: Console, document: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
+    from syncd.cli.people import print_table  # noqa: PLC0415
+
     if not document["collections"]:
         console.print("Nothing has been looked at yet; `syncd plan` shows what there is.")
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("collection", overflow="fold", min_width=24)
+    table.add_column("collection", overflow="fold")
     for name in ("seen", "moved", "waiting", "skipped", "quarantined", "references", "travelled"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in document["collections"]:
         counts = [str(row[key]) for key in ("seen", "moved", "waiting", "skipped", "quarantined")]
         table.add_row(row["collection"], *counts, size(row["moved_bytes"]), size(row["downloaded"]))
-    console.print(table)
+    print_table(console, table)
     for item in document["quarantined"]:
         console.print(
             f"quarantined {item['version']} ({item['stage']}, {item['attempts']} attempts): "

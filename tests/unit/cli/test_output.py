@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syncd.cli import output
+from syncd.cli.people import People, print_table
 
 
 def test_a_result_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +96,38 @@ def test_the_guard_reaches_subprocesses_and_survives_failures(
     assert "child" in captured.err
 
 
+DRAWING = """
+import os, pathlib, sys, oxen, oxen.user
+from syncd.cli.output import Output, console
+
+with Output().guarded(loud=False):
+    console().print("ours", style="bold")
+    oxen.user.config_user("ana", "ana@example.org")
+    repo = oxen.Repo(sys.argv[1], mkdir=True)
+    repo.init()
+    for number in range(50):
+        pathlib.Path(sys.argv[1], str(number)).write_bytes(b"x" * number)
+    repo.add(sys.argv[1])
+    repo.commit("fifty")
+"""
+
+
+def test_liboxen_draws_nothing_on_a_terminal(tmp_path: Path) -> None:
+    """Its bars would cut through ours, which still know what the terminal can do."""
+    ours, terminal = pty.openpty()
+    environ = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm-256color"}
+    command = [sys.executable, "-c", DRAWING, str(tmp_path / "repo")]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environ):
+        os.close(terminal)
+        seen = b""
+        with suppress(OSError):  # how a terminal ends
+            while data := os.read(ours, 4096):
+                seen += data
+    os.close(ours)
+
+    assert seen == b"\x1b[1mours\x1b[0m\r\n"
+
+
 def test_no_descriptor_is_left_open() -> None:
     """The guard closes what it opened."""
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -110,3 +145,26 @@ def test_the_console_for_people_writes_to_standard_error(
     output.console().print("hello")
 
     assert capfd.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_a_table_breaks_no_name_in_two(width: int) -> None:
+    """A terminal too narrow for it shows each row on lines of its own."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "goes to", "files", "moves"):
+        table.add_column(name)
+    rows = [
+        (f"team/project/scans:v{n}", f"oxen://team/project-scans-{n}", "3", "1 MiB") for n in (1, 2)
+    ]
+    for row in rows:
+        table.add_row(*row)
+    people = People(file=io.StringIO(), width=width, soft_wrap=True)
+
+    print_table(people, table, heads=1)
+
+    assert isinstance(people.file, io.StringIO)
+    lines = people.file.getvalue().splitlines()
+    for row in rows:
+        assert all(any(cell in line for line in lines) for cell in row)
+    assert len(lines) == (3 if width == 200 else 4)
+    assert ("  goes to oxen://team/project-scans-1, files 3, moves 1 MiB" in lines) == (width < 200)
