@@ -192,13 +192,22 @@ class WandbScratch(WandbSource):
 
     def organizations(self) -> list[str]:
         """The organizations that the project's owner belongs to."""
-        entity = self._session.query(
-            "look for organizations", _ORGANIZATIONS, {"entity": self._within.entity}
-        )["entity"]
+        entity = self._owned()
         if entity is None:
             return []
         own = [entity["organization"]] if entity["organization"] else []
         return [item["name"] for item in [*own, *((entity["user"] or {})["organizations"] or [])]]
+
+    def has_owner(self) -> bool:
+        """Whether W&B shows this API key the entity that the project belongs to."""
+        return self._owned() is not None
+
+    def _owned(self) -> Json | None:
+        asked = {"entity": self._within.entity}
+        found: Json | None = self._session.query(
+            f"look at {self._within.entity}", _ORGANIZATIONS, asked
+        )["entity"]
+        return found
 
     def numbers(
         self, collection: str, kind: str, *, order: str | None = None, page: int = 50

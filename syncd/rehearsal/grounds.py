@@ -44,11 +44,16 @@ def check(scratch: WandbScratch, project: Target) -> bool:
     """Whether the project is there; nothing is changed.
 
     Raises:
-        UsageError: when it holds anything that no rehearsal made.
+        UsageError: when it holds anything that no rehearsal made, or nobody is called like its owner.
         AuthenticationError: when the API key may not change it.
     """
     writable = scratch.is_writable()
     if writable is None:
+        if not scratch.has_owner():
+            raise UsageError(
+                f"W&B shows this API key no user and no team {scratch.owner!r}",
+                hint="Write ENTITY/scratch, with a user or a team that the key belongs to.",
+            )
         return False
     foreign = [item.name for item in scratch.contents() if not is_marked(item)]
     if foreign:

@@ -219,6 +219,13 @@ def test_a_project_with_anything_of_anybodys_is_refused(small: World) -> None:
     assert not small.store.exists() or not list(Path(small.store).glob("*/*"))
 
 
+def test_an_entity_that_is_not_there_is_told_before_anything_is_made(empty: World) -> None:
+    """A slip of the hand, most often; W&B would refuse the first upload much later."""
+    done = empty.syncd("rehearse", "--project", "acmee/scratch", "--json", code=2)
+
+    assert "no user and no team 'acmee'" in done.document["error"]["message"]
+
+
 def test_nothing_but_the_rehearsals_own_is_reached(small: World) -> None:
     """Not by name, not by id, not through a run; what is not read cannot be changed.
 
