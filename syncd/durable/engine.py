@@ -39,6 +39,8 @@ def start(
         "application_version": PATH_VERSION,
         "executor_id": executor_id,
         "sys_db_pool_size": CONNECTIONS,
+        # With SQLite a thread sleeps so long between looks, and whoever stops waits for it to wake.
+        "notification_listener_polling_interval_sec": poll,
         "console_log_level": "WARNING",
         "log_level": "WARNING",
     }
