@@ -50,14 +50,22 @@ def start(
             "otlp_traces_endpoints": [traces],
             "otel_attribute_format": "semconv",
         }
-    DBOS(config=config)
-    DBOS.launch()
+    _launch(config)
+    is_new = DBOS.retrieve_queue(QUEUE) is None
     DBOS.register_queue(
         QUEUE,
         worker_concurrency=concurrency,
         partition_concurrency=1,
         polling_interval_sec=poll,
     )
+    if is_new:  # DBOS looks for queues when it is launched, and then once a second (`_queue.py`)
+        stop(timeout=0)
+        _launch(config)
+
+
+def _launch(config: DBOSConfig) -> None:
+    DBOS(config=config)
+    DBOS.launch()
 
 
 def stop(*, timeout: int) -> None:
