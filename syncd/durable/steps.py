@@ -88,9 +88,9 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
         first = next(away, result.failed[0])
         others = f" (and {len(result.failed) - 1} more files)" if len(result.failed) > 1 else ""
         kind = type(first.error) if isinstance(first.error, AWAY) else errors.PermanentError
-        raise kind(
-            f"{first.path}: {first.error}{others}", hint=getattr(first.error, "hint", None)
-        ) from first.error
+        said = str(first.error)
+        named = said if first.path in said else f"{first.path}: {said}"
+        raise kind(f"{named}{others}", hint=getattr(first.error, "hint", None)) from first.error
     moved = {
         "downloaded": result.downloaded,
         "uploaded": result.uploaded,
