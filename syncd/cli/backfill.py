@@ -12,7 +12,7 @@ import typer
 
 from syncd.cli import Context, ExitCode
 from syncd.cli.output import console as stderr_console
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, counted, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
         try:
             with runtime.opened(context.config, context.environ) as opened:
                 _reach(opened)
-                with _progress() as follower:
+                with _progress(context) as follower:
                     return work(opened, follower)
         except KeyboardInterrupt as error:
             if threading.active_count() > 1:  # the engine's threads would finish their version
@@ -126,13 +126,21 @@ def _date(text: str) -> str:
         raise UsageError(f"--since {text!r} is not a date", hint="Write 2026-11-24.") from error
 
 
-def _progress() -> Any:
-    """A follower that draws bars where a person looks on, and one that does nothing elsewhere."""
+def _progress(context: Context) -> Any:
+    """A follower that draws bars where a person looks on, and one that does nothing elsewhere.
+
+    Who looks at bars is told of what goes wrong, and of each stage of each version when asked for.
+    """
     from contextlib import nullcontext  # noqa: PLC0415
 
+    from syncd import log  # noqa: PLC0415
     from syncd.operations.backfill import Follower  # noqa: PLC0415
 
-    return _Bars() if stderr_console().is_terminal else nullcontext(Follower())
+    if not stderr_console().is_terminal:
+        return nullcontext(Follower())
+    if context.given_log_level is None and "level" not in context.config.log.model_fields_set:
+        log.configure("warning", context.config.log.format)
+    return _Bars()
 
 
 class _Bars:
@@ -193,7 +201,7 @@ def print_report(console: Console, document: dict[str, Any]) -> None:
         console.print(f"  next: {item['hint']}")
     versions, sizes = document["versions"], document["bytes"]
     console.print(
-        f"{versions['replaced']} versions moved, {versions['skipped']} skipped, "
+        f"{counted(versions['replaced'], 'version')} moved, {versions['skipped']} skipped, "
         f"{versions['failed']} failed; {size(sizes['planned'])} are references now, "
         f"{size(sizes['downloaded'])} travelled, {size(sizes['deduplicated'])} were in Oxen already."
     )

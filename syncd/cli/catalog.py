@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets, everything
+from syncd.cli.scope import Targets, counted, everything
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ def rebuild(context: Context, targets: Targets = None) -> ExitCode:
 def _print(console: Console, document: dict[str, Any]) -> None:
     for item in document["problems"]:
         console.print(f"not known again: {item['version']}: {item['problem']}")
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(document["versions"].items()))
+    words = {"replaced": "moved"}
+    states = sorted(document["versions"].items())
+    counts = ", ".join(f"{count} {words.get(state, state)}" for state, count in states)
     console.print(
         f"The catalog was rebuilt: {counts or 'no versions'}; the contents of "
-        f"{document['contents']} files, {document['runs_due']} runs whose config is still due."
+        f"{counted(document['contents'], 'file')}, {counted(document['runs_due'], 'run')} whose "
+        "config is still due."
     )

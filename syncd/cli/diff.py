@@ -9,6 +9,7 @@ import typer
 
 from syncd.cli import Context, changes
 from syncd.cli.changes import Files
+from syncd.cli.scope import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +90,7 @@ def diff(
 def _print(console: Console, document: dict[str, Any], titles: tuple[str, str]) -> None:
     console.print(f"{titles[0]} → {titles[1]}")
     if document["equal"]:
-        console.print(f"the same {document['summary']['after']['files']:,} files")
+        console.print(f"the same {counted(document['summary']['after']['files'], 'file')}")
     else:
         changes.print_summary(console, document["summary"])
         changes.print_files(console, document)

@@ -130,6 +130,8 @@ def _print(console: Console, lines: Iterable[str | dict[str, Any]]) -> None:
 
 def _tree(console: Console, answer: Answer) -> None:
     from syncd.cli.branches import trees  # noqa: PLC0415
+    from syncd.cli.people import WIDEST  # noqa: PLC0415
 
+    console.width = WIDEST  # a terminal breaks a line that is too long; rich would cut it off
     for part in trees(answer.graph):
         console.print(part)

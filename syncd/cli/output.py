@@ -105,7 +105,7 @@ def console() -> Console:
     """The console for people: progress, questions, warnings; on standard error."""
     from syncd.cli.people import People  # noqa: PLC0415 only verbs that talk need it
 
-    return People(stderr=True, highlight=False)
+    return People(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _finite(value: Any) -> Any:

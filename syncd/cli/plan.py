@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, counted, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
         console.print(f"warning ({kind}): {names[0]}{more}: {text}")
     totals = document["bytes"]
     console.print(
-        f"{len(document['versions'])} versions would move: {size(totals['moved'])} become "
+        f"{counted(len(document['versions']), 'version')} would move: {size(totals['moved'])} become "
         f"references, {size(totals['kept'])} stay, at most {size(totals['new'])} travel; "
         f"{size(totals['saving'])} can be freed in W&B. Nothing was changed."
     )

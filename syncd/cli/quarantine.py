@@ -8,7 +8,7 @@ import typer
 
 from syncd import errors
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, counted, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,7 @@ def _entry(item: Quarantined) -> dict[str, Any]:
 def _print_list(console: Console, document: dict[str, Any]) -> None:
     for item in document["quarantined"]:
         console.print(
-            f"{item['version']} failed in {item['stage']}, {item['attempts']} attempts, "
+            f"{item['version']} failed in {item['stage']}, {counted(item['attempts'], 'attempt')}, "
             f"the last at {item['last_failed_at']}: {item['error']}"
         )
         console.print(f"  next: {item['hint']}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, counted, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         console.print(f"  next: {item['hint']}")
     sizes = document["bytes"]
     console.print(
-        f"policy {document['policy']}: {len(document['removals'])} versions {word}, "
+        f"policy {document['policy']}: {counted(len(document['removals']), 'version')} {word}, "
         f"{len(document['stays'])} stay; {size(sizes['expected'])} expected, "
         f"{size(sizes['freed'])} freed{'. Nothing was changed.' if ahead else ''}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import size
+from syncd.cli.scope import counted, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +58,6 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         console.print(f"failed {item['version']}: {item['error']}")
         console.print(f"  next: {item['hint']}")
     console.print(
-        f"{len(document['restored'])} versions restored ({size(document['bytes'])}), "
+        f"{counted(len(document['restored']), 'version')} restored ({size(document['bytes'])}), "
         f"{len(document['skipped'])} skipped, {len(document['failures'])} failed"
     )

@@ -52,6 +52,11 @@ def everything(config: Config, catalog: Catalog) -> list[Target]:
     return found or targets(None, config)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Bytes as a person reads them."""
     value = float(count)

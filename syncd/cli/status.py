@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context
-from syncd.cli.scope import Targets, size
+from syncd.cli.scope import Targets, counted, size
 from syncd.cli.trigger import print_triggers
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
     print_table(console, table)
     for item in document["quarantined"]:
         console.print(
-            f"quarantined {item['version']} ({item['stage']}, {item['attempts']} attempts): "
+            f"quarantined {item['version']} ({item['stage']}, {counted(item['attempts'], 'attempt')}): "
             f"{item['error']}"
         )
         console.print(f"  next: {item['hint']}")

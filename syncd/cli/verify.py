@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import Context, ExitCode
-from syncd.cli.scope import Targets, everything, size
+from syncd.cli.scope import Targets, counted, everything, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
@@ -59,6 +59,6 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         for edit in item["edited"][:MAX_SHOWN]:
             console.print(f"edited in W&B since: {item['replacement']}: {edit}")
     console.print(
-        f"{document['verified']} versions verified, {document['failed']} wrong, "
+        f"{counted(document['verified'], 'version')} verified, {document['failed']} wrong, "
         f"{size(document['bytes'])} read back from Oxen"
     )

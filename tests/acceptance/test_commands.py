@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from acceptance_process import SYNCD
 from acceptance_state import end_state
 from acceptance_world import World
 
@@ -178,3 +183,31 @@ def test_unknown_project_is_told_with_a_hint(small: World, word: str) -> None:
 
     assert "sandbox/nowhere" in done.document["error"]["message"]
     assert "spelling" in done.document["error"]["hint"]
+
+
+def test_a_person_sees_bars_what_goes_wrong_and_the_result(small: World) -> None:
+    """And no line for each stage of each version, unless it is asked for; a file gets them all."""
+    first = _on_a_terminal(small, "backfill", "--limit", "1")
+    second = _on_a_terminal(small, "backfill", "--limit", "1", "--log-level", "info")
+
+    assert "1 version moved" in first
+    assert "of 1" in first
+    assert "transfer.done" not in first
+    assert "transfer.done" in second
+
+
+def _on_a_terminal(world: World, *words: str) -> str:
+    """What a terminal shows while syncd runs in it."""
+    ours, terminal = pty.openpty()
+    environ = world.environ(TERM="xterm-256color", SYNCD_LOG__FORMAT="auto")
+    with subprocess.Popen(
+        [*SYNCD, *words], cwd=world.folder, env=environ, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        seen = b""
+        with suppress(OSError):  # how a terminal ends
+            while data := os.read(ours, 4096):
+                seen += data
+        os.close(ours)
+        assert process.wait() == 0
+    return seen.decode()
