@@ -26,9 +26,9 @@ from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
 from syncd.refs import ArtifactRef, CommitRef, index_at
 from syncd.replacements import published_of
-from syncd.stages.commit import inputs
 from syncd.stages.discover import held
 from syncd.stages.plan import place
+from syncd.versions.commit_texts import inputs
 from syncd.versions.deployments import served, serving
 from syncd.versions.events import Event, Point, State, of, standing, trail
 from syncd.versions.lineages import MALFORMED, story

@@ -30,8 +30,9 @@ from syncd.errors import (
 )
 from syncd.manifest import Manifest
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
-from syncd.stages.commit import lineage, message, refuse_foreign
+from syncd.stages.commit import refuse_foreign
 from syncd.training.local import LocalFile
+from syncd.versions.commit_texts import lineage, message
 from syncd.versions.contents import groups
 from syncd.versions.plans import LINEAGE_PATH, Decision, PlannedEntries, TransferPlan
 

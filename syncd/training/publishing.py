@@ -40,7 +40,6 @@ from syncd.replacements import (
     published_of,
     version_digest,
 )
-from syncd.stages.commit import inputs as inputs_of
 from syncd.stages.plan import RESERVED, place
 from syncd.stages.plan import branch as branch_of
 from syncd.training import ends
@@ -51,6 +50,7 @@ from syncd.training.references import FileReferences
 from syncd.training.runs import add_output
 from syncd.training.tracking import Draft, Tracker, WandbRun
 from syncd.training.writer import Writer, writer
+from syncd.versions.commit_texts import inputs as inputs_of
 from syncd.versions.plans import LINEAGE_PATH
 
 if TYPE_CHECKING:

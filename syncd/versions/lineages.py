@@ -1,6 +1,6 @@
 """What a commit's lineage file says about the version's files, read in pieces.
 
-`stages.commit` writes the file; it ties W&B's digests to Oxen's hashes without either side's help.
+`commit_texts` writes the file; it ties W&B's digests to Oxen's hashes without either side's help.
 Everybody who reads one reads it here.
 """
 
