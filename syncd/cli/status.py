@@ -11,6 +11,9 @@ from syncd.cli.trigger import print_triggers
 if TYPE_CHECKING:
     from rich.console import Console
 
+COUNTS = ("seen", "moved", "waiting", "skipped", "quarantined")
+FIGURES = (*COUNTS, "moved_bytes", "kept_bytes", "downloaded", "deduplicated")
+
 
 def status(context: Context, targets: Targets = None) -> None:
     """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
@@ -21,37 +24,30 @@ def status(context: Context, targets: Targets = None) -> None:
     named = [Target.parse(text) for text in targets or ()]
     found: list[Target | None] = [*named] if named else [None]
     with opened(context.config) as catalog:
-        records = [record for target in found for record in catalog.records(target)]
+        # By name: targets may overlap. The database counts, for there may be millions of versions.
+        tallies = {item.name: item for place in found for item in catalog.panels.standings(place)}
+        failed = {
+            item.record.artifact_id: item.record
+            for place in found
+            for item in catalog.quarantined(place)
+        }
         due = [str(run) for run in catalog.runs_due()]
         firings = [item.document() for item in catalog.firings.all([DUE, FAILED])]
-    collections: dict[str, dict[str, Any]] = {}
-    quarantined: list[dict[str, Any]] = []
-    names = ("seen", "moved", "waiting", "skipped", "quarantined")
-    sizes = ("moved_bytes", "kept_bytes", "downloaded", "deduplicated")
-    for record in records:
-        name = f"{record.entity}/{record.project}/{record.collection}"
-        row = collections.setdefault(name, {"collection": name, **dict.fromkeys(names + sizes, 0)})
-        row["seen"] += 1
-        kind = {"replaced": "moved", "skipped": "skipped", "quarantined": "quarantined"}.get(
-            record.state.value, "waiting"
-        )
-        row[kind] += 1
-        if kind == "moved":
-            for key in sizes:
-                row[key] += getattr(record, key)
-        if kind == "quarantined":
-            quarantined.append(
-                {
-                    "version": str(record.ref),
-                    "stage": record.failed_stage,
-                    "error": record.reason,
-                    "hint": record.hint,
-                    "attempts": record.attempts,
-                }
-            )
     document = {
-        "collections": list(collections.values()),
-        "quarantined": quarantined,
+        "collections": [
+            {"collection": name, **{key: getattr(tally, key) for key in FIGURES}}
+            for name, tally in tallies.items()
+        ],
+        "quarantined": [
+            {
+                "version": str(record.ref),
+                "stage": record.failed_stage,
+                "error": record.reason,
+                "hint": record.hint,
+                "attempts": record.attempts,
+            }
+            for record in failed.values()
+        ],
         "runs_waiting_for_their_end": due,
         "triggers": firings,
     }
@@ -66,10 +62,10 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("collection", overflow="fold", min_width=24)
-    for name in ("seen", "moved", "waiting", "skipped", "quarantined", "references", "travelled"):
+    for name in (*COUNTS, "references", "travelled"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in document["collections"]:
-        counts = [str(row[key]) for key in ("seen", "moved", "waiting", "skipped", "quarantined")]
+        counts = [str(row[key]) for key in COUNTS]
         table.add_row(row["collection"], *counts, size(row["moved_bytes"]), size(row["downloaded"]))
     console.print(table)
     for item in document["quarantined"]:
