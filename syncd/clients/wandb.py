@@ -252,8 +252,8 @@ class WandbSource:
         edges = ((data["artifact"] or {}).get("usedBy") or {}).get("edges", [])
         return [run_ref(edge["node"]) for edge in edges]
 
-    def run(self, ref: RunRef) -> Run:
-        """A run with its config, inputs and outputs."""
+    def run(self, ref: RunRef, *, all_outputs: bool = True) -> Run:
+        """A run with its config, inputs and outputs; a hundred of each a request."""
         what = f"read {ref}"
         found: list[list[Version]] = [[], []]
         cursors: list[str | None] = [None, None]
@@ -281,7 +281,7 @@ class WandbSource:
                     # The SDK leaves out the others, too (0.31, `apis/public/artifacts.py`).
                     found[side] += [version_of(item) for item in nodes if is_visible(item)]
                 info = node[key]["pageInfo"]
-                more[side] = more[side] and info["hasNextPage"]
+                more[side] = more[side] and info["hasNextPage"] and (all_outputs or not side)
                 if more[side] and info["endCursor"] in {None, cursors[side]}:
                     raise PermanentError(f"{what}: W&B says there is more, but not from where on")
                 cursors[side] = info["endCursor"] or cursors[side]
