@@ -138,13 +138,18 @@ class Database:
         self._repeated(write)
 
     def _make_tables(self) -> None:
-        """Make the missing tables; of processes that start at a time, one after the other."""
+        """Make the missing tables and indexes; of processes that start at a time, one after the other."""
         with self._engine.connect() as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             schema.metadata.create_all(connection)
+            for table in schema.metadata.tables.values():
+                for (
+                    index
+                ) in table.indexes:  # `create_all` passes over those of tables that are there
+                    index.create(connection, checkfirst=True)
             connection.commit()
 
     def _repeated(self, work: Callable[[], Result]) -> Result:
@@ -203,7 +208,7 @@ def within(table: sa.Table, target: Target) -> list[sa.ColumnElement[bool]]:
     return [table.c[name] == part for name, part in parts.items() if part]
 
 
-def batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+def batches(items: Sequence[Result]) -> Iterator[Sequence[Result]]:
     """The items in lists that one IN takes."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]

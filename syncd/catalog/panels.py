@@ -13,8 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from syncd.catalog import schema
-from syncd.catalog.database import Database, batches
+from syncd.catalog.database import Database, batches, within
+from syncd.catalog.kept import Kept
 from syncd.catalog.tally import Tally, sums, tally_of, total
+from syncd.refs import Target
 
 PAGE = 50  # rows a page
 _ESCAPE = "\\"
@@ -95,11 +97,15 @@ class Panels:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._kept = Kept()
 
-    # --- sums
+    # --- sums, of which those over everything are kept for a while where they take long
 
     def projects(self) -> list[Tally]:
         """All projects, by name."""
+        return self._kept.get("projects", self._projects)
+
+    def _projects(self) -> list[Tally]:
         table = schema.versions
         named = (table.c.entity, table.c.project)
         query = sa.select(*named, *sums()).group_by(*named).order_by(*named)
@@ -125,6 +131,40 @@ class Panels:
         )
         return [tally_of(row) for row in self._database.rows(query)]
 
+    def standings(self, target: Target | None) -> list[Tally]:
+        """All collections of a target (all when None), by name; what travelled is of moved versions."""
+        table = schema.versions
+        named = (table.c.entity, table.c.project, table.c.collection)
+        query = sa.select(*named, *sums(of_moved=True)).group_by(*named).order_by(*named)
+        if target is not None:
+            query = query.where(*within(table, target))
+        return [tally_of(row) for row in self._database.rows(query)]
+
+    def freed_in(self, target: Target | None) -> dict[str, int]:
+        """Bytes that taking versions out of W&B was to free, by collection (all when None)."""
+        table, freed = schema.versions, schema.reclaimed
+        named = (table.c.entity, table.c.project, table.c.collection)
+        query = (
+            sa.select(*named, total(freed.c.bytes))
+            .select_from(freed.join(table, table.c.artifact_id == freed.c.artifact_id))
+            .group_by(*named)
+        )
+        if target is not None:
+            query = query.where(*within(table, target))
+        return {"/".join(row[:3]): int(row[3]) for row in self._database.tuples(query)}
+
+    def replaced(self, target: Target) -> dict[tuple[str, str, str], int]:
+        """How many versions were replaced in each collection of a target."""
+        table = schema.versions
+        named = (table.c.entity, table.c.project, table.c.collection)
+        query = (
+            sa.select(*named, sa.func.count())
+            .where(table.c.state == "replaced", *within(table, target))
+            .group_by(*named)
+            .order_by(*named)
+        )
+        return {(row[0], row[1], row[2]): row[3] for row in self._database.tuples(query)}
+
     def collection(self, entity: str, project: str, collection: str) -> Tally | None:
         """One collection, None when nothing is known of it."""
         table = schema.versions
@@ -138,6 +178,9 @@ class Panels:
 
     def days(self) -> list[Day]:
         """What each day on which something moved or was freed added, the first first."""
+        return self._kept.get("days", self._days)
+
+    def _days(self) -> list[Day]:
         table, freed = schema.versions, schema.reclaimed
         moved = (
             sa.select(
@@ -172,6 +215,9 @@ class Panels:
 
     def states(self) -> dict[tuple[str, str], int]:
         """How many versions are in each state, by project (`entity/project`) and state."""
+        return self._kept.get("states", self._states)
+
+    def _states(self) -> dict[tuple[str, str], int]:
         table = schema.versions
         named = (table.c.entity, table.c.project, table.c.state)
         query = sa.select(*named, sa.func.count().label("count")).group_by(*named)
@@ -182,6 +228,9 @@ class Panels:
 
     def failed_stages(self) -> dict[str, int]:
         """How many versions in quarantine failed in each stage."""
+        return self._kept.get("failed_stages", self._failed_stages)
+
+    def _failed_stages(self) -> dict[str, int]:
         table = schema.versions
         query = (
             sa.select(table.c.failed_stage, sa.func.count().label("count"))
@@ -192,6 +241,9 @@ class Panels:
 
     def proofs(self) -> Proofs:
         """What has been read back."""
+        return self._kept.get("proofs", self._proofs)
+
+    def _proofs(self) -> Proofs:
         table = schema.verified
         figures: list[sa.ColumnElement[Any]] = [
             sa.func.count().label("all"),
@@ -204,6 +256,9 @@ class Panels:
 
     def freed(self) -> int:
         """Bytes that taking versions out of W&B was to free."""
+        return self._kept.get("freed", self._freed)
+
+    def _freed(self) -> int:
         [row] = self._database.rows(sa.select(total(schema.reclaimed.c.bytes).label("freed")))
         return int(row["freed"])
 

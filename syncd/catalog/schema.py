@@ -210,6 +210,9 @@ relatives = Table(
     Column("replacement_index", Integer, nullable=False, default=-1),  # in the same collection
     Index("syncd_relatives_by_name", "entity", "project", "collection", "version_index"),
     Index("syncd_relatives_by_replacement", "entity", "project", "collection", "replacement_index"),
+    Index(  # with the number, or SQLite would rather have the order of the one by name
+        "syncd_relatives_by_digest", "entity", "project", "collection", "digest", "version_index"
+    ),
     Index("syncd_relatives_by_commit", "commit_id"),
 )
 

@@ -57,8 +57,12 @@ def total(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.func.coalesce(sa.func.sum(value), 0)
 
 
-def sums() -> list[sa.ColumnElement[Any]]:
-    """What a tally is made of, beside the columns that are grouped by."""
+def sums(*, of_moved: bool = False) -> list[sa.ColumnElement[Any]]:
+    """What a tally is made of, beside the columns that are grouped by.
+
+    Args:
+        of_moved: whether bytes that travelled count for moved versions alone.
+    """
     table = schema.versions
     state = table.c.state
     waits = state.not_in(ENDED)
@@ -69,6 +73,7 @@ def sums() -> list[sa.ColumnElement[Any]]:
     def moved(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return sa.func.sum(sa.case((state == "replaced", column), else_=0))
 
+    travelled = moved if of_moved else total
     return [
         sa.func.count().label("seen"),
         count(state == "replaced").label("moved"),
@@ -78,8 +83,8 @@ def sums() -> list[sa.ColumnElement[Any]]:
         total(table.c.size).label("size"),
         moved(table.c.moved_bytes).label("moved_bytes"),
         moved(table.c.kept_bytes).label("kept_bytes"),
-        total(table.c.downloaded).label("downloaded"),
-        total(table.c.uploaded).label("uploaded"),
+        travelled(table.c.downloaded).label("downloaded"),
+        travelled(table.c.uploaded).label("uploaded"),
         moved(table.c.deduplicated).label("deduplicated"),
         sa.func.min(sa.case((waits, table.c.created_at))).label("waiting_since"),
         sa.func.max(table.c.updated_at).label("updated_at"),

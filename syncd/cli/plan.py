@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
         for entry in planned.of(Decision.MOVE):  # W&B keeps equal files of a collection once
             key = "\0".join((item.version.ref.collection, *entry.digest))
             saved.add((key, entry.entry.size or 0))
-        moving.append(item.version)
+        moving.append(replace(item.version, metadata={}, description=None))  # all are in memory
         fresh = backfill.new_bytes(opened, planned)
         totals["moved"] += planned.moved_bytes
         totals["kept"] += planned.kept_bytes

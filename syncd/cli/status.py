@@ -9,11 +9,18 @@ from syncd.cli.scope import Targets, counted, size
 from syncd.cli.trigger import print_triggers
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
+
+COUNTS = ("seen", "moved", "waiting", "skipped", "quarantined")
+FIGURES = (*COUNTS, "moved_bytes", "kept_bytes", "downloaded", "deduplicated")
 
 
 def status(context: Context, targets: Targets = None) -> None:
     """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
     from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
@@ -21,44 +28,58 @@ def status(context: Context, targets: Targets = None) -> None:
     named = [Target.parse(text) for text in targets or ()]
     found: list[Target | None] = [*named] if named else [None]
     with opened(context.config) as catalog:
-        records = [record for target in found for record in catalog.records(target)]
+        # By name: targets may overlap. The database counts, for there may be millions of versions.
+        panels = catalog.panels
+        tallies = {item.name: item for place in found for item in panels.standings(place)}
+        freed = {name: size for place in found for name, size in panels.freed_in(place).items()}
+        failed = {
+            item.record.artifact_id: item.record
+            for place in found
+            for item in catalog.quarantined(place)
+        }
         due = [str(run) for run in catalog.runs_due()]
         firings = [item.document() for item in catalog.firings.all([DUE, FAILED])]
-    collections: dict[str, dict[str, Any]] = {}
-    quarantined: list[dict[str, Any]] = []
-    names = ("seen", "moved", "waiting", "skipped", "quarantined")
-    sizes = ("moved_bytes", "kept_bytes", "downloaded", "deduplicated")
-    for record in records:
-        name = f"{record.entity}/{record.project}/{record.collection}"
-        row = collections.setdefault(name, {"collection": name, **dict.fromkeys(names + sizes, 0)})
-        row["seen"] += 1
-        kind = {"replaced": "moved", "skipped": "skipped", "quarantined": "quarantined"}.get(
-            record.state.value, "waiting"
-        )
-        row[kind] += 1
-        if kind == "moved":
-            for key in sizes:
-                row[key] += getattr(record, key)
-        if kind == "quarantined":
-            quarantined.append(
-                {
-                    "version": str(record.ref),
-                    "stage": record.failed_stage,
-                    "error": record.reason,
-                    "hint": record.hint,
-                    "attempts": record.attempts,
-                }
-            )
+    now = datetime.now(UTC)
     document = {
-        "collections": list(collections.values()),
-        "quarantined": quarantined,
+        "collections": [
+            {
+                "collection": name,
+                **{key: getattr(tally, key) for key in FIGURES},
+                "freed_bytes": freed.get(name, 0),
+                "lag_seconds": _since(tally.waiting_since, now),
+            }
+            for name, tally in tallies.items()
+        ],
+        "quarantined": [
+            {
+                "version": str(record.ref),
+                "stage": record.failed_stage,
+                "error": record.reason,
+                "hint": record.hint,
+                "attempts": record.attempts,
+            }
+            for record in failed.values()
+        ],
         "runs_waiting_for_their_end": due,
         "triggers": firings,
     }
     context.output.result(document, lambda console: _print(console, document))
 
 
+def _since(text: str, now: datetime) -> int:
+    """Seconds since a time of W&B's, 0 where there is none."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    return max(0, int((now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()))
+
+
 def _print(console: Console, document: dict[str, Any]) -> None:
+    from datetime import timedelta  # noqa: PLC0415
+
     from rich.table import Table  # noqa: PLC0415
 
     from syncd.cli.people import print_table  # noqa: PLC0415
@@ -68,16 +89,21 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("collection", overflow="fold")
-    for name in ("seen", "moved", "waiting", "skipped", "quarantined", "references", "travelled"):
+    sizes = {"references": "moved_bytes", "travelled": "downloaded", "saved": "deduplicated"}
+    sizes["freed"] = "freed_bytes"
+    for name in (*COUNTS, "lag", *sizes):
         table.add_column(name, justify="right", no_wrap=True)
     for row in document["collections"]:
-        counts = [str(row[key]) for key in ("seen", "moved", "waiting", "skipped", "quarantined")]
-        table.add_row(row["collection"], *counts, size(row["moved_bytes"]), size(row["downloaded"]))
+        counts = [f"{row[key]:,}" for key in COUNTS]
+        lag = str(timedelta(seconds=row["lag_seconds"])) if row["waiting"] else "-"
+        table.add_row(
+            row["collection"], *counts, lag, *(size(row[key]) for key in sizes.values())
+        )
     print_table(console, table)
     for item in document["quarantined"]:
         console.print(
-            f"quarantined {item['version']} ({item['stage']}, {counted(item['attempts'], 'attempt')}): "
-            f"{item['error']}"
+            f"quarantined {item['version']} ({item['stage']}, "
+            f"{counted(item['attempts'], 'attempt')}): {item['error']}"
         )
         console.print(f"  next: {item['hint']}")
     print_triggers(console, document["triggers"])

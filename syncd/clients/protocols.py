@@ -83,8 +83,13 @@ class ArtifactSource(Protocol):
         """The runs that used the version."""
         ...
 
-    def run(self, ref: RunRef) -> Run:
-        """A run with its config, inputs and outputs."""
+    def run(self, ref: RunRef, *, all_outputs: bool = True) -> Run:
+        """A run with its config, inputs and outputs.
+
+        Args:
+            ref: the run.
+            all_outputs: whether all outputs are needed, or as many as the first request tells.
+        """
         ...
 
     def heard(self, entity: str, project: str) -> Iterator[Heard]:

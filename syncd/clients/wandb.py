@@ -109,6 +109,9 @@ class WandbSource:
             if target.collection and target.alias:
                 yield self._by_name(target.entity, project, f"{target.collection}:{target.alias}")
                 continue
+            if target.collection and (kind := self._kind_of(target)):
+                yield from self._versions(names, target.collection, kind)
+                continue
             found = False
             for collection in self._session.pages(
                 f"list collections of {target.entity}/{project}",
@@ -124,6 +127,27 @@ class WandbSource:
                     yield from self._versions(names, collection["name"], kind)
             if target.collection and not found:
                 raise NotFoundError(f"{target}: there is no such collection")
+
+    def _kind_of(self, target: Target) -> str:
+        """The type of a collection's versions; empty when the list of all has to say what there is.
+
+        A project may have very many collections, and each that is looked at by its name asks this.
+        """
+        what = f"look for the collection {target.whole}"
+        names = {
+            "entity": target.entity,
+            "project": target.project,
+            "name": target.collection,
+        }
+        try:
+            data = self._session.query(what, gql.COLLECTION, names)
+        except PermanentError:
+            return ""
+        found = (data["project"] or {}).get("artifactCollection") or {}
+        is_own = (
+            found.get("__typename") == "ArtifactSequence" and found["name"] == target.collection
+        )
+        return str(found["type"]["name"]) if is_own and found["type"] else ""
 
     def collections(self, target: Target) -> Iterator[Collection]:
         """The collections of a target, each with its newest versions; 100 a request."""
@@ -144,6 +168,8 @@ class WandbSource:
                 wanted = target.collection in (None, node["name"])
                 if wanted and node["__typename"] == "ArtifactSequence":
                     yield collection_of(target.entity, project, node)
+                    if target.collection:
+                        return
 
     def versions_of(self, collection: Collection) -> Iterator[Version]:
         """A collection's committed versions, in version order."""
@@ -226,8 +252,8 @@ class WandbSource:
         edges = ((data["artifact"] or {}).get("usedBy") or {}).get("edges", [])
         return [run_ref(edge["node"]) for edge in edges]
 
-    def run(self, ref: RunRef) -> Run:
-        """A run with its config, inputs and outputs."""
+    def run(self, ref: RunRef, *, all_outputs: bool = True) -> Run:
+        """A run with its config, inputs and outputs; a hundred of each a request."""
         what = f"read {ref}"
         found: list[list[Version]] = [[], []]
         cursors: list[str | None] = [None, None]
@@ -255,7 +281,7 @@ class WandbSource:
                     # The SDK leaves out the others, too (0.31, `apis/public/artifacts.py`).
                     found[side] += [version_of(item) for item in nodes if is_visible(item)]
                 info = node[key]["pageInfo"]
-                more[side] = more[side] and info["hasNextPage"]
+                more[side] = more[side] and info["hasNextPage"] and (all_outputs or not side)
                 if more[side] and info["endCursor"] in {None, cursors[side]}:
                     raise PermanentError(f"{what}: W&B says there is more, but not from where on")
                 cursors[side] = info["endCursor"] or cursors[side]

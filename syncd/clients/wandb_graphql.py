@@ -85,6 +85,15 @@ query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: S
 }
 """
 
+# Asked of the project, as `ArtifactMembershipFiles` does: whoever knows a name may not know the type.
+COLLECTION = """
+query ProjectArtifactCollection($entity: String!, $project: String!, $name: String!) {
+  project(entityName: $entity, name: $project) {
+    artifactCollection(name: $name) { __typename name type: defaultArtifactType { name } }
+  }
+}
+"""
+
 COLLECTIONS_WITH_NEWEST = """
 query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int,
     $newest: Int, $order: String, $filters: JSONString) {

@@ -158,11 +158,11 @@ class WandbScratch(WandbSource):
             if self._is_inside(entity, project, item.run.run_id):
                 yield item
 
-    def run(self, ref: RunRef) -> Run:
+    def run(self, ref: RunRef, *, all_outputs: bool = True) -> Run:
         """A run with its config, inputs and outputs."""
         if not self._is_inside(ref.entity, ref.project, ref.run_id):
             raise self._outside(ref)
-        return super().run(ref)
+        return super().run(ref, all_outputs=all_outputs)
 
     def _is_inside(self, entity: str, project: str, name: str) -> bool:
         here = (self._within.entity, self._within.project)

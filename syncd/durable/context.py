@@ -11,15 +11,18 @@ from typing import Any
 
 from syncd import errors, log
 from syncd.catalog.catalog import Catalog
+from syncd.clients.artifacts import Run
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.durable.locks import Alone, Locks
 from syncd.limiter import Limiter
+from syncd.refs import RunRef
 from syncd.stages import plan
 from syncd.versions.plans import TransferPlan
 
 PLANS_KEPT = 16
 ENTRIES_KEPT = 500_000  # of all plans but the latest
+CROWD = 200  # versions around a run, above which its config is written once for all
 Outcome = dict[str, Any]
 
 
@@ -79,6 +82,8 @@ class Context:
     limiter: Limiter = field(init=False)  # one for all transfers of the process
     # Portfolios link versions of many collections: one version at a time moves its links.
     linking: Alone = field(init=False)
+    # Runs around so many versions that to read one for each would be the square of them.
+    crowded: set[RunRef] = field(init=False, default_factory=set)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
     _begun: dict[str, Config] = field(init=False, default_factory=dict)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -102,6 +107,12 @@ class Context:
             with self._lock:
                 self._begun.pop(artifact_id, None)
                 self._plans.pop(artifact_id, None)  # another configuration may decide next time
+
+    def met(self, run: Run) -> None:
+        """A run was read; its lineage is kept."""
+        if len(run.inputs) + len(run.outputs) > CROWD:
+            self.crowded.add(run.ref)
+        self.catalog.descent.keep(run)
 
     def config_of(self, artifact_id: str) -> Config:
         """The configuration that a version's path began under."""

@@ -19,6 +19,7 @@ CONNECTIONS = 10  # of one process to the engine's database
 UNFINISHED = frozenset({"ENQUEUED", "DELAYED", "PENDING"})
 KEPT = timedelta(days=30)  # that an ended workflow is remembered; the catalog knows more anyway
 FORGOTTEN_AT_ONCE = 1000  # workflows
+FORGOTTEN_TIMES = 50  # so many times in a row: a migration ends more in an hour than a year does
 
 
 def start(
@@ -106,12 +107,17 @@ def unfinished(name: str) -> bool:
 
 def forget_ended(before: datetime) -> int:
     """Forget workflows that ended before a time, so that years do not fill the disk; how many."""
-    ended = DBOS.list_workflows(
-        status=["SUCCESS", "ERROR", "CANCELLED"],
-        completed_before=before.isoformat(),
-        limit=FORGOTTEN_AT_ONCE,
-        load_input=False,
-        load_output=False,
-    )
-    DBOS.delete_workflows([item.workflow_id for item in ended])
-    return len(ended)
+    forgotten = 0
+    for _ in range(FORGOTTEN_TIMES):
+        ended = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            completed_before=before.isoformat(),
+            limit=FORGOTTEN_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        DBOS.delete_workflows([item.workflow_id for item in ended])
+        forgotten += len(ended)
+        if len(ended) < FORGOTTEN_AT_ONCE:
+            break
+    return forgotten

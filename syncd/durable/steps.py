@@ -109,7 +109,7 @@ def commit_step(artifact_id: str) -> str:
     context, stage = here(), log.Stage.COMMIT
     planned = _enter(artifact_id, stage, State.COMMIT)
     version = planned.version
-    run = context.source.run(version.run) if version.run else None
+    run = context.source.run(version.run, all_outputs=False) if version.run else None
     # Aliases may have moved while the bytes travelled, and become branches now.
     logged = {item.id: item for item in run.outputs} if run else {}
     now = logged.get(version.id) or context.source.version(artifact_id)
@@ -215,7 +215,9 @@ def replace_step(
 @DBOS.step(name="annotate")
 @_patient
 def annotate_step(artifact_id: str, replacement_id: str) -> None:
-    """Write the run-config keys of the runs around the version; running ones are noted for later.
+    """Write the run-config keys of the runs around the version; some are noted for later.
+
+    Those that still run, and those around very many versions, which are written once for all of them.
 
     Only then is the replacement complete: a kill before that must not hide what is left to do.
     """
@@ -224,8 +226,11 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
+        if run in context.crowded:
+            context.catalog.add_run_due(run)
+            continue
         with context.locks.alone(f"run {run}"):  # it is read, and then written
-            ended = annotate.annotate(context.source, run, context.catalog.descent.keep)
+            ended = annotate.annotate(context.source, run, context.met)
         if ended:
             context.catalog.remove_run_due(run)
         else:

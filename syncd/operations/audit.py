@@ -17,7 +17,13 @@ from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.operations.comparison import compare
 from syncd.refs import Target, parse_reference_url
-from syncd.replacements import Published, Replacement, linked_content
+from syncd.replacements import (
+    Published,
+    Replacement,
+    linked_content,
+    published_of,
+    replacement_of,
+)
 from syncd.runtime import Runtime
 from syncd.stages import discover
 from syncd.stages.plan import destination
@@ -72,20 +78,13 @@ def replacements(
     """All replacement versions of the targets; a named version also by its source's name."""
     for target in targets:
         for version, link in discover.replacements(runtime.source, target):
-            source_alias = link.source_version.rpartition(":")[2]
-            names = {version.ref.alias, source_alias, *version.aliases}
+            names = {version.ref.alias, _old_alias(link), *version.aliases}
             if target.alias is None or target.alias in names:
                 yield version, link
 
 
-def publications(
-    runtime: Runtime, targets: Sequence[Target]
-) -> Iterator[tuple[Version, Published]]:
-    """All versions of the targets that were born in Oxen."""
-    for target in targets:
-        for version, born in discover.publications(runtime.source, target):
-            if target.alias in (None, version.ref.alias, *version.aliases):
-                yield version, born
+def _old_alias(link: Replacement) -> str:
+    return link.source_version.rpartition(":")[2]
 
 
 def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
@@ -108,13 +107,18 @@ def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Itera
 
 def _verify_target(runtime: Runtime, target: Target, part: Part) -> Iterator[dict[str, Any]]:
     there = target.alias is None
-    for version, link in replacements(runtime, [target]):
+    for version in runtime.source.versions(target.whole):  # once: there may be very many
+        link = replacement_of(version.metadata, version.digest)
+        born = None if link else published_of(version.metadata, version.digest)
+        names = {version.ref.alias, *version.aliases, *([_old_alias(link)] if link else [])}
+        if (link is None and born is None) or target.alias not in {None, *names}:
+            continue
         there = True
-        if part.holds(version) and link.restored is None:
+        if not part.holds(version):
+            continue
+        if link is not None and link.restored is None:
             yield _verify_moved(runtime, version, link)
-    for version, born in publications(runtime, [target]):
-        there = True
-        if part.holds(version):
+        elif born is not None:
             yield _verify_born(runtime, version, born)
     if not there:
         raise NotFoundError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
-from syncd.catalog.catalog import Record, State
+from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError, SuspiciousListingError
 from syncd.refs import RepoRef, Target
@@ -34,29 +34,25 @@ def believe_catalog(runtime: Runtime, target: Target, counted: Counter[Place]) -
     Raises:
         SuspiciousListingError: when W&B has something that it does not list.
     """
-    known: dict[Place, list[Record]] = {}
-    for record in runtime.catalog.records(target):
-        if record.state is State.REPLACED:
-            known.setdefault((record.entity, record.project, record.collection), []).append(record)
-    for place, records in known.items():
-        missing = math.ceil(len(records) * FEWEST) - counted[place]
-        if missing > 0 and missing > sum(islice(_accounted(runtime, place, records), missing)):
+    for place, known in runtime.catalog.panels.replaced(target).items():
+        missing = math.ceil(known * FEWEST) - counted[place]
+        if missing > 0 and missing > sum(islice(_accounted(runtime, place), missing)):
             raise SuspiciousListingError(
-                f"W&B lists {counted[place]} versions of {'/'.join(place)}, and {len(records)} were "
+                f"W&B lists {counted[place]} versions of {'/'.join(place)}, and {known} were "
                 "moved there"
             )
 
 
-def _accounted(runtime: Runtime, place: Place, records: Iterable[Record]) -> Iterator[int]:
-    """A 1 for each record whose replacement is not listed for a good reason, until one is for none."""
+def _accounted(runtime: Runtime, place: Place) -> Iterator[int]:
+    """A 1 for each version whose replacement is not listed for a good reason, until one is for none."""
     entity, project, collection = place
+    here = Target(entity=entity, project=project, collection=collection)
     try:
-        here = Target(entity=entity, project=project, collection=collection)
         listed = {version.id for version in runtime.source.versions(here)}
     except NotFoundError:
         listed = set()
-    for record in records:
-        if record.replacement_id in listed:
+    for record in runtime.catalog.records(here):
+        if record.state is not State.REPLACED or record.replacement_id in listed:
             continue
         try:
             if place_of(runtime.source.version(record.replacement_id)) == place:

@@ -110,8 +110,9 @@ def advance(
         source.move_aliases(made, old.version.aliases)
         new = source.standing(made.id)
         _hand_back(source, old, new)
+    followed = set(new.consumers) if new else set()  # a dataset may have hundreds of thousands
     for run in old.consumers:
-        if new is None or run not in new.consumers:
+        if run not in followed:
             source.record_use(run, made)
 
 
@@ -184,7 +185,8 @@ def _left(old: Standing, new: Standing) -> str:
         return f"alias {old.version.aliases[0]!r}"
     if old.links:
         return f"a link in {old.links[0].name}"
-    return next((f"consumer {run}" for run in old.consumers if run not in new.consumers), "")
+    followed = set(new.consumers)
+    return next((f"consumer {run}" for run in old.consumers if run not in followed), "")
 
 
 def _link(source: ArtifactSource, made: Version, place: Membership) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from syncd.lineage.from_catalog import FEW, CatalogNeighbours
 from syncd.lineage.graph import Graph, walk
 from syncd.refs import ArtifactRef, RunRef, Target
 from syncd.replacements import Restored, restored_into
-from syncd.versions.relatives import relatives
+from syncd.versions.relatives import place_of, relatives
 
 
 @pytest.fixture
@@ -252,3 +253,28 @@ def test_repositories_are_those_that_hold_a_version(catalog: Catalog, moved: Mov
     catalog.descent.keep_versions(relatives([old, moved.move(old), version(0, "unmoved")]))
 
     assert list(map(str, catalog.descent.repositories())) == ["oxen://team/proj-ds"]
+
+
+def test_the_version_of_a_digest_is_found_without_reading_its_collection(tmp_path: Path) -> None:
+    """It is looked for at each replacement: a collection would be read as often as it has versions.
+
+    Catalogs that were made before there was an index for it get one.
+    """
+    url = f"sqlite:///{tmp_path}/syncd.db"
+    Catalog(url).close()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX syncd_relatives_by_digest")
+    engine.dispose()  # which would explain by what it knew of indexes
+    catalog = Catalog(url)
+    catalog.descent.keep_versions(relatives([version(0)]))
+    with counted(catalog) as sent:
+        assert catalog.descent.content(place_of(version(0))) is not None
+    catalog.close()
+    with engine.connect() as connection:
+        names = ("team", "proj", "ds", version(0).digest)
+        told = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sent[0]}", names)
+        plan = [str(row[3]) for row in told]
+    engine.dispose()
+
+    assert "digest=?" in plan[0], plan

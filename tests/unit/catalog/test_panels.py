@@ -10,7 +10,7 @@ from face_world import fill, made_up
 
 from syncd.catalog.catalog import Catalog, State
 from syncd.catalog.panels import PAGE, Line, Proofs
-from syncd.refs import RepoRef
+from syncd.refs import RepoRef, Target
 from syncd.testing import MemoryArtifactSource
 from syncd.testing.postgres_process import Postgres
 
@@ -56,6 +56,22 @@ def test_sums_agree_with_the_rows(catalog: Catalog) -> None:
     assert catalog.panels.failed_stages() == {
         "transfer": sum(r.state is State.QUARANTINED for r in records)
     }
+
+
+def test_all_collections_of_a_target_are_summed(catalog: Catalog) -> None:
+    """What travelled is told of moved versions, as what was saved is."""
+    target = Target.parse("research/project-1")
+    for named in (None, target):
+        records = list(catalog.records(named))
+        moved = [record for record in records if record.state is State.REPLACED]
+        if named is not None:
+            assert sum(catalog.panels.replaced(named).values()) == len(moved)
+        tallies = catalog.panels.standings(named)
+
+        assert sum(tally.seen for tally in tallies) == len(records)
+        assert sum(tally.moved for tally in tallies) == len(moved)
+        assert sum(tally.downloaded for tally in tallies) == sum(r.downloaded for r in moved)
+        assert len({tally.name for tally in tallies}) == len(tallies)
 
 
 def test_the_oldest_waiting_version_is_found(catalog: Catalog) -> None:

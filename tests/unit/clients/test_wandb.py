@@ -144,15 +144,61 @@ def test_all_projects_of_an_entity_are_looked_at(api: Server, source: WandbSourc
     assert [request.variables["project"] for request in asked] == ["one", "two"]
 
 
+def test_a_collection_is_looked_up_by_its_name(api: Server, source: WandbSource) -> None:
+    """A project may have tens of thousands: they are not listed for the sake of one."""
+    found = {"__typename": "ArtifactSequence", "name": "ds", "type": {"name": "dataset"}}
+    listed = {"artifactCollection": {"artifacts": page(node(0), node(1))}}
+    api.on("ProjectArtifactCollection", {"project": {"artifactCollection": found}})
+    api.on("ProjectArtifacts", {"project": {"artifactType": listed}})
+
+    assert [item.index for item in source.versions(Target.parse("team/proj/ds"))] == [0, 1]
+    assert api.asked.keys() == {"ProjectArtifactCollection", "ProjectArtifacts"}
+    assert api.asked["ProjectArtifacts"][0].variables["type"] == "dataset"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"data": {"project": {"artifactCollection": None}}},
+        {"errors": [{"message": "no such collection"}]},
+        {
+            "data": {
+                "project": {
+                    "artifactCollection": {
+                        "__typename": "ArtifactPortfolio",
+                        "name": "ds",
+                        "type": {"name": "dataset"},
+                    }
+                }
+            }
+        },
+    ],
+)
+def test_what_a_name_does_not_tell_the_list_tells(
+    told: dict[str, Any], api: Server, source: WandbSource
+) -> None:
+    """A collection that is not there, and one of which a server does not want to tell by its name."""
+    api.on("ProjectArtifactCollection", Answer(body=json.dumps(told).encode()))
+    nothing, one = (
+        {"project": {"artifactCollections": page(*nodes)}}
+        for nodes in (
+            [],
+            [{"__typename": "ArtifactSequence", "name": "ds", "type": {"name": "dataset"}}],
+        )
+    )
+    api.on("ProjectArtifactCollections", nothing, one)
+    listed = {"artifactCollection": {"artifacts": page(node(0))}}
+    api.on("ProjectArtifacts", {"project": {"artifactType": listed}})
+
+    with pytest.raises(NotFoundError, match="no such collection"):
+        list(source.versions(Target.parse("team/proj/ds")))
+    assert [item.index for item in source.versions(Target.parse("team/proj/ds"))] == [0]
+
+
 @pytest.mark.parametrize(
     ("target", "operation", "data"),
     [
         ("team/proj", "ProjectArtifactCollections", {"project": None}),
-        (
-            "team/proj/dss",
-            "ProjectArtifactCollections",
-            {"project": {"artifactCollections": page()}},
-        ),
         ("team/proj/ds:v9", "ArtifactMembershipByName", {"project": None}),
         (
             "team/proj/ds:v9",

@@ -361,3 +361,12 @@ def test_a_target_that_is_gone_does_not_end_the_proof_of_the_others(moved: Moved
         list(verify_all(moved.runtime, [gone], EVERYTHING))
     with pytest.raises(NotFoundError, match="nothing of this name was moved"):
         list(verify_all(moved.runtime, [Target.parse("team/proj/ds:typo")], EVERYTHING))
+
+
+def test_a_project_is_listed_once_for_all_there_is_to_prove(moved: Moved) -> None:
+    """A listing of millions of versions takes tens of thousands of requests."""
+    moved.move("ds", b"payload")
+    before = moved.source.calls["versions"]
+    assert moved.answer()["problems"] == []
+
+    assert moved.source.calls["versions"] == before + 1

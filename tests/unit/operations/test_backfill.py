@@ -15,6 +15,7 @@ from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
+from syncd.durable import context
 from syncd.errors import NotFoundError, PermanentError
 from syncd.operations import sweep
 from syncd.operations.backfill import Scope, new_bytes, preview
@@ -472,3 +473,21 @@ def test_the_commit_of_a_renamed_collections_version_restores_into_it(tmp_path: 
     restore_commit(world.runtime, url, lambda: datetime.now(UTC))
     assert {v.ref.collection for v in world.source.versions(PROJECT)} == {"renamed"}
     world.catalog.close()
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_a_run_around_very_many_versions_is_not_read_for_each_of_them(
+    count: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as many requests as there are hundreds of them; its config is written for all at once."""
+    monkeypatch.setattr(context, "CROWD", 2)
+    run = world.source.add_run("evaluates-all")
+    for number in range(count):
+        world.source.record_use(run, world.source.log(f"ds-{number}", {"a": bytes([number] * 4)}))
+    report = world.backfill()
+
+    assert len(report.replaced) == count
+    assert world.source.calls["run"] == 2
+    config = world.source.run(run).config
+    assert len(config["oxen"]["inputs"]) == count
+    assert world.catalog.runs_due() == []

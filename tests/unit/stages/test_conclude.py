@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace as changed
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from syncd.clients.artifacts import Version
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Manifest
-from syncd.refs import Target
+from syncd.refs import RunRef, Target
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.versions.succession import follow
 
 Move = Callable[..., Version]
 KILL = ServiceUnavailableError("killed here")
@@ -216,3 +218,31 @@ def test_a_manifest_that_wandb_does_not_give_back_as_it_was_is_found(
         move(source, old)
     [_, made] = source.versions(WHOLE)
     assert not link_of(made).complete
+
+
+@pytest.mark.parametrize("count", [20, 80])
+def test_the_consumers_of_two_versions_are_compared_once_each(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset may have hundreds of thousands: each held against all others would take for ever."""
+    source = MemoryArtifactSource()
+    old, new = (source.log("ds", {"a": data}, aliases=()) for data in (b"old", b"new"))
+    for number in range(count):
+        run = source.add_run(f"train-{number}")
+        source.record_use(run, old)
+        source.record_use(run, new)
+    compared = 0
+    equal = RunRef.__eq__
+
+    def counted(self: RunRef, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(self, other)
+
+    standing = source.standing
+    known = {item.id: standing(item.id) for item in (old, new)}
+    monkeypatch.setattr(source, "standing", known.__getitem__)
+    monkeypatch.setattr(RunRef, "__eq__", counted)
+    follow(source, old.id, new.id, nullcontext(), fresh=True)
+
+    assert compared <= count
