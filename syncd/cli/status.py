@@ -68,13 +68,9 @@ def status(context: Context, targets: Targets = None) -> None:
 
 def _since(text: str, now: datetime) -> int:
     """Seconds since a time of W&B's, 0 where there is none."""
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from syncd.clients.artifacts import utc  # noqa: PLC0415
 
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    return max(0, int((now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()))
+    return max(0, int((now - utc(text)).total_seconds())) if text else 0
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:
@@ -96,9 +92,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
     for row in document["collections"]:
         counts = [f"{row[key]:,}" for key in COUNTS]
         lag = str(timedelta(seconds=row["lag_seconds"])) if row["waiting"] else "-"
-        table.add_row(
-            row["collection"], *counts, lag, *(size(row[key]) for key in sizes.values())
-        )
+        table.add_row(row["collection"], *counts, lag, *(size(row[key]) for key in sizes.values()))
     print_table(console, table)
     for item in document["quarantined"]:
         console.print(

@@ -41,6 +41,7 @@ def test_every_report_is_one_json_document_on_standard_output(small: World) -> N
 
     moved = {item["source"]: item["oxen"] for item in report["replacements"]}
     assert [(row["seen"], row["moved"]) for row in status["collections"]] == [(2, 2), (1, 1)]
+    assert all((row["lag_seconds"], row["freed_bytes"]) == (0, 0) for row in status["collections"])
     assert {item["version"]: item["oxen"] for item in verified["versions"]} == moved
     assert resolved["oxen"]["commit"] == moved[f"{small.target}/ds:v0"]
     back = small.syncd("resolve", resolved["oxen"]["commit"], "--json").document

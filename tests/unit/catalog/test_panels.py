@@ -152,6 +152,24 @@ def test_proofs_and_freed_bytes_are_summed(empty: Catalog) -> None:
     assert [day.freed for day in empty.panels.days()] == [12]
 
 
+def test_what_was_freed_is_told_by_collection(empty: Catalog) -> None:
+    """Where a version of it is known, within what was asked for."""
+    rows = [{**row, "state": "replaced"} for row in made_up(40)]
+    fill(empty, rows)
+    for row in rows:
+        empty.reclaimed(row["artifact_id"], 3)
+    empty.reclaimed("of another catalog", 100)
+    named = [f"{row['entity']}/{row['project']}/{row['collection']}" for row in rows]
+    place = Target.parse("/".join(named[0].split("/")[:2]))
+
+    assert empty.panels.freed_in(None) == {name: 3 * named.count(name) for name in named}
+    assert empty.panels.freed_in(place) == {
+        name: size
+        for name, size in empty.panels.freed_in(None).items()
+        if name.startswith(f"{place}/")
+    }
+
+
 def test_a_released_version_waits_with_its_history(empty: Catalog) -> None:
     """Its first failure stays known; whoever is not in quarantine stays where it is."""
     source = MemoryArtifactSource()
