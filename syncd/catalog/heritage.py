@@ -68,6 +68,20 @@ class Heritage:
         row = {"entity": entity, "project": project, "at": at.isoformat()}
         self._database.upsert(schema.run_cursors, [row], ("entity", "project"))
 
+    def heard(self, runs: Sequence[str]) -> dict[str, datetime]:
+        """When some runs were last heard of as they were looked at, where that is known."""
+        table = schema.heard
+        found: dict[str, datetime] = {}
+        for batch in wide(runs):
+            query = sa.select(table.c.run, table.c.at).where(table.c.run.in_(batch))
+            found |= {run: datetime.fromisoformat(at) for run, at in self._database.tuples(query)}
+        return found
+
+    def note_heard(self, runs: Mapping[str, datetime]) -> None:
+        """Remember when runs that have ended were last heard of."""
+        rows = [{"run": run, "at": at.isoformat()} for run, at in runs.items()]
+        self._database.upsert(schema.heard, rows, ("run",))
+
     def keep_versions(self, found: Sequence[Relative]) -> dict[str, str]:
         """Remember versions, and by name the runs that logged them.
 
