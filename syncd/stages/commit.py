@@ -26,6 +26,7 @@ from syncd.versions.plans import BATCH, LINEAGE_PATH, Contents, Decision, Planne
 from syncd.versions.trees import PackedTree
 
 SCHEMA = 1
+ELSEWHERE = "Wandb-Elsewhere"  # the trailer that counts a version's files which are not in the tree
 LINE = "Wandb-Version"  # the trailer of a merge: the newest version that went into it
 
 
@@ -133,6 +134,7 @@ def message(
     """
     version = plan.version
     files = plan.of(Decision.MOVE, Decision.KEEP, Decision.OXEN)
+    elsewhere = len(plan.of(Decision.REFERENCE, Decision.OMIT))
     lines = {
         "Wandb-Artifact": str(version.ref),
         "Wandb-Artifact-Id": version.id,
@@ -141,6 +143,7 @@ def message(
         "Wandb-Created-At": version.created_at,
         "Wandb-Run": str(run.ref) if run else "",
         "Wandb-Url": run.url if run else "",
+        ELSEWHERE: str(elsewhere or ""),
         **(more or {}),
     }
     usual = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"
