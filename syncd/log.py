@@ -79,6 +79,7 @@ class Life(StrEnum):
     DAEMON_STARTED = "daemon.started"
     DAEMON_STOPPING = "daemon.stopping"
     DAEMON_STOPPED = "daemon.stopped"
+    FETCH_PARTIAL = "fetch.partial"
     FACE_STARTED = "face.started"
     FACE_STOPPED = "face.stopped"
     GATEWAY_FAILED = "gateway.failed"

@@ -79,6 +79,42 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """What a version was when it was logged first, where its content has another number since.
+
+    Args:
+        version: `entity/project/collection:vN`.
+        artifact_id: its GraphQL id.
+        created_at: ISO 8601, UTC.
+    """
+
+    version: str
+    artifact_id: str
+    created_at: str
+
+    @classmethod
+    def read(cls, item: object) -> Logged | None:
+        """The note as metadata has it; None when there is none, or none that can be read."""
+        keys = ("version", "artifact_id", "created_at")
+        if not isinstance(item, Mapping) or not item.keys() >= set(keys):
+            return None
+        return cls(**{key: str(item[key]) for key in keys})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """That a version was made again from its commit alone: what that knows of it.
+
+    Args:
+        commit: the Oxen commit that it was made from.
+        logged: what it was when it was logged.
+    """
+
+    commit: CommitRef
+    logged: Logged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
     """The link from a replacement version to its commit and to the version it replaces.
 
@@ -96,6 +132,8 @@ class Replacement:
         complete: whether aliases, consumers and run configs have followed.
         reclaimed: that the source was taken out of W&B.
         restored: that its files came back.
+        logged: what was logged first, where the replaced version is what came back of it, or the same
+            content that was logged again.
     """
 
     commit: CommitRef
@@ -111,10 +149,20 @@ class Replacement:
     complete: bool = False
     reclaimed: Reclaimed | None = None
     restored: Restored | None = None
+    logged: Logged | None = None
+
+    @property
+    def first(self) -> Logged:
+        """What was logged first of this content, as far as is known."""
+        return self.logged or Logged(
+            version=self.source_version,
+            artifact_id=self.source_artifact_id,
+            created_at=self.source_created_at,
+        )
 
     def into(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata with the key `oxen` set."""
-        marks = {"reclaimed": self.reclaimed, "restored": self.restored}
+        marks = {"reclaimed": self.reclaimed, "restored": self.restored, "logged": self.logged}
         return {
             **metadata,
             KEY: {
@@ -197,6 +245,7 @@ def replacement_of(metadata: Mapping[str, Any], digest: str) -> Replacement | No
             complete=item.get("complete") is True,
             reclaimed=Reclaimed.read(item.get("reclaimed")),
             restored=Restored.read(item.get("restored")),
+            logged=Logged.read(item.get("logged")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, SyncdError):
         return None  # somebody else's key of the same name
@@ -220,12 +269,15 @@ def commit_of(metadata: Mapping[str, Any], digest: str) -> CommitRef | None:
     return link.commit if link is not None else None
 
 
-def restored_into(metadata: Mapping[str, Any], mark: Restored, digest: str) -> dict[str, Any]:
+def restored_into(
+    metadata: Mapping[str, Any], mark: Restored, digest: str, of: Returned
+) -> dict[str, Any]:
     """The metadata of a version whose files came back and whose replacement is gone.
 
     The mark stands on the version itself then, with its digest: metadata is copied with drafts.
     """
-    return {**metadata, KEY: {"digest": digest, "restored": asdict(mark)}}
+    made = {"repo": str(of.commit.repo), "commit": of.commit.commit, "logged": asdict(of.logged)}
+    return {**metadata, KEY: {"digest": digest, "restored": asdict(mark), **made}}
 
 
 def restored_of(metadata: Mapping[str, Any], digest: str) -> Restored | None:
@@ -234,6 +286,19 @@ def restored_of(metadata: Mapping[str, Any], digest: str) -> Restored | None:
     if not isinstance(item, Mapping) or item.get("digest") != digest:
         return None
     return Restored.read(item.get("restored"))
+
+
+def returned_of(metadata: Mapping[str, Any], digest: str) -> Returned | None:
+    """What `restored_into` wrote of where a version with this digest comes from; None for nothing."""
+    item = metadata.get(KEY)
+    if restored_of(metadata, digest) is None or not isinstance(item, Mapping):
+        return None
+    logged = Logged.read(item.get("logged"))
+    try:
+        commit = CommitRef.parse(f"{item['repo']}@{item['commit']}")
+    except (KeyError, SyncdError):
+        return None  # an older syncd did not write it
+    return Returned(commit=commit, logged=logged) if logged else None
 
 
 def linked_content(entry: Entry) -> str | None:

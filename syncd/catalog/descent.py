@@ -26,7 +26,7 @@ class KnownVersion:
         type: the artifact type.
         created_at: ISO 8601, UTC; empty when unknown.
         commit: the Oxen commit that holds it.
-        replacement: the name of what replaces it in W&B; empty when nothing does.
+        replacement: the name of what W&B has in its place; empty where that is the version itself.
     """
 
     id: str

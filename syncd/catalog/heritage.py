@@ -6,6 +6,7 @@ Nothing here is forgotten with a version that leaves W&B: what was trained on it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -67,6 +68,20 @@ class Heritage:
         row = {"entity": entity, "project": project, "at": at.isoformat()}
         self._database.upsert(schema.run_cursors, [row], ("entity", "project"))
 
+    def heard(self, runs: Sequence[str]) -> dict[str, datetime]:
+        """When some runs were last heard of as they were looked at, where that is known."""
+        table = schema.heard
+        found: dict[str, datetime] = {}
+        for batch in wide(runs):
+            query = sa.select(table.c.run, table.c.at).where(table.c.run.in_(batch))
+            found |= {run: datetime.fromisoformat(at) for run, at in self._database.tuples(query)}
+        return found
+
+    def note_heard(self, runs: Mapping[str, datetime]) -> None:
+        """Remember when runs that have ended were last heard of."""
+        rows = [{"run": run, "at": at.isoformat()} for run, at in runs.items()]
+        self._database.upsert(schema.heard, rows, ("run",))
+
     def keep_versions(self, found: Sequence[Relative]) -> dict[str, str]:
         """Remember versions, and by name the runs that logged them.
 
@@ -76,6 +91,7 @@ class Heritage:
             The id that each is kept under, by its own.
         """
         ids = {item.id: self._first_id(item) if item.has_moved else item.id for item in found}
+        ids |= self._came_back([item for item in found if not item.has_moved])
         rows = [_row(item) for item in found if ids[item.id] == item.id]
         # What is not known to be in Oxen here may be known to be there from elsewhere.
         for there, kept in ((True, ()), (False, (*COMMIT, "replacement_index"))):
@@ -86,7 +102,8 @@ class Heritage:
                 values = {name: _row(item)[name] for name in (*COMMIT, "replacement_index")}
                 own = schema.relatives.c.artifact_id == ids[item.id]
                 self._database.change(sa.update(schema.relatives).where(own).values(**values))
-        others = {item.id: ids[item.id] for item in found if ids[item.id] != item.id}
+        pairs = [(other, ids[item.id]) for item in found for other in (item.id, *_members(item))]
+        others = {other: kept for other, kept in pairs if other != kept}
         nameless = {item.commit.commit: ids[item.id] for item in found if item.commit}
         self._join(others | nameless)
         logged = [(ids[item.id], str(run), OUTPUT) for item in found for run in item.runs]
@@ -107,6 +124,23 @@ class Heritage:
         )
         rows = self._database.rows(query)
         return str(rows[0]["artifact_id"]) if rows else item.id
+
+    def _came_back(self, found: Sequence[Relative]) -> dict[str, str]:
+        """The ids of what came back, which says nothing of that itself: its number is known to do so."""
+        table = schema.relatives
+        known: dict[str, str] = {}
+        by_collection: dict[ArtifactRef, list[Relative]] = {}
+        for item in found:
+            by_collection.setdefault(replace(item.ref, alias=""), []).append(item)
+        for collection, items in by_collection.items():
+            query = sa.select(table.c.artifact_id, table.c.replacement_index, table.c.digest).where(
+                *in_collection(collection),
+                table.c.replacement_index.in_([_index(item.ref) for item in items]),
+            )
+            there = {(index, digest): id_ for id_, index, digest in self._database.tuples(query)}
+            for item in items:
+                known[item.id] = str(there.get((_index(item.ref), item.digest), item.id))
+        return known
 
     def _keep_commits(self, named: Sequence[NamedInput]) -> list[str]:
         """Remember what a run used without W&B's knowing; the ids they are kept under."""
@@ -187,6 +221,11 @@ def _name(ref: ArtifactRef | None) -> dict[str, Any]:
 
 def _index(ref: ArtifactRef | None) -> int:
     return NAMELESS if ref is None or ref.index is None else ref.index
+
+
+def _members(item: Relative) -> list[str]:
+    """The ids that W&B has of one version."""
+    return [version.id for version in item.members]
 
 
 def _row(item: Relative) -> dict[str, Any]:

@@ -130,6 +130,14 @@ run_cursors = Table(
     Column("at", String(40), nullable=False),
 )
 
+# When runs that ended were last heard of as they were looked at: one that was resumed since is another.
+heard = Table(
+    "syncd_heard",
+    metadata,
+    Column("run", String(800), primary_key=True),  # entity/project/runs/ID
+    Column("at", String(40), nullable=False),
+)
+
 # What a webhook said, until somebody has looked: at most one row per project and collection.
 hints = Table(
     "syncd_hints",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import Context, ExitCode
+from syncd.errors import NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,8 +98,8 @@ def _from_wandb(context: Context, named: list[str], alias: str) -> Found:
     from syncd.promotion import production as work  # noqa: PLC0415
 
     with runtime.opened(context.config, context.environ) as parts:
-        names = named or _aliased(parts, alias)
-        return [work.from_wandb(parts.source, name) for name in names], []
+        names = _at_home(parts, named) or _aliased(parts, alias)
+        return answered(lambda name: work.from_wandb(parts.source, name), names, named), []
 
 
 def _from_oxen(context: Context, named: list[str], alias: str) -> Found:
@@ -108,7 +110,9 @@ def _from_oxen(context: Context, named: list[str], alias: str) -> Found:
     store = runtime.build_store(context.config, context.environ)
     events = journal.read(store, journal.journals(context.config, map(_entity, named)))
     names = named or work.subjects(events, alias)
-    answers = [work.from_oxen(store, events, context.config, name) for name in names]
+    answers = answered(
+        lambda name: work.from_oxen(store, events, context.config, name), names, named
+    )
     found = work.endpoints(events, lambda at: work.told_at(store, at))
     return [work.with_endpoints(item, events) for item in answers], found
 
@@ -120,7 +124,8 @@ def _from_catalog(context: Context, named: list[str], alias: str) -> Found:
     with opened(context.config) as catalog:
         mirror = catalog.mirror
         events = mirror.events()
-        answers = [work.from_catalog(mirror, n) for n in named or work.subjects(events, alias)]
+        names = named or work.subjects(events, alias)
+        answers = answered(lambda name: work.from_catalog(mirror, name), names, named)
         found = work.endpoints(events, lambda at: (at.commit and mirror.story(at.commit)) or {})
         return [work.with_endpoints(item, events) for item in answers], found
 
@@ -128,13 +133,14 @@ def _from_catalog(context: Context, named: list[str], alias: str) -> Found:
 def _from_both(context: Context, named: list[str], alias: str) -> Found:
     from syncd import runtime  # noqa: PLC0415
     from syncd.cli.promote import desk_of  # noqa: PLC0415
-    from syncd.promotion import journal, promote  # noqa: PLC0415
+    from syncd.promotion import agreement, journal, promote  # noqa: PLC0415
     from syncd.promotion import production as work  # noqa: PLC0415
 
     with runtime.opened(context.config, context.environ) as parts:
-        repos = journal.journals(context.config, map(_entity, named))
+        known = _at_home(parts, named)
+        repos = journal.journals(context.config, map(_entity, known))
         events = journal.read(parts.store, repos)
-        names = named or sorted({*work.subjects(events, alias), *_aliased(parts, alias)})
+        names = known or sorted({*work.subjects(events, alias), *_aliased(parts, alias)})
         left = {event.subject for event in events if event.open}.intersection(names)
         ended: list[Event] = []
         if left:
@@ -143,14 +149,36 @@ def _from_both(context: Context, named: list[str], alias: str) -> Found:
                     ended += promote.finish(desk_of(parts, _entity(name), ""), name)
             events = journal.read(parts.store, repos)
         work.remember(parts.store, parts.catalog.mirror, events)
-        answers = [
-            work.with_ends(
-                work.from_both(parts.source, parts.store, events, context.config, name), ended
-            )
-            for name in names
-        ]
+        answers = answered(
+            lambda name: agreement.with_ends(
+                agreement.from_both(parts.source, parts.store, events, context.config, name), ended
+            ),
+            names,
+            named,
+        )
         found = work.endpoints(events, lambda at: work.told_at(parts.store, at))
         return [work.with_endpoints(item, events) for item in answers], found
+
+
+def answered(
+    ask: Callable[[str], Answer], names: Iterable[str], named: Sequence[str]
+) -> list[Answer]:
+    """The answers; of what nobody named, nothing is said where nothing is in production any more."""
+    found: list[Answer] = []
+    for name in names:
+        try:
+            found.append(ask(name))
+        except NotFoundError:
+            if named:
+                raise
+    return found
+
+
+def _at_home(parts: Runtime, named: Sequence[str]) -> list[str]:
+    """What was named, a place in a registry as the collection that the version there comes from."""
+    from syncd.promotion import promote  # noqa: PLC0415
+
+    return [promote.at_home(parts.source, name) for name in named]
 
 
 def _aliased(parts: Runtime, alias: str) -> list[str]:

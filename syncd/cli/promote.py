@@ -58,7 +58,11 @@ def promote(
 def rollback(
     context: Context,
     collection: Annotated[
-        str, typer.Argument(metavar="COLLECTION", help="entity/project/collection.")
+        str,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="entity/project/collection, also by its place in a registry.",
+        ),
     ],
     alias: Alias,
     *,
@@ -68,8 +72,9 @@ def rollback(
     from syncd.promotion import promote as work  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
-    entity = ArtifactRef.parse(work.subject_of(collection, alias)).entity
+    subject = work.subject_of(collection, alias)
     with promoting(context) as parts:
+        entity = ArtifactRef.parse(work.at_home(parts.source, subject)).entity
         done = work.rollback(desk_of(parts, entity, by), collection, alias)
     answer(context, alias, done)
 

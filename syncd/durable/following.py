@@ -3,8 +3,9 @@
 A run that begins when its data lies in Oxen already, and logs nothing that moves, is around no
 replacement that is made. W&B lists runs by when they were last heard of, so those that ended since the
 last look are a request away: each is read once, its lineage is kept, and where it used or logged
-something that is in Oxen its config says so. One that still runs is looked at when it has ended: W&B
-lists it again then, but for one that was lost, which ends without being heard of once more.
+something that is in Oxen its config says so. One that is resumed is heard of anew, and read again. One
+that still runs is looked at when it has ended: W&B lists it again then, but for one that was lost, which
+ends without being heard of once more.
 """
 
 from __future__ import annotations
@@ -60,8 +61,14 @@ def _follow(runtime: Runtime, entity: str, project: str, most: int | None) -> No
         for run in descent.runs([str(item.run) for item in found])
         if run.seen
     }
-    ended = [item for item in found if item.state not in UNFINISHED]
-    fresh = [item for item in reversed(ended) if known.get(str(item.run)) != item.state]
+    ended = [item for item in reversed(found) if item.state not in UNFINISHED]
+    before = descent.heard([str(item.run) for item in ended])
+    fresh = [
+        item
+        for item in ended
+        if known.get(str(item.run)) != item.state or before.get(str(item.run), item.at) != item.at
+    ]
+    later = {item.run for item in (fresh[most:] if most is not None else ())}
     for item in fresh[:most]:
         try:
             run = runtime.source.run(item.run)
@@ -70,6 +77,8 @@ def _follow(runtime: Runtime, entity: str, project: str, most: int | None) -> No
         descent.keep(run)
         if _is_around(run):
             write(runtime.source, run)
+    dealt_with = {str(item.run): item.at for item in ended if item.run not in later}
+    descent.note_heard({run: at for run, at in dealt_with.items() if before.get(run) != at})
     waiting = list(_waited_for(runtime, found))
     if most is not None:
         waiting += [item.at for item in fresh[most : most + 1]]

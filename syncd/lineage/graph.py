@@ -51,7 +51,8 @@ class Node:
         label: what people call it, where that is not its name.
         aliases: of a version, where whoever was asked knows them.
         commit: the Oxen commit that holds it, None where there is none, or none is known.
-        replacement: the name of the version of references that W&B has in its place.
+        replacement: the name of what W&B has in its place: the version of references, or the files that
+            came back; empty where that is the version itself.
         state: of a run, as W&B had it last.
         url: where people look at it.
         created_at: ISO 8601, UTC; empty when unknown.

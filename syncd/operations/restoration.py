@@ -19,6 +19,7 @@ from syncd.runtime import Runtime
 from syncd.stages.restore import rebuild, restore
 from syncd.versions.originals import original
 from syncd.versions.plans import LINEAGE_PATH
+from syncd.versions.relatives import relatives
 
 BORN = "born in Oxen: W&B never had its files"
 
@@ -121,6 +122,7 @@ def restore_commit(runtime: Runtime, url: OxenURL, now: Callable[[], datetime]) 
         now=now(),
         pace=_pace(runtime),
     )
+    _remember(runtime, made)
     log.get().info(log.Stage.RESTORE.done, artifact=str(ref), restored=str(made.ref))
     report.restored.append(
         {
@@ -156,6 +158,7 @@ def _restore_one(
 ) -> None:
     done = link.restored is not None and existing is not None
     if done and link.restored and existing and link.restored.artifact_id == existing.id:
+        _remember(runtime, version, existing)
         reason = f"restored as {existing.ref} on {link.restored.at}"
         report.skipped.append({"version": link.source_version, "reason": reason})
         return
@@ -180,6 +183,7 @@ def _restore_one(
             }
         )
         return
+    _remember(runtime, runtime.source.version(version.id), made)
     log.get().info(log.Stage.RESTORE.done, artifact=link.source_version, restored=str(made.ref))
     report.restored.append(
         {
@@ -191,6 +195,11 @@ def _restore_one(
             "bytes": link.moved_bytes,
         }
     )
+
+
+def _remember(runtime: Runtime, *versions: Version) -> None:
+    """Let lineage know what W&B has now: who uses it from here on uses the same content as before."""
+    runtime.catalog.descent.keep_versions(relatives(versions))
 
 
 def _collections(runtime: Runtime, target: Target) -> Iterator[list[Version]]:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from syncd.changes.difference import Difference, difference
+from syncd.changes.difference import Difference, commit_rows, difference
+from syncd.changes.difference import compare as rows_compared
 from syncd.clients.artifacts import Run
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
@@ -218,7 +219,12 @@ def compare(
         metrics=tuple(metrics(_summary(runs[0]), _summary(runs[1]), directions)),
         config=tuple(settings(_config(runs[0]), _config(runs[1]))),
         data=tuple(_data(store, config, used(runs[0]), used(runs[1]))),
-        weights=difference(store, *commits, folder=after.point.folder),
+        weights=rows_compared(
+            *(
+                commit_rows(store, commit, side.point.folder)
+                for commit, side in zip(commits, sides, strict=True)
+            )
+        ),
     )
 
 

@@ -1,9 +1,10 @@
 """The journal: what was promoted and deployed, kept in Oxen, so that a lost state hides nothing.
 
-It is one file of lines on a branch of its own, in a repository of its own in each namespace: a
+It is files of lines on a branch of its own, in a repository of its own in each namespace: a
 repository of models is written by whoever moves versions, and an endpoint may serve models of many.
-Every line is a commit, so Oxen's history tells who wrote what and that nothing was taken out. The
-catalog mirrors it.
+Every line is a commit, so Oxen's history tells who wrote what and that nothing was taken out. A store
+keeps each state of a file, so a new one is begun where one is full: a line costs the same in ten years
+as today. The catalog mirrors it.
 
 A commit that somebody else made between reading and writing is no loss: what its file says and ours
 does not is written again on top.
@@ -11,7 +12,9 @@ does not is written again on top.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from syncd import retry
 from syncd.catalog.mirror import Mirror
@@ -20,11 +23,14 @@ from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.errors import TransientError
 from syncd.refs import RepoRef, namespace_name, repo_name
+from syncd.versions.contents import groups
 from syncd.versions.events import Event, folded
 
 REPOSITORY = "syncd-journal"
 BRANCH = "wandb/journal"  # no alias and no version has a branch of this name
-PATH = "journal.jsonl"
+PATH = "journal.jsonl"  # and further ones, journal-000001.jsonl
+FULL = 64 << 10  # bytes of a file to which no more is written
+_FURTHER = re.compile(r"journal-[0-9]{6}\.jsonl")
 ROUNDS = 5  # times that somebody else may write between our reading and writing
 # A repository that another process holds is free again in a moment.
 PATIENCE = retry.Policy(attempts=12, first_wait=0.2, longest_wait=5.0, total=40.0)
@@ -47,6 +53,21 @@ def home(config: Config, entity: str) -> RepoRef:
     return RepoRef(namespace=namespace_name(config.oxen.namespace or entity), repo=REPOSITORY)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """One file of a journal.
+
+    Args:
+        path: its name.
+        lines: what it holds, in order.
+        stored: as a commit has it; None when it has not been stored.
+    """
+
+    path: str
+    lines: tuple[str, ...]
+    stored: TreeEntry | None
+
+
 class Journal:
     """The journal of one namespace, for one writer at a time.
 
@@ -58,7 +79,7 @@ class Journal:
 
     def __init__(self, store: VersionStore, repo: RepoRef, mirror: Mirror | None = None) -> None:
         self._store, self._repo, self._mirror = store, repo, mirror
-        self._read: tuple[str, list[str]] = ("", [])  # a commit and its lines
+        self._read: tuple[str, list[_Page]] = ("", [])  # a commit and its files
 
     def events(self) -> list[Event]:
         """All events in the order in which they began.
@@ -66,7 +87,7 @@ class Journal:
         Raises:
             PermanentError: when the file is not as syncd writes it.
         """
-        return folded(self._lines(self._head()))
+        return folded(_lines(self._pages(self._head())))
 
     def append(self, event: Event) -> None:
         """Write down how an event stands, durably before this returns.
@@ -74,30 +95,28 @@ class Journal:
         Raises:
             TransientError: when somebody else writes all the time.
         """
-        lines = self._lines(self._head())
+        pages = _added(self._pages(self._head()), [event.line])
         for _ in range(ROUNDS):
-            if event.line not in lines:
-                lines.append(event.line)
-            made = self._commit(lines, event)
-            theirs = [line for parent in made.parents for line in self._of(parent)]
-            if set(theirs) <= set(lines):
+            made = self._commit(pages, event)
+            theirs = [self._pages(self._store.resolve(self._repo, p)) for p in made.parents]
+            ours = _lines(pages)
+            if {line for each in theirs for line in _lines(each)} <= set(ours):
                 break
-            lines = [*theirs, *(line for line in lines if line not in theirs)]
+            pages = max(theirs, key=lambda each: len(_lines(each)))
+            for more in (*map(_lines, theirs), ours):
+                pages = _added(pages, more)
         else:
             raise TransientError(f"{self._repo}: others write to the journal all the time")
         if self._mirror is not None:
-            self._mirror.keep(folded(lines))
+            self._mirror.keep(folded(_lines(pages)))
 
-    def _commit(self, lines: Sequence[str], event: Event) -> Commit:
-        data = "".join(f"{line}\n" for line in lines).encode()
-        stored = retry.call(
-            lambda: self._store.put(self._repo, [data]), what="write the journal", policy=PATIENCE
-        )
+    def _commit(self, pages: Sequence[_Page], event: Event) -> Commit:
+        tree = [page.stored or self._put(page) for page in pages]
         made = retry.call(
             lambda: self._store.commit(
                 self._repo,
                 branch=BRANCH,
-                tree=[TreeEntry(path=PATH, hash=stored.hash, size=stored.size)],
+                tree=sorted(tree, key=lambda entry: entry.path),
                 message=_one_line(
                     f"{event.kind} {event.subject}: {event.after.version}, {event.state}"
                 ),
@@ -117,20 +136,66 @@ class Journal:
             policy=PATIENCE,
         )
 
-    def _of(self, commit: str) -> list[str]:
-        return self._lines(self._store.resolve(self._repo, commit))
+    def _put(self, page: _Page) -> TreeEntry:
+        data = "".join(f"{line}\n" for line in page.lines).encode()
+        stored = retry.call(
+            lambda: self._store.put(self._repo, [data]), what="write the journal", policy=PATIENCE
+        )
+        return TreeEntry(path=page.path, hash=stored.hash, size=stored.size)
 
-    def _lines(self, commit: Commit | None) -> list[str]:
-        """The lines of a commit; none where it has no such file."""
+    def _pages(self, commit: Commit | None) -> list[_Page]:
+        """The files of a commit in their order; none where it has none."""
         if commit is None:
             return []
         if self._read[0] != commit.ref.commit:
-            lines: list[str] = []
-            if PATH in {entry.path for entry in self._store.tree(commit.ref)}:
-                data = b"".join(self._store.read(commit.ref, PATH))
-                lines = data.decode(errors="replace").splitlines()
-            self._read = (commit.ref.commit, lines)
+            tree = [
+                entry
+                for entry in self._store.tree(commit.ref)
+                if entry.path == PATH or _FURTHER.fullmatch(entry.path)
+            ]
+            tree.sort(key=lambda entry: (entry.path != PATH, entry.path))
+            texts = self._texts(commit, tree)
+            pages = [
+                _Page(path=entry.path, lines=tuple(text.splitlines()), stored=entry)
+                for entry, text in zip(tree, texts, strict=True)
+            ]
+            self._read = (commit.ref.commit, pages)
         return list(self._read[1])
+
+    def _texts(self, commit: Commit, tree: Sequence[TreeEntry]) -> list[str]:
+        """What files hold, many in one request."""
+        small: dict[str, bytes] = {}
+        for group in groups(tree, lambda entry: entry.size):
+            if len(group) > 1:
+                small |= self._store.read_small(commit.ref, group)
+        return [
+            (
+                small[entry.hash]
+                if entry.hash in small
+                else b"".join(self._store.read(commit.ref, entry.path))
+            ).decode(errors="replace")
+            for entry in tree
+        ]
+
+
+def _lines(pages: Iterable[_Page]) -> list[str]:
+    return [line for page in pages for line in page.lines]
+
+
+def _added(pages: Sequence[_Page], lines: Iterable[str]) -> list[_Page]:
+    """The files with some lines more, as far as they have them not."""
+    found, known = list(pages), set(_lines(pages))
+    for line in lines:
+        if line in known:
+            continue
+        known.add(line)
+        last = found[-1] if found else None
+        if last is None or sum(len(item) + 1 for item in last.lines) >= FULL:
+            path = f"journal-{len(found):06d}.jsonl" if found else PATH
+            found.append(_Page(path=path, lines=(line,), stored=None))
+        else:
+            found[-1] = _Page(path=last.path, lines=(*last.lines, line), stored=None)
+    return found
 
 
 def read(store: VersionStore, repos: Sequence[RepoRef]) -> list[Event]:

@@ -30,7 +30,7 @@ from syncd.stages.discover import held
 from syncd.stages.plan import place
 from syncd.versions.commit_texts import inputs
 from syncd.versions.deployments import served, serving
-from syncd.versions.events import Event, Point, State, of, standing, trail
+from syncd.versions.events import Event, Point, of, standing, trail
 from syncd.versions.lineages import MALFORMED, story
 from syncd.versions.plans import lineage_in
 
@@ -44,19 +44,31 @@ def from_wandb(source: ArtifactSource, subject: str) -> Answer:
     Raises:
         NotFoundError: when it has no such alias.
     """
+    return in_wandb(source, subject)[0]
+
+
+def in_wandb(source: ArtifactSource, subject: str) -> tuple[Answer, Point, bool]:
+    """What W&B alone says, where that lies, and whether it has no run of it, maybe no more.
+
+    Raises:
+        NotFoundError: when it has no such alias.
+    """
     version = held(source, ArtifactRef.parse(subject))
     if version is None:
         raise _nothing(subject)
     found = located.of(source, version)
-    run = source.run(found.version.run) if found.version.run else None
-    return Answer(
+    ref, run = found.version.run, None
+    with suppress(NotFoundError):  # it was deleted, and what it logged was not
+        run = source.run(ref) if ref else None
+    answer = Answer(
         subject=subject,
         version=found.point.logged,
         reference=str(found.version.ref),
         commit=found.point.commit,
-        run=str(run.ref) if run else None,
+        run=str(ref) if ref else None,
         data=used(run),
     )
+    return answer, found.point, run is None
 
 
 def used(run: Run | None) -> tuple[Data, ...]:
@@ -78,7 +90,14 @@ def used(run: Run | None) -> tuple[Data, ...]:
     return tuple(found)
 
 
-def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subject: str) -> Answer:
+def from_oxen(
+    store: VersionStore,
+    events: Sequence[Event],
+    config: Config,
+    subject: str,
+    *,
+    at: Point | None = None,
+) -> Answer:
     """What Oxen alone says.
 
     Args:
@@ -86,6 +105,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         events: the journal's.
         config: where a collection lies that was never promoted.
         subject: `entity/project/collection:alias`.
+        at: where such a one lies, if that is known: it may have had another name.
 
     Raises:
         NotFoundError: when there is no such branch.
@@ -93,7 +113,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
     ref = ArtifactRef.parse(subject)
     mine = of(events, subject)
     stood = trail(mine)
-    last = stood[-1] if stood else None
+    last = stood[-1] if stood else at
     if last is not None and last.commit is not None:
         repo, folder = last.commit.repo, last.folder
     else:
@@ -107,7 +127,7 @@ def from_oxen(store: VersionStore, events: Sequence[Event], config: Config, subj
         index = index_at(store.branches(repo), found.ref.commit, folder)
         if index is not None:
             answer = changed(answer, version=f"{answer.version}:v{index}")
-    return _since(answer, mine)
+    return with_since(answer, mine)
 
 
 def from_catalog(mirror: Mirror, subject: str) -> Answer:
@@ -129,57 +149,7 @@ def from_catalog(mirror: Mirror, subject: str) -> Answer:
     answer = _answer(subject, last.commit, told or {})
     if ":" not in answer.version:  # not known, or born in Oxen before W&B had numbered it
         answer = changed(answer, version=last.logged)
-    return _since(changed(answer, reference=last.version), mine)
-
-
-def from_both(
-    source: ArtifactSource,
-    store: VersionStore,
-    events: Sequence[Event],
-    config: Config,
-    subject: str,
-) -> Answer:
-    """What both sides say, with what they disagree about.
-
-    Raises:
-        NotFoundError: when W&B has no such alias.
-    """
-    answer = from_wandb(source, subject)
-    mine = of(events, subject)
-    answer = _since(answer, mine)
-    problems = [*answer.problems, *_open(mine)]
-    if answer.commit is None:
-        collection = located.collection_of(answer.reference)
-        problems.append(
-            Problem(
-                problem=f"{answer.reference} is not in Oxen, so no commit says what it is made of",
-                hint=f"syncd backfill {collection}",
-            )
-        )
-        return changed(answer, problems=tuple(problems))
-    try:
-        other = from_oxen(store, events, config, subject)
-    except (NotFoundError, PermanentError) as error:
-        problems.append(Problem(problem=str(error), hint=_repair(answer)))
-        return changed(answer, problems=tuple(problems))
-    if other.commit != answer.commit:
-        problems.append(
-            Problem(
-                problem=f"the two sides disagree: W&B's alias is at {answer.commit}, Oxen's branch at "
-                f"{other.commit} ({other.version})",
-                hint=_repair(answer),
-            )
-        )
-    elif set(other.data) != set(answer.data):
-        problems.append(
-            Problem(
-                problem="W&B says that the run used other versions than the commit says: "
-                + ", ".join(sorted({i.artifact for i in set(other.data) ^ set(answer.data)})),
-                hint="What was recorded after the commit stands in W&B alone; nothing is to be done "
-                "unless the run's inputs were changed by mistake.",
-            )
-        )
-    return changed(answer, problems=tuple(problems))
+    return with_since(changed(answer, reference=last.version), mine)
 
 
 def with_endpoints(answer: Answer, events: Sequence[Event]) -> Answer:
@@ -204,26 +174,6 @@ def endpoints(
         answer = _answer(item.endpoint, item.commit, tell(point))
         found.append(Endpoint(served=item, run=answer.run, data=answer.data))
     return found
-
-
-def with_ends(answer: Answer, ended: Sequence[Event]) -> Answer:
-    """The answer with what became of events that were left half done, where they came to nothing.
-
-    Args:
-        answer: about an alias.
-        ended: events that were finished just now.
-    """
-    problems = [
-        Problem(
-            problem=f"a {event.kind} to {event.after.version} by {event.by} at {event.at} was left "
-            f"half done, and came to nothing: {event.note}",
-            hint=f"If it is still wanted: syncd promote {event.after.version} "
-            f"{ArtifactRef.parse(event.subject).alias}",
-        )
-        for event in of(ended, answer.subject)
-        if event.state is not State.DONE
-    ]
-    return changed(answer, problems=(*answer.problems, *problems))
 
 
 def told_by(store: VersionStore, commit: CommitRef, folder: str) -> dict[str, Any]:
@@ -272,7 +222,7 @@ def remember(store: VersionStore, mirror: Mirror, events: Sequence[Event]) -> li
 
 def subjects(events: Sequence[Event], alias: str) -> list[str]:
     """The collections' aliases of one name that were ever promoted, sorted."""
-    named = {event.subject for event in events if not event.kind.of_endpoint}
+    named = {event.subject for event in events if event.kind.of_alias}
     return sorted(name for name in named if ArtifactRef.parse(name).alias == alias)
 
 
@@ -288,7 +238,7 @@ def _answer(subject: str, commit: CommitRef | None, told: Mapping[str, Any]) -> 
     )
 
 
-def _since(answer: Answer, mine: Sequence[Event]) -> Answer:
+def with_since(answer: Answer, mine: Sequence[Event]) -> Answer:
     """The answer with what the journal knows of it."""
     stood = trail(mine)
     point = Point(version="", logged="", artifact_id="", commit=answer.commit)
@@ -300,28 +250,13 @@ def _since(answer: Answer, mine: Sequence[Event]) -> Answer:
         return answer
     moved = Problem(
         problem=f"the alias was moved by hand: the journal knows it at {stood[-1].version}",
-        hint=f"{_promote(answer)} writes it down, and makes both sides say the same",
+        hint=f"{how_to_promote(answer)} writes it down, and makes both sides say the same",
     )
     return changed(answer, problems=(*answer.problems, moved))
 
 
-def _open(mine: Sequence[Event]) -> list[Problem]:
-    return [
-        Problem(
-            problem=f"a {event.kind} to {event.after.version} by {event.by} at {event.at} was left "
-            "half done",
-            hint="Run `syncd production` again when both sides can be reached; it finishes it.",
-        )
-        for event in mine
-        if event.open
-    ]
-
-
-def _repair(answer: Answer) -> str:
-    return f"{_promote(answer)} makes both sides say the same"
-
-
-def _promote(answer: Answer) -> str:
+def how_to_promote(answer: Answer) -> str:
+    """The command that gives the alias to the version."""
     alias = ArtifactRef.parse(answer.subject).alias
     return f"syncd promote {answer.reference or answer.version} {alias}"
 

@@ -112,7 +112,7 @@ def rollback(desk: Desk, collection: str, alias: str) -> Promoted:
 
     Args:
         desk: what to work with.
-        collection: `entity/project/collection`.
+        collection: `entity/project/collection`, or a place in a registry.
         alias: the alias.
 
     Raises:
@@ -120,7 +120,7 @@ def rollback(desk: Desk, collection: str, alias: str) -> Promoted:
         PermanentError, TransientError, UsageError: see `promote`.
     """
     check_alias(alias)
-    subject = subject_of(collection, alias)
+    subject = at_home(desk.source, subject_of(collection, alias))
     finished = finish(desk, subject)
     holder = _holder(desk, subject)
     _note_stranger(desk, subject, holder)
@@ -168,7 +168,7 @@ def finish(desk: Desk, subject: str = "") -> tuple[Event, ...]:
     """
     found: list[Event] = []
     for event in desk.journal.events():
-        concerned = event.subject == subject if subject else not event.kind.of_endpoint
+        concerned = event.kind.of_alias and subject in {"", event.subject}
         if event.open and concerned:
             found.append(_finished(desk, event))
     return tuple(found)
@@ -195,6 +195,13 @@ def subject_of(version: str, alias: str) -> str:
         UsageError: when it is no version or collection.
     """
     return str(changed(ArtifactRef.parse(located.collection_of(version)), alias=alias))
+
+
+def at_home(source: ArtifactSource, subject: str) -> str:
+    """An alias as events name it: one in a registry is that of the collection the version comes from."""
+    ref = ArtifactRef.parse(subject)
+    version = held(source, ref)
+    return subject_of(str(version.ref), ref.alias) if version is not None else subject
 
 
 def _finished(desk: Desk, event: Event) -> Event:
@@ -234,7 +241,23 @@ def _carry_out(desk: Desk, event: Event, wanted: Located) -> Event:
         event = changed(event, note=MOVED)
         desk.journal.append(event)
     _move_branch(desk, event, alias)
+    if taker := _taken_along(desk, event):
+        _move_aliases(desk.source, wanted, taker, alias)
+        _move_branch(desk, event, alias)
     return _end(desk, event, State.DONE)
+
+
+def _taken_along(desk: Desk, event: Event) -> Point | None:
+    """What replaces the former version, where it got the alias just now; None where it did not.
+
+    Whoever moved that version had read its aliases before this one moved away, and moved all of them.
+    A person who gives it back gives it to the version that had it, or to one that was there.
+    """
+    before, holder = event.before, _holder(desk, event.subject)
+    if before is None or holder is None or before.commit is not None:
+        return None
+    is_new = holder.artifact_id != before.artifact_id and holder.commit is not None
+    return holder if is_new and holder.same(before) and not holder.same(event.after) else None
 
 
 def _move_aliases(

@@ -94,7 +94,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
     }
     full = full_map(_named(inputs), _named(outputs), pinned)
     theirs = run.config.get(KEY)
-    if theirs is None or _is_map(theirs):
+    if theirs is None or is_map(theirs):
         values[KEY] = full
     values = {key: value for key, value in values.items() if run.config.get(key) != value}
     return values, sorted(mine - wanted.keys())
@@ -125,7 +125,7 @@ def full_map(
 def _pinned(config: Mapping[str, Any]) -> dict[str, CommitRef]:
     """What a run was told to use, as `syncd.training` wrote it into the map."""
     full = config.get(KEY)
-    held = full.get(PINNED) if isinstance(full, Mapping) and _is_map(full) else None
+    held = full.get(PINNED) if isinstance(full, Mapping) and is_map(full) else None
     found: dict[str, CommitRef] = {}
     for name, text in held.items() if isinstance(held, Mapping) else ():
         with suppress(UsageError):
@@ -148,14 +148,15 @@ def _named(side: Mapping[str, tuple[str, CommitRef]]) -> dict[str, str]:
     return {name: str(commit) for name, (_, commit) in sorted(side.items())}
 
 
-def _is_map(value: object) -> bool:
+def is_map(value: object) -> bool:
+    """Whether what a config has under `oxen` is the map, and not somebody's own."""
     return isinstance(value, Mapping) and value.keys() - {PINNED} == SIDES
 
 
 def _written_before(config: Mapping[str, Any]) -> set[str]:
     """Repositories and commits in the map that syncd wrote earlier."""
     full = config.get(KEY)
-    if not isinstance(full, Mapping) or not _is_map(full):
+    if not isinstance(full, Mapping) or not is_map(full):
         return set()
     found: set[str] = set()
     for side in full.values():

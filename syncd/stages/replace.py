@@ -27,6 +27,7 @@ from syncd.replacements import (
     KEY,
     Replacement,
     replacement_of,
+    returned_of,
     version_digest,
 )
 from syncd.versions.appearance import (
@@ -207,6 +208,7 @@ def _adopt(
     Another one would have the same digest, and W&B gives this one back for it. Its receipt is the
     new proof: from there on the grace of the version counts.
     """
+    first = written.first
     again = changed(
         written,
         source_version=str(now.ref),
@@ -216,6 +218,7 @@ def _adopt(
         complete=False,
         reclaimed=None if now.id != written.source_artifact_id else written.reclaimed,
         restored=None,
+        logged=first if first.artifact_id != now.id else None,
     )
     # What people wrote on the version since it was restored counts.
     source.update_metadata(
@@ -240,6 +243,7 @@ def _log(
 ) -> Version:
     served = reference_url(base_url, commit, plan.tree_path(LINEAGE_PATH))
     manifest = reference_manifest(plan, commit, contents, base_url, etags=etagged(served))
+    back = returned_of(now.metadata, now.digest)
     link = Replacement(
         commit=commit,
         url=served,
@@ -251,6 +255,7 @@ def _log(
         moved_bytes=plan.moved_bytes,
         digest=version_digest(manifest, now.digest_algorithm),
         receipt=_kept(receipt),
+        logged=back.logged if back else None,
     )
     return source.log_replacement(now, manifest, link.into(now.metadata))
 

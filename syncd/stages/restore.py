@@ -26,8 +26,10 @@ from syncd.refs import ArtifactRef, RunRef, parse_reference_url
 from syncd.replacements import (
     KEY,
     XXH128,
+    Logged,
     Replacement,
     Restored,
+    Returned,
     replacement_of,
     restored_into,
     version_digest,
@@ -208,7 +210,7 @@ def rebuild(
         created_at=str(artifact["created_at"]),
         tags=tuple(artifact["tags"]),
         description=artifact["description"],
-        metadata=restored_into(_plain(artifact["metadata"]), mark, held.digest),
+        metadata=restored_into(_plain(artifact["metadata"]), mark, held.digest, _origin(held)),
         run=RunRef.parse(str(held.run["ref"])) if held.run else None,
         ttl_seconds=int(artifact.get("ttl_seconds", TTL_INHERIT)),
         history_step=artifact.get("history_step"),
@@ -247,6 +249,15 @@ def read(store: VersionStore, held: Original, entry: Entry, pace: Pace) -> Itera
     if waiting is not None:
         pace(len(waiting))
         yield waiting
+
+
+def _origin(held: Original) -> Returned:
+    """What a commit knows of the version that it holds."""
+    said = {key: str(held.artifact[key]) for key in ("ref", "id", "created_at")}
+    return Returned(
+        commit=held.commit,
+        logged=Logged(version=said["ref"], artifact_id=said["id"], created_at=said["created_at"]),
+    )
 
 
 def _is_ours(path: str, ref: str | None, held: Original) -> bool:

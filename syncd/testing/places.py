@@ -73,6 +73,14 @@ class Places:
         held = self._collections[place].aliases.items()
         return tuple(alias for alias, holder in held if holder == artifact_id)
 
+    def linked(self, place: Place, alias: str) -> str | None:
+        """The version of a portfolio that an alias, or `vN`, names there; None for none."""
+        found = self._collections.get(place)
+        if found is None or found.kind != "portfolio":
+            return None
+        numbers = {f"v{number}": artifact_id for artifact_id, number in found.numbers.items()}
+        return (numbers | found.aliases).get(alias)
+
     def memberships(self, artifact_id: str) -> tuple[Membership, ...]:
         """All collections that hold a version."""
         holding = (p for p, found in self._collections.items() if artifact_id in found.numbers)

@@ -78,7 +78,11 @@ class MemoryProject:
         fresh = _RunState(state=state, config={}, began_at=began, active_at=active_at or began)
         before = self._runs.get(ref, fresh)
         self._runs[ref] = replace(
-            before, state=state, config=dict(config or {}), summary=dict(summary or {})
+            before,
+            state=state,
+            config=dict(config or {}),
+            summary=dict(summary or {}),
+            active_at=active_at or before.active_at,
         )
         return ref
 

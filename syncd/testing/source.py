@@ -108,6 +108,9 @@ class MemoryArtifactSource(MemoryProject):
         ]
         if target.alias:
             found = [item for item in found if target.alias in (item.ref.alias, *item.aliases)]
+            place = (target.entity, target.project or "", target.collection or "")
+            if linked := self.places.linked(place, target.alias):
+                found = [self._now(self._found(linked))]
         if target.project and not found:
             raise NotFoundError(f"{target}: there is no such thing")
         first: dict[tuple[str, str], int] = {}

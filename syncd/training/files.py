@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
+from unicodedata import normalize
 
-from syncd import retry
+from syncd import log, retry
 from syncd.clients.commits import TreeEntry
 from syncd.clients.disk import disk
 from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.refs import CommitRef, check_path
 from syncd.training import ends
-from syncd.training.cache import PART, Cache, cache_folder
+from syncd.training.cache import PART, Cache, cache_folder, remove_forsaken
+from syncd.versions.commit_texts import ELSEWHERE
 from syncd.versions.contents import groups
 
 OWN = ".syncd"  # the folder of syncd's own files in a tree
@@ -72,6 +74,8 @@ def fetch(
         there = store  # for closures: it is there from here on
         tree = retry.call(lambda: [_checked(entry) for entry in there.tree(named)], what=what)
         wanted = _selected(named, tree, paths)
+        if paths is None:
+            _tell_of_others(there, named)
         folder = Path(to).absolute() if to is not None else _own_folder(cache, named)
         held = {entry.path for entry in wanted}
         # One fetch of a commit at a time, and one into a folder: two commits must not mix there.
@@ -126,6 +130,20 @@ def _selected(
     return [entry for entry in tree if entry.path in chosen]
 
 
+def _tell_of_others(store: VersionStore, commit: CommitRef) -> None:
+    """Say so where a version has files that its commit lacks: who trains on it lacks them, too."""
+    found = retry.call(lambda: store.resolve(commit.repo, commit.commit), what=f"read {commit}")
+    said = found.trailers if found else {}
+    if number := said.get(ELSEWHERE):
+        log.get().warning(
+            log.Life.FETCH_PARTIAL,
+            commit=str(commit),
+            artifact=said.get("Wandb-Artifact", ""),
+            files_elsewhere=number,
+            hint="They are references to other places, or stayed in W&B: download them from there.",
+        )
+
+
 def _present(folder: Path, commit: CommitRef, tree: Sequence[TreeEntry]) -> set[str]:
     """Paths of the commit that the folder holds.
 
@@ -137,6 +155,7 @@ def _present(folder: Path, commit: CommitRef, tree: Sequence[TreeEntry]) -> set[
     strange: list[str] = []
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
+        remove_forsaken(Path(place), files)
         for name in (*files, *links):
             path = (Path(place) / name).relative_to(folder).as_posix()
             if path in known and name not in links:
@@ -158,43 +177,107 @@ def _bring(
     """See that the cache has these contents."""
     unique = {entry.hash: entry for entry in entries}
     missing = [entry for entry in unique.values() if not cache.has(entry.hash, entry.size)]
-    stopped = threading.Event()
+    if missing:
+        cache.tidy()
+        _Bringing(store, commit, cache).all(missing)
 
-    def bring(group: Sequence[TreeEntry]) -> None:
+
+class _StoppedError(Exception):
+    """Another file failed, or somebody pressed Ctrl-C."""
+
+
+class _Bringing:
+    """Contents on their way from a commit into the cache; the first failure stops them all."""
+
+    def __init__(self, store: VersionStore, commit: CommitRef, cache: Cache) -> None:
+        self._store, self._commit, self._cache = store, commit, cache
+        self._stopped = threading.Event()
+        self._causes: list[BaseException] = []
+
+    def all(self, missing: Sequence[TreeEntry]) -> None:
+        """Bring them; nobody waits for what is of no use any more."""
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+            try:
+                parts = groups(missing, lambda entry: entry.size)
+                for future in [pool.submit(self._bring, part) for part in parts]:
+                    future.result()
+            except BaseException as error:  # Ctrl-C, too
+                self._stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, _StoppedError):
+                    raise self._causes[0] from None
+                raise
+
+    def _bring(self, group: Sequence[TreeEntry]) -> None:
         left = list(group)
 
         def attempt() -> None:
-            small = store.read_small(commit, left) if len(left) > 1 else {}
-            while left and not stopped.is_set():
+            small = self._store.read_small(self._commit, left) if len(left) > 1 else {}
+            while left and not self._stopped.is_set():
                 entry = left[0]
                 data = small.get(entry.hash)
-                chunks = store.read(commit, entry.path) if data is None else [data]
-                cache.keep(entry.hash, entry.size, chunks, f"{commit} {entry.path}")
+                chunks = self._store.read(self._commit, entry.path) if data is None else [data]
+                what = f"{self._commit} {entry.path}"
+                self._cache.keep(entry.hash, entry.size, self._going(chunks), what)
                 left.pop(0)
 
+        what = f"fetch {group[0].path} of {self._commit}"
         try:
-            retry.call(
-                attempt, what=f"fetch {group[0].path} of {commit}", progress=lambda: -len(left)
-            )
-        except BaseException:
-            stopped.set()  # the others have no use any more
+            retry.call(attempt, what=what, progress=lambda: -len(left))
+        except _StoppedError:
+            raise
+        except BaseException as error:
+            self._causes.append(error)
+            self._stopped.set()
             raise
 
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-        try:
-            futures = [pool.submit(bring, group) for group in groups(missing, lambda e: e.size)]
-            for future in futures:
-                future.result()
-        except BaseException:  # Ctrl-C, too: what is on its way ends, what waits never begins
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    def _going(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopped.is_set():
+                raise _StoppedError
+            yield chunk
+
+
+def _refuse_twins(folder: Path, entries: Sequence[TreeEntry]) -> None:
+    """See that no file of a commit hides another one, as on the disks of many laptops.
+
+    Raises:
+        PermanentError: when the disk takes two of its names for one.
+    """
+    seen: dict[str, str] = {}
+    folders: set[str] = set()
+    for path in (entry.path for entry in entries):
+        names = [path]
+        while (parent := names[-1].rpartition("/")[0]) and parent not in folders:
+            folders.add(parent)
+            names.append(parent)
+        for name in names:
+            other = seen.setdefault(normalize("NFC", name).casefold(), name)
+            if other != name and not _are_one(folder):
+                return
+            if other != name:
+                raise PermanentError(
+                    f"{folder} lies on a disk that takes {other} and {name} for one name",
+                    hint="Fetch to a disk that tells them apart, or other paths of the commit.",
+                )
+
+
+def _are_one(folder: Path) -> bool:
+    """Whether a disk takes names for one that differ by case, or in how their accents are written."""
+    name = f"{PART}{os.getpid()}-{os.urandom(4).hex()}-\u00e9"
+    probe = folder / name
+    probe.touch(exist_ok=False)
+    try:
+        return any((folder / other).exists() for other in (name.swapcase(), normalize("NFD", name)))
+    finally:
+        probe.unlink()
 
 
 def _lay(cache: Cache, folder: Path, entries: Sequence[TreeEntry]) -> None:
     """Put the files into the folder."""
     with disk(f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_twins(folder, entries)
         for parent in sorted({(folder / entry.path).parent for entry in entries}):
             parent.mkdir(parents=True, exist_ok=True)
     for entry in entries:

@@ -13,7 +13,7 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.errors import NotFoundError, UsageError
 from syncd.refs import ArtifactRef, CommitRef, Target
 from syncd.replacements import KEY, commit_of, replacement_of
-from syncd.stages.annotate import full_map
+from syncd.stages.annotate import full_map, is_map
 from syncd.training import ends
 from syncd.training.pins import SHORT, Pins, pinned, variables_of
 from syncd.training.tracking import Tracker, WandbRun, begin
@@ -42,13 +42,13 @@ def start_run(
 
     Raises:
         PinError: when the environment does not say what to use.
-        UsageError: when `config` names other commits than are pinned.
+        UsageError: when `config`, or the run that is resumed, names other commits than are pinned.
     """
     variables = os.environ if environ is None else environ
     pins = pinned(environ=variables) if pins is None else pins
-    keys = run_keys(pins)
-    _refuse_others(config or {}, keys)
-    run = begin(project, {**(config or {}), **keys}, options)
+    _refuse_others(config or {}, run_keys(pins))
+    # Without the pins: where a run goes on, what it says of itself must not be written over.
+    run = begin(project, config or {}, options)
     record(run, pins, environ=variables)
     return run
 
@@ -71,8 +71,10 @@ def record(run: wandb.Run, pins: Pins, *, environ: Mapping[str, str] | None = No
     variables = os.environ if environ is None else environ
     tracker = WandbRun(run)
     _refuse_others(tracker.config, run_keys(pins))
+    # At once: whatever fails from here on, the run says what it was told to use.
+    tracker.configure(run_keys(pins))
     if not tracker.server:
-        tracker.configure(run_keys(pins))
+        tracker.configure(_map(tracker.config, {}, {}, pins))
         tracker.say(
             "syncd: this run is not logged to a server: its inputs stand in its config alone"
         )
@@ -108,7 +110,7 @@ def note(tracker: Tracker, pins: Pins, store: VersionStore, source: ArtifactSour
             f"syncd: W&B has no version of {', '.join(nameless)}: the run's config names it, W&B's "
             "lineage graph does not"
         )
-    tracker.configure({**run_keys(pins), KEY: _map(tracker.config, inputs, {}, pins)})
+    tracker.configure({**run_keys(pins), **_map(tracker.config, inputs, {}, pins)})
 
 
 def run_keys(pins: Pins) -> dict[str, str]:
@@ -132,9 +134,7 @@ def add_output(tracker: Tracker, version: Version, commit: CommitRef) -> None:
     values: dict[str, Any] = {}
     if "model" in version.type.lower():
         values = {"output_model_repo": str(commit.repo), "output_model_commit": commit.commit}
-    held = tracker.config.get(KEY)
-    if held is None or isinstance(held, Mapping):
-        values[KEY] = _map(tracker.config, {}, {_called(version): str(commit)}, None)
+    values |= _map(tracker.config, {}, {_called(version): str(commit)}, None)
     tracker.configure(values)
 
 
@@ -175,9 +175,11 @@ def _map(
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     pins: Pins | None,
-) -> dict[str, dict[str, str]]:
-    """The map under `oxen` with more in it than the config has."""
+) -> dict[str, dict[str, dict[str, str]]]:
+    """The key `oxen` with more in its map than the config has; nothing where a person uses the key."""
     held = config.get(KEY)
+    if held is not None and not is_map(held):
+        return {}
     sides = {
         side: {**part} if isinstance(part := (held or {}).get(side), Mapping) else {}
         for side in ("inputs", "outputs", "pinned")
@@ -185,7 +187,7 @@ def _map(
     commits = {name: CommitRef.parse(str(text)) for name, text in sides["pinned"].items()}
     if pins is not None:
         commits |= {SHORT.get(name, name): pins[name] for name in pins}
-    return full_map(sides["inputs"] | {**inputs}, sides["outputs"] | {**outputs}, commits)
+    return {KEY: full_map(sides["inputs"] | {**inputs}, sides["outputs"] | {**outputs}, commits)}
 
 
 def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from syncd.replacements import Replacement, commit_of, replacement_of
 from syncd.versions.plans import BATCH, Contents, Decision, PlannedEntry, TransferPlan
 
 SCHEMA = 1
+ELSEWHERE = "Wandb-Elsewhere"  # the trailer that counts a version's files which are not in the tree
 
 
 def message(
@@ -32,6 +33,7 @@ def message(
     """
     version = plan.version
     files = plan.of(Decision.MOVE, Decision.KEEP, Decision.OXEN)
+    elsewhere = len(plan.of(Decision.REFERENCE, Decision.OMIT))
     lines = {
         "Wandb-Artifact": str(version.ref),
         "Wandb-Artifact-Id": version.id,
@@ -40,6 +42,7 @@ def message(
         "Wandb-Created-At": version.created_at,
         "Wandb-Run": str(run.ref) if run else "",
         "Wandb-Url": run.url if run else "",
+        ELSEWHERE: str(elsewhere or ""),
         **(more or {}),
     }
     usual = f"{version.ref.collection} {version.ref.alias}: {len(files)} files"

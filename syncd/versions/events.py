@@ -34,6 +34,11 @@ class Kind(StrEnum):
         return self in {Kind.ROLLBACK, Kind.ENDPOINT_ROLLBACK}
 
     @property
+    def of_alias(self) -> bool:
+        """Whether it is about an alias of a collection."""
+        return self in {Kind.PROMOTE, Kind.ROLLBACK, Kind.MOVED}
+
+    @property
     def of_endpoint(self) -> bool:
         """Whether it is about an endpoint."""
         return self in {Kind.DEPLOY, Kind.ENDPOINT_ROLLBACK}

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from syncd.clients.artifacts import Run, Version
 from syncd.errors import UsageError
 from syncd.refs import ArtifactRef, CommitRef, RunRef
-from syncd.replacements import KEY, Replacement, published_of, replacement_of, restored_of
+from syncd.replacements import (
+    KEY,
+    Logged,
+    Replacement,
+    published_of,
+    replacement_of,
+    restored_of,
+    returned_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,8 @@ class Relative:
         digest: its digest, hex.
         created_at: ISO 8601, UTC.
         commit: the Oxen commit that holds it, None when there is none.
-        replacement: the name of what replaces it in W&B, None when nothing does.
+        replacement: the name of what W&B has in its place, the version of references or the files that
+            came back; None where that is the version itself.
         aliases: of all of them, without `vN`.
         runs: the runs that logged it, as far as the versions themselves say.
         members: the versions of W&B that it stands for.
@@ -126,21 +135,34 @@ def _relative(place: Place, members: list[Version]) -> Relative:
         if (link := replacement_of(version.metadata, version.digest)) is not None
     ]
     plain = [version for version in members if version.digest == place[3]]
-    made, link = links[0] if links else (None, None)
+    made, link = max(links, key=lambda pair: pair[0].index, default=(None, None))
     born = [
         item.commit
         for version in members
         if (item := published_of(version.metadata, version.digest)) is not None
     ]
-    first = _first(plain, made, link)
+    back = [
+        (version, came)
+        for version in plain
+        if (came := returned_of(version.metadata, version.digest)) is not None
+    ]
+    commits = [*([link.commit] if link else ()), *born, *(came.commit for _, came in back)]
+    if made is not None and link is not None:
+        first = _logged(link.first, plain, made)
+        now = _present(made, link, first)
+    elif back:
+        first = _logged(back[0][1].logged, plain, back[0][0])
+        now = back[0][0].ref
+    else:
+        first, now = min(plain, key=lambda version: version.index), None
     return Relative(
         id=first.id,
         ref=first.ref,
         type=first.type,
         digest=place[3],
         created_at=first.created_at,
-        commit=link.commit if link else born[0] if born else None,
-        replacement=made.ref if made else None,
+        commit=commits[0] if commits else None,
+        replacement=now if now != first.ref else None,
         aliases=tuple(sorted({alias for version in members for alias in version.aliases})),
         runs=tuple(dict.fromkeys(version.run for version in members if version.run)),
         members=tuple(members),
@@ -149,17 +171,25 @@ def _relative(place: Place, members: list[Version]) -> Relative:
     )
 
 
-def _first(plain: list[Version], made: Version | None, link: Replacement | None) -> Version:
-    """The version that was logged: itself, or as what replaces it describes it."""
-    if link is None or made is None:
-        return min(plain, key=lambda version: version.index)
-    there = [version for version in plain if version.id == link.source_artifact_id]
-    if there:
-        return there[0]
-    number = link.source_version.rpartition(":")[2]  # its collection may have another name by now
+def _present(made: Version, link: Replacement, first: Version) -> ArtifactRef:
+    """What W&B shows in the place of what was logged: whoever has the aliases."""
+    back = link.restored
+    if back is None or not back.artifact_id:
+        return made.ref  # or it is about to come back
+    if back.artifact_id == first.id:
+        return first.ref
+    return replace(made.ref, alias=back.version.rpartition(":")[2])
+
+
+def _logged(logged: Logged, plain: list[Version], other: Version) -> Version:
+    """The version that was logged: itself, or as what W&B has of it describes it."""
+    there = next((version for version in plain if version.id == logged.artifact_id), None)
+    if there is not None:
+        return there
+    number = logged.version.rpartition(":")[2]  # its collection may have another name by now
     return replace(
-        made,
-        id=link.source_artifact_id,
-        ref=replace(made.ref, alias=number),
-        created_at=link.source_created_at,
+        other,
+        id=logged.artifact_id,
+        ref=replace(other.ref, alias=number),
+        created_at=logged.created_at,
     )

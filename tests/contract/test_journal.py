@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from contract_files import REPO, commit, contents
 
 from syncd.clients.protocols import VersionStore
+from syncd.promotion import journal
 from syncd.promotion.journal import BRANCH, Journal
 from syncd.refs import CommitRef
 from syncd.testing import StoreHarness
@@ -25,8 +27,12 @@ def _event(name: str, at: CommitRef, state: State) -> Event:
     )
 
 
-def test_events_are_kept_in_order_and_found_by_another_process(harness: StoreHarness) -> None:
+@pytest.mark.parametrize("full", [journal.FULL, 1])
+def test_events_are_kept_in_order_and_found_by_another_process(
+    harness: StoreHarness, full: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each line a commit on the one before; other branches of the repository stay as they are."""
+    monkeypatch.setattr(journal, "FULL", full)  # in one file, or one for each line
     made = commit(harness.store, {"d/weights": b"weights", "a": b"1"})
     intended, done = (_event("one", made, state) for state in (State.INTENDED, State.DONE))
     other = _event("two", made, State.DONE)

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from syncd.refs import CommitRef, RepoRef
 from syncd.replacements import (
     KEY,
+    Logged,
     Reclaimed,
     Replacement,
     Restored,
+    Returned,
     replacement_of,
     restored_into,
     restored_of,
+    returned_of,
 )
 
 PATIENT = [HealthCheck.too_slow]  # the machine may be busy
@@ -35,6 +38,7 @@ LINK = Replacement(
     digest=DIGEST,
     receipt={"tree": "ff", "files": 3},
 )
+LOGGED = Logged(version="team/proj/ds:v7", artifact_id="y", created_at="2025-01-01")
 COMPLETE = LINK.into({})[KEY] | {"complete": True}
 
 JSON = st.recursive(
@@ -67,6 +71,7 @@ def test_a_replacement_is_read_as_it_was_written(complete: bool) -> None:
             "reclaimed": Reclaimed(at="2026-03-01T00:00:00+00:00", how="delete", bytes=7),
             "restored": Restored(at="2026-04-01", artifact_id="x", version="team/proj/ds:v2"),
         },
+        {"logged": LOGGED},
     ],
 )
 def test_what_became_of_the_version_is_read_as_it_was_written(marks: dict[str, Any]) -> None:
@@ -89,10 +94,15 @@ def test_a_mark_that_cannot_be_read_makes_it_no_less_a_replacement(item: Any) ->
 def test_a_mark_on_the_version_itself_is_no_copys() -> None:
     """Drafts copy metadata."""
     mark = Restored(at="2026-03-01T00:00:00+00:00")
-    metadata = json.loads(json.dumps(restored_into({"rows": 5}, mark, DIGEST)))
+    of = Returned(commit=LINK.commit, logged=LOGGED)
+    metadata = json.loads(json.dumps(restored_into({"rows": 5}, mark, DIGEST, of)))
 
     assert metadata["rows"] == 5
     assert restored_of(metadata, DIGEST) == mark
+    assert returned_of(metadata, DIGEST) == of
+    assert returned_of(metadata, "another digest") is None
+    older = {KEY: {"digest": DIGEST, "restored": metadata[KEY]["restored"]}}
+    assert (restored_of(older, DIGEST), returned_of(older, DIGEST)) == (mark, None)
     assert restored_of(metadata, "another digest") is None
     assert replacement_of(metadata, DIGEST) is None
     for other in (

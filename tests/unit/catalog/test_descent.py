@@ -15,8 +15,8 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Run, Version
 from syncd.lineage.from_catalog import FEW, CatalogNeighbours
 from syncd.lineage.graph import Graph, walk
-from syncd.refs import ArtifactRef, RunRef, Target
-from syncd.replacements import Restored, restored_into
+from syncd.refs import ArtifactRef, CommitRef, RunRef, Target
+from syncd.replacements import Logged, Restored, Returned, restored_into
 from syncd.versions.relatives import place_of, relatives
 
 
@@ -178,7 +178,8 @@ def test_a_version_what_replaces_it_and_what_was_restored_are_one(moved: MovedPr
     graphs.append(around(moved.catalog, "team/proj/ds:v0"))
 
     assert all(edges(graph) == wanted for graph in graphs)
-    assert [graph.start.replacement for graph in graphs[1:]] == [str(made.ref)] * 3
+    present = [str(made.ref), str(back.ref), str(made.ref)]
+    assert [graph.start.replacement for graph in graphs[1:]] == present
     assert graphs[-1].start.commit == moved.link(made).commit
 
 
@@ -186,7 +187,9 @@ def test_what_was_made_again_from_its_commit_alone_goes_on_under_its_name(catalo
     """W&B has neither the old version nor a replacement then; the digest tells."""
     old = version(0)
     catalog.descent.keep(run(1, [old], [version(0, "model")]))
-    mark = restored_into({}, Restored(at="2026-02-01"), old.digest)
+    logged = Logged(version=str(old.ref), artifact_id=old.id, created_at=old.created_at)
+    of = Returned(commit=CommitRef.parse("oxen://team/proj-ds@abc123"), logged=logged)
+    mark = restored_into({}, Restored(at="2026-02-01"), old.digest, of)
     back = version(5, digest=old.digest, metadata=mark)
     catalog.descent.keep(run(2, [back], [version(1, "model")]))
 

@@ -15,9 +15,10 @@ from syncd.config import Config
 from syncd.config.hooks import Endpoint
 from syncd.deployment.deploy import Ramp, deploy, document, rollback, variables
 from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError, UsageError
+from syncd.promotion.agreement import from_both
 from syncd.promotion.journal import journals, read
 from syncd.promotion.located import from_ref
-from syncd.promotion.production import endpoints, from_both, told_at, with_endpoints
+from syncd.promotion.production import endpoints, told_at, with_endpoints
 from syncd.refs import CommitRef
 from syncd.versions.deployments import Served, served
 from syncd.versions.events import Event, Kind, State

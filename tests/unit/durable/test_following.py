@@ -75,6 +75,27 @@ def test_a_run_is_looked_at_when_it_has_ended(world: World) -> None:
     assert users(world) == {"slow", "quick"}
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_run_that_is_resumed_is_looked_at_again(world: World, seen: bool) -> None:
+    """It may go on with other data; between two looks it may have begun and ended once more."""
+    use(world, run(world, "resumed", 10))
+    follow_runs(world.runtime, PROJECT)
+    world.source.log("ds", {"a": b"other payload"})
+    world.backfill()
+    if seen:
+        use(world, run(world, "resumed", 20, "running"))
+        follow_runs(world.runtime, PROJECT)
+    ref = use(world, run(world, "resumed", 30))
+    follow_runs(world.runtime, PROJECT)
+    uses = list(world.catalog.descent.versions_of([str(ref)], "input"))
+    calls = dict(world.source.calls)
+    follow_runs(world.runtime, PROJECT)
+
+    assert len(uses) == 2
+    assert len(world.source.run(ref).config["oxen"]["inputs"]) == 2
+    assert world.source.calls["run"] == calls["run"] + 1  # this test's own
+
+
 def test_what_is_around_nothing_in_oxen_is_left_alone(world: World) -> None:
     """Its config is its own."""
     ref = run(world, "other", 10)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from moved_project import MovedProject
 from promoted_project import MODEL, Models
 
+from syncd.config import Config
 from syncd.promotion import located
 from syncd.promotion.candidate import Comparison, Directions, compare, metrics, settings
+from syncd.runtime import Runtime
 
 UNSAID = Directions()
 
@@ -127,3 +131,29 @@ def test_a_run_that_was_deleted_leaves_the_rest(models: Models) -> None:
 
     assert (found.metrics, found.config, found.data) == ((), (), ())
     assert found.weights.changed.files == 1
+
+
+class Folders(MovedProject):
+    """A project in one repository, a folder for each collection."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """See `MovedProject.runtime`."""
+        oxen = {"repo": "{project}", "path": "{collection}"}
+        config = {"oxen": oxen, "select": {"min_file_size": 4}}
+        return replace(super().runtime, config=Config.model_validate(config))
+
+
+def test_weights_of_two_collections_are_compared_where_each_lies(moved: MovedProject) -> None:
+    """Also where both lie in folders of one repository."""
+    folders = Folders(moved.catalog)
+    files = {"weights": b"the same", "config": b"another"}
+    sides = []
+    for name in ("large", "small"):
+        _, made = folders.log_and_move(name, {**files, "config": name.encode()}, kind="model")
+        sides.append(located.from_ref(folders.source, folders.store, str(made.ref)))
+    runtime = folders.runtime
+    found = compare(runtime.source, runtime.store, runtime.config, (sides[0], sides[1]), UNSAID)
+
+    assert (found.weights.changed.files, found.weights.unchanged.files) == (1, 1)
+    assert found.weights.added.files == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from syncd.clients.commits import Author, StoredContent, TreeEntry
 from syncd.errors import PermanentError, TransientError
+from syncd.promotion import journal as journal_module
 from syncd.promotion.journal import BRANCH, PATH, Journal
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore
@@ -48,6 +49,20 @@ class Racing(MemoryVersionStore):
         return super().commit(repo, branch=branch, tree=tree, message=message, author=author)
 
 
+class Counting(MemoryVersionStore):
+    """A store that knows how many bytes each content had that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[int] = []
+
+    def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
+        """See `VersionStore.put`."""
+        stored = super().put(repo, chunks)
+        self.written.append(stored.size)
+        return stored
+
+
 def test_an_event_is_what_was_written_last_of_it() -> None:
     """In the order in which events began."""
     store = MemoryVersionStore()
@@ -79,6 +94,40 @@ def test_writing_the_same_twice_is_once() -> None:
         Journal(store, REPO).append(event("a"))
 
     assert Journal(store, REPO).events() == [event("a")]
+
+
+def test_a_line_costs_the_same_however_long_the_journal_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store keeps every state of a file: what is full is not written again."""
+    monkeypatch.setattr(journal_module, "FULL", 2000)
+    store = Counting()
+    for number in range(60):
+        for state in (State.INTENDED, State.DONE):
+            Journal(store, REPO).append(event(f"e{number}", state=state))
+    line = len(event("e99", state=State.INTENDED).line)
+
+    assert max(store.written) <= 2000 + line + 1
+    assert [item.id for item in Journal(store, REPO).events()] == [f"e{n}" for n in range(60)]
+    assert all(item.state is State.DONE for item in Journal(store, REPO).events())
+    head = store.resolve(REPO, BRANCH)
+    assert head is not None
+    names = [entry.path for entry in store.tree(head.ref)]
+    assert names[:2] == ["journal-000001.jsonl", "journal-000002.jsonl"]
+    assert names[-1] == PATH
+
+
+def test_what_others_write_meanwhile_is_kept_where_a_file_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two may begin the same next file."""
+    monkeypatch.setattr(journal_module, "FULL", 1)
+    store = Racing([event("theirs"), event("more")])
+    for name in ("ours", "again"):
+        Journal(store, REPO).append(event(name))
+
+    found = [item.id for item in Journal(store, REPO).events()]
+    assert sorted(found) == ["again", "more", "ours", "theirs"]
 
 
 def test_what_others_write_meanwhile_is_kept() -> None:

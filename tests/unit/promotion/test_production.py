@@ -12,28 +12,29 @@ from moved_project import PROJECT
 from promoted_project import MODEL, REPO, SUBJECT, Models
 
 from syncd.catalog.catalog import Catalog
+from syncd.cli.production import answered
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import Author, TreeEntry
 from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.operations.rebuild import rebuild
 from syncd.promotion import located
+from syncd.promotion.agreement import from_both, with_ends
 from syncd.promotion.answers import Answer, Data
 from syncd.promotion.journal import journals, read
 from syncd.promotion.production import (
-    from_both,
     from_catalog,
     from_oxen,
     from_wandb,
     remember,
     subjects,
-    with_ends,
 )
 from syncd.promotion.promote import finish
-from syncd.refs import CommitRef, RepoRef, Target, reference_url
+from syncd.refs import CommitRef, RepoRef, RunRef, Target, reference_url
 from syncd.replacements import Published
 from syncd.testing import Fault
 from syncd.testing.faults import Calls
-from syncd.versions.events import Event
+from syncd.versions.deployments import Recipe, noted
+from syncd.versions.events import Event, Kind, Point
 from syncd.versions.plans import LINEAGE_PATH
 
 
@@ -253,3 +254,104 @@ def test_collections_are_found_without_being_named(models: Models) -> None:
     assert subjects(events(models), "production") == []
     models.promote(versions[1])
     assert subjects(events(models), "production") == [SUBJECT]
+
+
+def take_away(models: Models, alias: str = "production") -> None:
+    """A person takes the alias off in W&B."""
+    del models.source.places._collections[("team", "proj", "model")].aliases[alias]
+
+
+def test_an_alias_that_wandb_has_no_more_is_told_of_until_its_branch_is_gone(
+    models: Models, trained: list[Version]
+) -> None:
+    """By accident or on purpose: both ways out are named."""
+    models.promote(trained[0])
+    take_away(models)
+    answer = both(models)
+
+    assert answer.commit == CommitRef(repo=REPO, commit=models.commit(trained[0]))
+    [problem] = answer.problems
+    assert problem.problem.startswith(f"W&B has no alias 'production' in {MODEL} any more")
+    assert f"syncd promote {trained[0].ref} production gives it again" in problem.hint
+    assert f"delete the branch production of {REPO}" in problem.hint
+    del models.store._repositories[REPO].branches["production"]
+    with pytest.raises(NotFoundError):
+        both(models)
+
+
+def test_an_alias_of_a_version_that_is_gone_says_how_to_get_it_back(
+    models: Models, trained: list[Version]
+) -> None:
+    """The whole collection was deleted."""
+    models.promote(trained[0])
+    commit = models.commit(trained[0])
+    for version in list(models.source.versions(Target.parse(MODEL))):
+        models.source.expire(version)
+
+    [problem] = both(models).problems
+    assert f"`syncd restore {REPO}@{commit}`" in problem.hint
+
+
+def test_a_collection_that_was_renamed_is_asked_for_by_its_new_name(
+    models: Models, trained: list[Version]
+) -> None:
+    """Its commits lie where they were, and the old name leads nowhere else."""
+    models.promote(trained[0])
+    models.source.rename("model", "renamed")
+    runtime = models.moved.runtime
+    new = SUBJECT.replace("model:", "renamed:")
+    answer = from_both(runtime.source, runtime.store, events(models), runtime.config, new)
+
+    assert (answer.commit, answer.problems) == (
+        CommitRef(repo=REPO, commit=models.commit(trained[0])),
+        (),
+    )
+    with pytest.raises(NotFoundError, match="is called team/proj/renamed by now"):
+        both(models)
+
+
+def test_a_run_that_was_deleted_leaves_its_models_in_production(
+    models: Models, trained: list[Version], data: Version
+) -> None:
+    """The commit says what it used."""
+    models.promote(trained[0])
+    models.source.forget_run(RunRef.parse("team/proj/runs/train-0"))
+    answer = both(models)
+
+    assert (answer.run, answer.problems) == ("team/proj/runs/train-0", ())
+    assert [item.commit for item in answer.data] == [models.moved.link(data).commit]
+
+
+def test_a_fine_tune_is_no_alias(models: Models, trained: list[Version]) -> None:
+    """It stands in the same journal, under the repository it learns from."""
+    models.promote(trained[0])
+    desk = models.desk
+    note = noted(Recipe(path="a", base_model="b", script_type="c", training_params={}), "")
+    point = Point(version=f"{MODEL}:v0", logged=f"{MODEL}:v0", artifact_id="x")
+    begun = Event(
+        id="tune",
+        kind=Kind.FINE_TUNE,
+        subject=str(REPO),
+        before=None,
+        after=point,
+        by="ann",
+        at="2026-03-02",
+        note=note,
+    )
+    desk.journal.append(begun)
+
+    assert subjects(events(models), "production") == [SUBJECT]
+    assert finish(models.desk) == ()
+
+
+def test_one_alias_that_is_gone_does_not_keep_the_others_from_being_told() -> None:
+    """Where all are asked for; who names one is told that there is none."""
+
+    def ask(name: str) -> Answer:
+        if name == "gone":
+            raise NotFoundError("nothing has it")
+        return Answer(subject=name, version="", reference="", commit=None)
+
+    assert [item.subject for item in answered(ask, ["gone", "there"], [])] == ["there"]
+    with pytest.raises(NotFoundError):
+        answered(ask, ["gone"], ["gone"])

@@ -22,7 +22,7 @@ from syncd.errors import (
     SyncdError,
     UsageError,
 )
-from syncd.promotion.promote import finish
+from syncd.promotion.promote import at_home, finish, rollback
 from syncd.refs import ArtifactRef, Target
 from syncd.testing import Fault, MemoryArtifactSource
 from syncd.testing.faults import Calls
@@ -251,6 +251,30 @@ def test_a_version_that_was_moved_after_it_was_promoted_is_still_the_same(models
     assert models.holder() == str(first.ref)
 
 
+def test_a_mover_that_takes_the_alias_along_does_not_keep_it(models: Models) -> None:
+    """It read what the former version has just before that lost the alias, and moved all of it."""
+    former = models.source.log("model", {"w": b"weights"}, kind="model", aliases=["production"])
+    [model] = models.make()
+    models.source.link_to(former, REGISTRY, ["production"])
+    made: list[Version] = []
+
+    def mover(method: str) -> None:
+        if method == "move_aliases" and not made and models.holder() == str(model.ref):
+            made.append(former)
+            made[0] = models.moved.move(former)
+            places = [p for p in models.source.memberships(made[0]) if p.kind == "portfolio"]
+            places = [replace(place, aliases=("production",)) for place in places]
+            models.source.move_aliases(made[0], ["production"], places=places)
+
+    models.source._watch = mover
+    models.promote(model)
+
+    assert models.agree_on(model)
+    places = {p.collection: {*p.aliases} for p in models.source.memberships(model)}
+    assert "production" in places["best"]
+    assert [event.state for event in models.events()] == [State.DONE]
+
+
 def test_rolling_back_leads_away_from_a_version_that_was_moved_meanwhile(models: Models) -> None:
     """Under another name it is not another version, to which one could go back."""
     first, second = models.make(2)
@@ -309,6 +333,22 @@ def test_repeated_rollbacks_go_further_back(models: Models) -> None:
     with pytest.raises(NotFoundError, match="nothing to go back to"):
         models.rollback()
     assert models.agree_on(versions[0])
+
+
+def test_a_place_in_a_registry_is_rolled_back_and_asked_for_as_its_collection(
+    models: Models,
+) -> None:
+    """Promoted by that name, it must be possible to get back by it."""
+    first, second = models.make(2)
+    for version in (first, second):
+        models.source.link_to(version, REGISTRY, [])
+    for number in (0, 1):
+        models.promote(f"{REGISTRY}:v{number}")
+    assert at_home(models.source, f"{REGISTRY}:production") == SUBJECT
+    rollback(models.desk, REGISTRY, "production")
+
+    assert models.agree_on(first)
+    assert models.events()[-1].subject == SUBJECT
 
 
 def test_what_had_the_alias_before_syncd_knew_it_can_be_gone_back_to(models: Models) -> None:

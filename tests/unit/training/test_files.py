@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from training_world import TrainingWorld
 
-from syncd.clients.commits import TreeEntry
+from syncd.clients.commits import SMALL, TreeEntry
+from syncd.entry import Entry
 from syncd.errors import (
     IntegrityError,
     InvalidNameError,
@@ -20,8 +27,9 @@ from syncd.errors import (
 )
 from syncd.refs import CommitRef
 from syncd.testing import Fault, MemoryVersionStore
-from syncd.training import fetch
-from syncd.training.cache import Cache
+from syncd.training import cache as caching
+from syncd.training import fetch, files
+from syncd.training.cache import FORSAKEN, PART, Cache
 
 FILES = {
     "train/a.bin": b"first" * 900_000,  # above what goes together
@@ -93,6 +101,25 @@ def test_a_name_of_nothing_is_refused(
     """A slip of the pen is not an empty training set."""
     with pytest.raises(NotFoundError, match="'trian/\\*'"):
         fetch(data, paths="trian/*", environ=environ, store=world.store)
+
+
+@pytest.mark.parametrize(("paths", "told"), [(None, True), ("a", False)])
+def test_files_that_a_commit_lacks_are_told_of(
+    world: TrainingWorld,
+    environ: Mapping[str, str],
+    capfd: pytest.CaptureFixture[str],
+    paths: str | None,
+    told: bool,
+) -> None:
+    """References to elsewhere are no part of a tree; a script that downloaded them before misses them."""
+    reference = Entry(path="link", digest="etag", ref="s3://b/k", size=3)
+    logged = world.source.log("ds", {"a": b"bytes"}, references=[reference])
+    commit = world.link(world.move(logged)).commit
+    folder = fetch(commit, paths=paths, environ=environ, store=world.store)
+
+    assert there(folder) == {"a": b"bytes"}
+    said = capfd.readouterr().err
+    assert ("fetch.partial" in said and "team/proj/ds:v0" in said) == told
 
 
 def test_a_content_is_read_once_whoever_asks(
@@ -263,3 +290,173 @@ def test_two_commits_that_are_fetched_into_one_folder_at_a_time_do_not_mix(
     held = there(tmp_path / "mine")
     assert len(held) == 2
     assert len(set(held.values())) == 1
+
+
+# --- half files, locks, names
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has written for as long as a download that lives never waits."""
+    monkeypatch.setattr(caching, "FORSAKEN", -1.0)
+
+
+def half(folder: Path, name: str = "x") -> Path:
+    """What a download leaves that is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{PART}{name}"
+    path.write_bytes(b"half")
+    return path
+
+
+def test_what_a_killed_download_left_goes_with_the_next_one(
+    world: TrainingWorld, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Whoever is killed takes nothing away himself; what he wrote may be as large as a disk."""
+    script = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from syncd.training.cache import Cache\n"
+        "def chunks():\n"
+        "    yield b'half'\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"Cache(Path({str(tmp_path / 'cache')!r})).keep('abc', 8, chunks(), 'x')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode < 0
+    [left] = list((tmp_path / "cache").rglob(f"{PART}*"))
+    fetch(world.committed({"a": b"1"}), environ=environ, store=world.store)
+    assert left.exists()  # nobody can tell yet, where locks do not
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(caching, "FORSAKEN", -1.0)
+        fetch(world.committed({"a": b"2"}), environ=environ, store=world.store)
+
+    assert not left.exists()
+
+
+@pytest.mark.usefixtures("later")
+def test_what_another_process_writes_stays_however_long_nothing_came(
+    world: TrainingWorld, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A machine may have slept for a night in the middle of a download."""
+    parts = tmp_path / "cache" / "contents" / "parts"
+    going, reached = threading.Event(), threading.Event()
+    data = b"whole" * 3
+
+    def chunks() -> Iterator[bytes]:
+        yield data[:4]
+        reached.set()
+        assert going.wait(30)
+        yield data[4:]
+
+    commit = world.committed({"slow": data})
+    [entry] = world.store.tree(commit)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(Cache(tmp_path / "cache").keep, entry.hash, entry.size, chunks(), "slow")
+        assert reached.wait(30)
+        dead = half(parts)
+        fetch(world.committed({"a": b"1"}), environ=environ, store=world.store)
+        assert not dead.exists()
+        going.set()
+        slow.result()
+
+    assert Cache(tmp_path / "cache").has(entry.hash, entry.size)
+    assert list(parts.iterdir()) == []
+
+
+@pytest.mark.usefixtures("later")
+def test_half_files_in_a_folder_go_and_no_others(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Copies to another disk are as large; a link of that name is somebody else's."""
+    dead = half(tmp_path / "mine" / "train")
+    link = tmp_path / "mine" / f"{PART}link"
+    link.symlink_to(tmp_path / "elsewhere")
+    fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+
+    assert not dead.exists()
+    assert link.is_symlink()
+
+
+def test_a_half_file_that_is_written_to_counts_by_the_clock_of_its_disk(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Not by its own time, which is the fixed one just before it has its name."""
+    fresh = half(tmp_path / "cache" / "contents" / "parts")
+    os.utime(fresh, (caching.STAMP, caching.STAMP))
+    Cache(Path(environ["SYNCD_CACHE_DIR"])).tidy()
+
+    assert time.time() - caching.STAMP > FORSAKEN
+    assert fresh.exists()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_disk_without_locks_says_so_and_names_the_way_out(
+    world: TrainingWorld,
+    data: CommitRef,
+    environ: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As some parallel file systems are mounted."""
+
+    def refused(_file: object, _how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(PermanentError, match="cannot lock") as caught:
+        fetch(data, environ=environ, store=world.store)
+
+    assert "SYNCD_CACHE_DIR" in caught.value.hint
+
+
+def test_the_first_failure_stops_what_is_on_its_way(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Nobody waits an hour for a file that is of no use any more, and the cause is what is told."""
+    world = TrainingWorld(tmp_path)
+    failed = threading.Event()
+    unstopped: list[str] = []
+
+    class Endless(MemoryVersionStore):
+        """One file comes to no end, and another one fails when it has begun."""
+
+        def read(self, commit: CommitRef, path: str) -> Iterator[bytes]:
+            del commit
+            if path == "broken":
+                assert failed.wait(30)
+                raise NotFoundError("it is gone")
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                failed.set()
+                yield b"x"
+            unstopped.append(path)
+
+    world.store = Endless()
+    size = SMALL + 1  # what goes alone
+    data = world.committed({"endless": b"x" * size, "broken": b"y" * size, "waits": b"z" * size})
+    with pytest.raises(NotFoundError, match="it is gone"):
+        fetch(data, environ=environ, store=world.store)
+
+    assert unstopped == []
+    assert not list((tmp_path / "cache").rglob(f"{PART}*"))
+    world.catalog.close()
+
+
+@pytest.mark.parametrize(
+    "names", [("a/X.bin", "a/x.bin"), ("Train/a", "train/b"), ("caf\u00e9", "cafe\u0301")]
+)
+def test_names_that_a_disk_takes_for_one_are_refused_there(
+    world: TrainingWorld,
+    environ: Mapping[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, str],
+) -> None:
+    """One file would hide the other, and nobody would know which one was trained on."""
+    data = world.committed({names[0]: b"1", names[1]: b"2"})
+    there_ = fetch(data, environ=environ, store=world.store)
+    monkeypatch.setattr(files, "_are_one", lambda _folder: True)
+    with pytest.raises(PermanentError, match="for one name"):
+        fetch(data, to=tmp_path / "mine", environ=environ, store=world.store)
+
+    assert there(there_) == {names[0]: b"1", names[1]: b"2"}
+    assert there(tmp_path / "mine") == {}

@@ -11,8 +11,8 @@ from syncd.errors import UsageError
 from syncd.refs import CommitRef, RepoRef, Target
 from syncd.replacements import commit_of
 from syncd.stages.annotate import run_config
-from syncd.training import Pins, start_run
-from syncd.training.runs import note, run_keys, standing_for
+from syncd.training import Pins, record, runs, start_run
+from syncd.training.runs import add_output, note, run_keys, standing_for
 
 
 def moved(world: TrainingWorld, name: str = "data", kind: str = "dataset") -> CommitRef:
@@ -109,3 +109,83 @@ def test_a_config_that_says_otherwise_is_refused(key: str) -> None:
     config: dict[str, Any] = {**run_keys(pins), key: "another"}
     with pytest.raises(UsageError, match=f"{key}='another'"):
         start_run(pins, config=config)
+
+
+class Config(dict[str, Any]):
+    """A run's config, as the wandb client has it."""
+
+    def update(self, values: dict[str, Any], *, allow_val_change: bool) -> None:  # type: ignore[override]
+        """Set keys."""
+        assert allow_val_change
+        super().update(values)
+
+
+class Offline:
+    """A run that is logged to this disk alone."""
+
+    entity = project = "team"
+    id = "run"
+    offline, disabled = True, False
+
+    def __init__(self, **config: Any) -> None:
+        self.config = Config(config)
+
+
+def pins_of(**commits: str) -> Pins:
+    """Pins of repositories of their names."""
+    return Pins(
+        commits={
+            name: CommitRef(repo=RepoRef(namespace="team", repo=name), commit=commit)
+            for name, commit in commits.items()
+        }
+    )
+
+
+def test_an_offline_run_says_all_that_it_is_pinned_to() -> None:
+    """It is all there is when the run is sent to the server days later; also further datasets."""
+    run = Offline()
+    pins = pins_of(dataset="1" * 32, validation="2" * 32)
+    record(run, pins)  # type: ignore[arg-type]
+
+    assert run.config["dataset_commit"] == "1" * 32
+    assert run.config["oxen"] == {
+        "inputs": {str(pins[name].repo): str(pins[name]) for name in pins},
+        "outputs": {},
+        "pinned": {name: str(pins[name]) for name in pins},
+    }
+
+
+def test_a_run_that_is_resumed_on_other_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was trained on until then would stand nowhere any more."""
+    earlier, now = pins_of(dataset="1" * 32), pins_of(dataset="2" * 32)
+    run = Offline(**run_keys(earlier))
+
+    def begin(_project: str | None, config: dict[str, Any], _options: object) -> Offline:
+        run.config |= config  # as wandb.init does with a run that is there
+        return run
+
+    monkeypatch.setattr(runs, "begin", begin)
+    with pytest.raises(UsageError, match="dataset_commit"):
+        start_run(now, config={"epochs": 3}, resume="must", id="run")
+    assert run.config["dataset_commit"] == "1" * 32
+
+    start_run(earlier, resume="must", id="run")
+    assert run.config["oxen"]["pinned"] == {"dataset": str(earlier.dataset)}
+
+
+@pytest.mark.parametrize("own", ["a word", {"temperature": 3}])
+def test_a_key_of_our_name_that_a_person_uses_is_left_alone(
+    world: TrainingWorld, own: object
+) -> None:
+    """Neither inputs nor outputs are written there; the short keys say the same."""
+    data = moved(world)
+    tracker = world.tracker()
+    tracker.configure({"oxen": own})
+    note(tracker, Pins(commits={"dataset": data}), world.store, world.source)
+    made = world.publish(tracker, {"w": b"weights"})
+    version = next(world.source.versions(Target.parse("team/proj/clip")))
+    add_output(tracker, version, made.commit)
+
+    assert tracker.config["oxen"] == own
+    assert tracker.config["dataset_commit"] == data.commit
+    assert tracker.config["output_model_commit"] == made.commit.commit
