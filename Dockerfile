@@ -37,7 +37,8 @@ WORKDIR /var/lib/syncd
 VOLUME /var/lib/syncd
 EXPOSE 8337
 STOPSIGNAL SIGTERM
+# Without the environment's proxy, which knows no 127.0.0.1 of ours.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8337/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8337/healthz', timeout=4)"]
 ENTRYPOINT ["syncd"]
 CMD ["run"]

@@ -74,6 +74,7 @@ class Life(StrEnum):
     CHILD_STARTED = "child.started"
     CHORE_DONE = "chore.done"
     CHORE_FAILED = "chore.failed"
+    CLIENT_DROPPED = "client.dropped"
     CLOCK_JUMPED = "clock.jumped"
     CATALOG_FAILED = "catalog.failed"
     DAEMON_STARTED = "daemon.started"

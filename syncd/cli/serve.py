@@ -32,6 +32,7 @@ def gateway(context: Context) -> None:
             port,
             tokens=origin.readers(context.config, context.environ),
             ready=lambda url: context.output.line({"url": url}),
+            hosts=origin.hosts(context.config),
         )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from syncd import errors, log
-from syncd.config.model import Config
+from syncd.config.model import Config, home
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"  # set by systemd's LoadCredential=
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -148,7 +148,7 @@ def _read(file: Path) -> SecretStr:
 
 def _from_netrc(url: str, environ: Mapping[str, str]) -> SecretStr | None:
     """The password that `wandb login` wrote for the server's host."""
-    file = Path(environ.get("NETRC") or Path(environ.get("HOME") or Path.home()) / ".netrc")
+    file = Path(environ.get("NETRC") or home(environ) / ".netrc")
     if not file.is_file():
         return None
     try:

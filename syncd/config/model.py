@@ -63,7 +63,15 @@ def _home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     named = environ.get(variable, "")
     if named.startswith("/"):  # the XDG specification tells readers to ignore a relative one
         return Path(named)
-    return Path(environ.get("HOME") or Path.home()) / fallback
+    return home(environ) / fallback
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """The user's folder; `/` for a user without one, as login(1) has it, where nothing can be written."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:  # this user is in no list of users
+        return Path("/")
 
 
 class Wandb(Section):

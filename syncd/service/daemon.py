@@ -49,6 +49,7 @@ TICK = 0.5  # seconds between two looks at hints and children
 BEAT = 5.0  # seconds between two beats
 QUEUE_POLL = 0.25  # seconds between two looks of the engine at its queue
 JUMP = 30.0  # seconds by which the wall clock must have gone astray to count as set
+ENDING = 60.0  # seconds that the end may take beside the stages': a call into liboxen, the face
 INTERRUPTED = 130
 
 
@@ -312,7 +313,7 @@ class Daemon:
         log.get().info(
             log.Life.DAEMON_STOPPING, stages=self._patience.busy, at_most_seconds=seconds
         )
-        self._notifier.stopping()
+        self._notifier.stopping(seconds + ENDING)
         if not self._started:
             return
         self._scheduler.stop()

@@ -41,9 +41,9 @@ class Notifier:
         # CLOCK_MONOTONIC, as Type=notify-reload wants it.
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
-        """The service is on its way down."""
-        self._send("STOPPING=1")
+    def stopping(self, seconds: float) -> None:
+        """The service is on its way down, and may need so long; a shorter TimeoutStopSec= waits."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def alive(self) -> None:
         """The service makes progress."""

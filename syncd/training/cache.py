@@ -24,6 +24,7 @@ from tempfile import NamedTemporaryFile
 import xxhash
 
 from syncd.clients.disk import disk
+from syncd.config.model import home
 from syncd.errors import IntegrityError
 
 VARIABLE = "SYNCD_CACHE_DIR"
@@ -45,8 +46,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     if named := environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
     base = environ.get("XDG_CACHE_HOME", "")
-    home = Path(environ.get("HOME") or Path.home())
-    return (Path(base) if base.startswith("/") else home / ".cache") / "syncd"
+    return (Path(base) if base.startswith("/") else home(environ) / ".cache") / "syncd"
 
 
 class Cache:

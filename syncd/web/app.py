@@ -107,7 +107,7 @@ def face_app(made: Parts) -> Starlette:
 
     targets = tuple(Target.parse(str(text)) for text in config.wandb.projects)
     routes: list[BaseRoute] = [
-        *gateway_routes(made.origin, tokens=made.tokens),
+        *gateway_routes(made.origin, tokens=made.tokens, hosts=origins.hosts(config)),
         *webhook_routes(made.inbox, targets, made.secret, made.clock),
         *health_routes(made.catalog, made.inbox, made.clock),
         Route("/metrics", metrics),

@@ -26,6 +26,7 @@ from syncd.catalog.catalog import Catalog, Record
 from syncd.errors import AuthenticationError
 from syncd.web import words
 from syncd.web.answers import RefusedError
+from syncd.web.bodies import whole
 from syncd.web.door import COOKIE, COOKIE_AGE, Door, Visitor
 from syncd.web.pages import Pages, link, project_path, version_path
 from syncd.web.release import release
@@ -92,11 +93,18 @@ class Dashboard:
             Route("/static/{name}", self._asset),
         ]
 
-    def refusal(self, request: Request, refused: RefusedError) -> Response:
-        """What a person sees instead of a page."""
+    def refusal(self, request: Request, refused: RefusedError, back: str = "/") -> Response:
+        """What a person sees instead of a page.
+
+        Args:
+            request: what was asked for.
+            refused: why it is not given.
+            back: where a token leads after a form; after a page, to the page.
+        """
         asks = refused.status == 401  # noqa: PLR2004
         template = "login.html" if asks else "message.html"
-        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        if request.method != "POST":
+            back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         values = {"title": str(refused), "hint": refused.hint, "back": back if asks else "/"}
         answer = self._page(template, values, status=refused.status)
         if asks:
@@ -190,19 +198,17 @@ class Dashboard:
         self, request: Request, act: Callable[[Request, Mapping[str, str]], Response]
     ) -> Response:
         """Read a form and act on it in a thread."""
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_FORM:
-                return self.refusal(
-                    request, RefusedError(413, "the form is too large", "Shorten it.")
-                )
         try:
-            fields = parse_qs(bytes(body).decode("utf-8", "replace"), max_num_fields=8)
+            body = await whole(request, MAX_FORM, "Shorten it.")
+        except RefusedError as refused:
+            return self.refusal(request, refused)
+        try:
+            fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
         except ValueError:
             return self.refusal(request, RefusedError(400, "this is no form of ours", "Go back."))
         form = {name: values[-1] for name, values in fields.items()}
-        return await run_in_threadpool(self._guarded, request, lambda: act(request, form))
+        back = _own_path(form.get("back", "/"))
+        return await run_in_threadpool(self._guarded, request, lambda: act(request, form), back)
 
     # --- what all share
 
@@ -214,11 +220,11 @@ class Dashboard:
 
         return endpoint
 
-    def _guarded(self, request: Request, act: Callable[[], Response]) -> Response:
+    def _guarded(self, request: Request, act: Callable[[], Response], back: str = "/") -> Response:
         try:
             return act()
         except RefusedError as refused:
-            return self.refusal(request, refused)
+            return self.refusal(request, refused, back)
         except Exception as error:  # noqa: BLE001 a person gets a page, the log gets the cause
             log.get().error(log.Life.PAGE_FAILED, path=request.url.path, error=repr(error))
             failed = RefusedError(

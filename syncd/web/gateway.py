@@ -15,7 +15,7 @@ encoded; a segment that decodes to a slash names no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
@@ -28,6 +28,7 @@ from syncd.clients.origins import Origin
 from syncd.errors import AuthenticationError, SyncdError
 from syncd.refs import RepoRef
 from syncd.web.answers import RefusedError, answer, failure, reason
+from syncd.web.hosts import is_foreign_page
 from syncd.web.server import Server, listening
 from syncd.web.tokens import authorize
 
@@ -36,16 +37,21 @@ _PREFIX = b"/api/repos/"
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-def gateway_routes(origin: Origin, *, tokens: frozenset[str] | None) -> list[BaseRoute]:
+def gateway_routes(
+    origin: Origin, *, tokens: frozenset[str] | None, hosts: Collection[str] = ()
+) -> list[BaseRoute]:
     """The file route, to mount at the root of another application.
 
     Args:
         origin: where the files lie.
-        tokens: who may read; None lets everybody.
+        tokens: who may read; None lets everybody, but for pages of other sites.
+        hosts: names that we are known by, where there are no tokens; see `hosts`.
     """
 
     async def file(request: Request) -> Response:
         try:
+            if tokens is None and is_foreign_page(request.headers, hosts):
+                return reason(_another_site())
             if tokens is not None:
                 authorize(request.headers.get("authorization", ""), tokens)
         except AuthenticationError as error:
@@ -63,13 +69,10 @@ def gateway_routes(origin: Origin, *, tokens: frozenset[str] | None) -> list[Bas
     return [Route("/api/repos/{rest:path}", file, methods=["GET", "HEAD"])]
 
 
-def gateway_app(origin: Origin, *, tokens: frozenset[str] | None) -> Starlette:
-    """The gateway alone.
-
-    Args:
-        origin: where the files lie.
-        tokens: who may read; None lets everybody.
-    """
+def gateway_app(
+    origin: Origin, *, tokens: frozenset[str] | None, hosts: Collection[str] = ()
+) -> Starlette:
+    """The gateway alone; see `gateway_routes`."""
 
     async def healthz(request: Request) -> Response:
         del request
@@ -79,7 +82,7 @@ def gateway_app(origin: Origin, *, tokens: frozenset[str] | None) -> Starlette:
         del request, error
         return reason(_no_page())
 
-    routes = [Route("/healthz", healthz), *gateway_routes(origin, tokens=tokens)]
+    routes = [Route("/healthz", healthz), *gateway_routes(origin, tokens=tokens, hosts=hosts)]
     app = Starlette(routes=routes, exception_handlers={404: unknown})
     app.router.redirect_slashes = False
     return app
@@ -91,6 +94,8 @@ def serve(
     port: int,
     tokens: frozenset[str] | None,
     ready: Callable[[str], None],
+    *,
+    hosts: Collection[str] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -98,14 +103,16 @@ def serve(
         origin: where the files lie.
         host: the address to listen at.
         port: the port; 0 takes a free one.
-        tokens: who may read; None lets everybody.
+        tokens: who may read; None lets everybody, but for pages of other sites.
+        hosts: names that we are known by; see `hosts`.
         ready: called once with the base URL when requests are answered.
 
     Raises:
         ConfigurationError: when the address cannot be listened at.
     """
     with listening(host, port, "web.bind") as (listener, url):
-        Server(gateway_app(origin, tokens=tokens), lambda: ready(url)).run(sockets=[listener])
+        app = gateway_app(origin, tokens=tokens, hosts=hosts)
+        Server(app, lambda: ready(url)).run(sockets=[listener])
 
 
 # --- which file
@@ -141,6 +148,14 @@ def _file(segments: list[str]) -> tuple[RepoRef, list[str]]:
     if len(segments) < 5 or segments[2] != "file":  # noqa: PLR2004 ns, repo, file, revision, path
         raise _no_page()
     return RepoRef(namespace=segments[0], repo=segments[1]), segments[3:]
+
+
+def _another_site() -> RefusedError:
+    return RefusedError(
+        403,
+        "a browser asks under a name that this gateway does not know as its own",
+        "Open it under the name in [web] public_url or [references] base_url, or name read tokens.",
+    )
 
 
 def _no_page() -> RefusedError:

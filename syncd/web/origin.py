@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from syncd.clients.origin_folder import FolderOrigin
 from syncd.clients.origin_server import ServerOrigin
@@ -37,3 +39,10 @@ def readers(config: Config, environ: Mapping[str, str]) -> frozenset[str] | None
         )
         raise ConfigurationError([f"{problem}; name one, or run without the Oxen token"])
     return frozenset(tokens) or None
+
+
+def hosts(config: Config) -> frozenset[str]:
+    """The names that the gateway is known by: by the configuration, and this machine's own."""
+    urls = (config.references.base_url, config.web.public_url or "", f"//{config.web.bind}")
+    found = {urlsplit(url).hostname or "" for url in urls} | {socket.gethostname().lower()}
+    return frozenset(found - {""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from syncd.errors import ConfigurationError
+from syncd.web.idle import watch
 
 BACKLOG = 512  # connections that may wait to be taken
 
@@ -47,9 +49,10 @@ def settings(app: ASGIApp, **more: Any) -> uvicorn.Config:
         app: the application.
         more: further settings of uvicorn's.
     """
-    # h11, unlike httptools, bounds the head of a request.
+    # h11, unlike httptools, bounds the head of a request. Of WebSockets we have none, and a library
+    # that happens to be there shall not answer for us.
     return uvicorn.Config(
-        app, http="h11", access_log=False, log_config=None, lifespan="off", **more
+        app, http="h11", ws="none", access_log=False, log_config=None, lifespan="off", **more
     )
 
 
@@ -72,4 +75,5 @@ class Server(uvicorn.Server):
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
+            self._watch = asyncio.create_task(watch(self.server_state.connections))
             self._ready()

@@ -7,7 +7,6 @@ what is refused costs no more than reading its head and at most MAX_BODY bytes.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -25,11 +24,11 @@ from syncd.operations.webhooks import PATH, TEST_EVENT
 from syncd.refs import ArtifactRef, Target
 from syncd.web import signature
 from syncd.web.answers import RefusedError
+from syncd.web.bodies import whole
 from syncd.web.inbox import Inbox, Notice, Seen
 
 MAX_BODY = 65_536  # bytes; ours has some hundred
 MAX_NAME = 255  # characters, as the catalog holds
-READ_TIMEOUT = 10.0  # seconds in which a body has to be there
 TOO_OLD = 300.0  # seconds that a body which tells its time may have travelled
 QUIET = 10.0  # seconds between two lines about refused requests
 ARTIFACT = "wandb-artifact://_id/"
@@ -133,13 +132,7 @@ async def _proven_body(request: Request, secret: bytes | None) -> bytes:
             "Give the webhook in W&B a secret, or an access token, with the value of "
             "[web] webhook_secret_file.",
         )
-    try:
-        async with asyncio.timeout(READ_TIMEOUT):
-            body = await _body(request)
-    except TimeoutError as error:
-        raise RefusedError(408, "the body did not arrive in time", "Send it at once.") from error
-    except ClientDisconnect as error:
-        raise RefusedError(400, "the body ended early", "Send all of it.") from error
+    body = await whole(request, MAX_BODY, "`syncd webhook install` sets a small one.")
     if not signature.proven(secret, request.headers, body):
         raise RefusedError(
             401,
@@ -147,21 +140,6 @@ async def _proven_body(request: Request, secret: bytes | None) -> bytes:
             "The secret in W&B and [web] webhook_secret_file have to be the same.",
         )
     return body
-
-
-async def _body(request: Request) -> bytes:
-    too_large = RefusedError(
-        413, f"the body has more than {MAX_BODY} bytes", "`syncd webhook install` sets a small one."
-    )
-    told = request.headers.get("content-length", "0")
-    if not told.isdecimal() or int(told) > MAX_BODY:
-        raise too_large
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise too_large
-    return bytes(body)
 
 
 def read(body: bytes, targets: tuple[Target, ...], now: float) -> Notice | Ignored:

@@ -422,6 +422,22 @@ def test_deleting_the_state_folder_leaves_the_store() -> None:
         assert not found.oxen.directory.is_relative_to(found.engine.state_dir)
 
 
+def test_a_user_without_a_home_can_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, any number may be the user's: what is named is used, the rest lies below /."""
+
+    def homeless(_cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    monkeypatch.delenv("HOME", raising=False)
+    environ = {"SYNCD_ENGINE__STATE_DIR": "/srv/syncd", "SYNCD_OXEN__URL": "file:///srv/oxen"}
+
+    assert Path("/srv/syncd/spool") == config.load(None, environ).transfer.spool_dir
+    assert config.load(None, {}).engine.state_dir == Path("/.local/state/syncd")
+    with pytest.raises(errors.ConfigurationError, match="api_key_file"):
+        config.wandb_api_key(config.load(None, environ), environ)
+
+
 def test_database_and_spool_follow_the_state_folder() -> None:
     """One key moves all of the state."""
     found = config.load(None, NAMELESS | {"SYNCD_ENGINE__STATE_DIR": "/srv/syncd"})

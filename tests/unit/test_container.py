@@ -77,6 +77,7 @@ def test_the_image_s_health_is_what_the_program_says(stages: list[list[Instructi
     assert command[:2] == ["python", "-c"]
     assert "http://127.0.0.1:8337/healthz" in command[2]
     compile(command[2], "healthcheck", "exec")
+    assert "ProxyHandler({})" in command[2]
     assert arguments(stages[1], "EXPOSE") == ["8337"]
 
 

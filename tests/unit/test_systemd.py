@@ -69,7 +69,7 @@ def test_secrets_come_as_credentials_that_the_program_looks_for(unit: Path) -> N
 
     assert names
     assert all(f'"{name}"' in source for name in names if name != "pgpass")
-    assert "pgpass" not in names or "PGPASSFILE=%d/pgpass" in text
+    assert "pgpass" not in names or "install -m 600 %d/pgpass " in text
     assert not re.search(
         r"^(Environment|ExecStart)=.*(KEY|TOKEN|SECRET|password)", text, re.MULTILINE
     )

@@ -23,6 +23,7 @@ from unit_world import World
 from syncd.catalog.catalog import State
 from syncd.catalog.descent import INPUT
 from syncd.catalog.pulse import Hint, Pulse
+from syncd.config import Config
 from syncd.durable.fleet import LOCAL, Member
 from syncd.durable.locks import Locks
 from syncd.errors import DiskFullError, ServiceUnavailableError
@@ -262,7 +263,9 @@ def test_systemd_is_told_and_the_face_lives_as_long_as_the_daemon(tmp_path: Path
         listen()
 
         assert heard[0] == "READY=1"
-        assert "STOPPING=1" in heard
+        [end] = [line for line in heard if line.startswith("STOPPING=1\n")]
+        drain = Config.model_validate(CONFIG).engine.drain.total_seconds()
+        assert int(end.partition("EXTEND_TIMEOUT_USEC=")[2]) > drain * 1e6
         assert any(line.startswith("STATUS=") for line in heard)
 
 

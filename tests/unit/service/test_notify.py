@@ -31,12 +31,18 @@ def test_each_state_is_one_datagram(manager: tuple[str, socket.socket]) -> None:
     """As sd_notify(3) spells them."""
     name, channel = manager
     notifier = Notifier({"NOTIFY_SOCKET": name})
-    for tell in (notifier.ready, notifier.alive, notifier.stopping, notifier.reloading):
-        tell()
+    notifier.ready()
+    notifier.alive()
+    notifier.stopping(300.0)
+    notifier.reloading()
     notifier.status("moving; 3 versions\nand more")
     said = [heard(channel) for _ in range(5)]
 
-    assert said[:3] == [{"READY": "1"}, {"WATCHDOG": "1"}, {"STOPPING": "1"}]
+    assert said[:3] == [
+        {"READY": "1"},
+        {"WATCHDOG": "1"},
+        {"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "300000000"},
+    ]
     assert said[3]["RELOADING"] == "1"
     assert int(said[3]["MONOTONIC_USEC"]) > 0
     assert said[4] == {"STATUS": "moving; 3 versions"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -19,10 +21,12 @@ from face_world import (
     fill,
     made_parts,
     made_up,
+    served,
 )
 
 from syncd.catalog.catalog import Catalog, State
 from syncd.refs import Target
+from syncd.web import bodies
 from syncd.web.door import COOKIE, Door, is_local
 from syncd.web.pages import link, version_path
 
@@ -376,6 +380,35 @@ def test_a_token_opens_the_pages_once(catalog: Catalog) -> None:
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert TOKEN not in right.headers["set-cookie"]
+
+
+def test_a_token_mistyped_first_leads_where_it_was_to_lead(catalog: Catalog) -> None:
+    """The form that asks again still knows; and what cannot be asked for again leads to the first page."""
+    with client(made_parts(catalog, tokens=frozenset({TOKEN}))) as http:
+        again = http.post("/login", data={"token": "wrong", "back": "/failures?page=1"})
+        elsewhere = http.post("/login", data={"token": "wrong", "back": "https://evil.example"})
+        retried = http.post("/retry", data={"artifact_id": "x"})
+
+    assert 'name="back" value="/failures?page=1"' in again.text
+    for answer in (elsewhere, retried):
+        assert (answer.status_code, 'name="back" value="/"' in answer.text) == (401, True)
+
+
+@pytest.mark.parametrize("path", ["/login", "/retry"])
+def test_a_form_that_does_not_come_holds_nothing_up(
+    catalog: Catalog, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does one that breaks off; neither is a fault of the server's."""
+    monkeypatch.setattr(bodies, "READ_TIMEOUT", 0.1)
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc".encode()
+    with served(made_parts(catalog)) as url:
+        place = urlsplit(url)
+        for waits in (False, True):
+            with socket.create_connection((place.hostname, place.port)) as connection:
+                connection.sendall(head)
+                if waits:
+                    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
+    assert "Exception" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,9 +28,11 @@ from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
+from syncd.config import Config
 from syncd.refs import CommitRef, RepoRef, reference_url
 from syncd.testing.oxen_process import MISSING, find_server, oxen_server
 from syncd.web import gateway
+from syncd.web.origin import hosts
 
 REPO = RepoRef(namespace="team", repo="data")
 OTHER = RepoRef(namespace="team", repo="other")
@@ -446,6 +449,77 @@ def test_no_tokens_at_all_let_nobody_in(place: Place) -> None:
     assert ask(app, url(place.last, "digits"), headers={"authorization": "Bearer x"}).status == 401
 
 
+BROWSER = {"accept-language": "de"}
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example:8337", "rebound.example.", "localhost.example", "", "[", "a@b.c"]
+)
+def test_a_page_of_another_site_reads_nothing(place: Place, host: str) -> None:
+    """It lets its own name lead here; the browser tells that name, and that it is one."""
+    app = gateway.gateway_app(place.origin, tokens=None, hosts={"data.example"})
+    target = url(place.last, "digits")
+    for sign in (BROWSER, {"origin": "null"}, {"referer": "x"}, {"sec-fetch-mode": "cors"}):
+        answer = ask(app, target, headers={"host": host, **sign})
+        assert (answer.status, DIGITS in answer.body) == (403, False)
+        assert answer.reason
+
+
+def test_a_program_may_call_the_gateway_what_it_likes(place: Place) -> None:
+    """References hold a name for ever, whatever the gateway is called today."""
+    app = gateway.gateway_app(place.origin, tokens=None, hosts={"data.example"})
+    for host in ("an-old-name.example", "rebound.example:8337", ""):
+        headers = {"host": host, "user-agent": "python-requests/2", "accept": "*/*"}
+        assert ask(app, url(place.last, "digits"), headers=headers).body == DIGITS
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "data.example",
+        "DATA.example:443",
+        "data.example.",
+        "localhost:8337",
+        "syncd.localhost",
+        "gateway:8337",
+        "127.0.0.1:8337",
+        "10.1.2.3",
+        "[::1]:8337",
+    ],
+)
+def test_a_person_opens_a_file_under_a_name_of_ours(place: Place, host: str) -> None:
+    """One that the configuration has, an address, or one that leads nowhere outside."""
+    app = gateway.gateway_app(place.origin, tokens=None, hosts={"data.example"})
+    answer = ask(app, url(place.last, "digits"), headers={"host": host, **BROWSER})
+
+    assert (answer.status, answer.body) == (200, DIGITS)
+
+
+def test_with_a_token_any_name_is_right(place: Place) -> None:
+    """No page has one."""
+    app = gateway.gateway_app(place.origin, tokens=TOKENS)
+    headers = {"host": "proxy.example", "authorization": "Bearer third", **BROWSER}
+
+    assert ask(app, url(place.last, "digits"), headers=headers).body == DIGITS
+
+
+def test_the_names_of_a_gateway_are_those_of_its_configuration() -> None:
+    """And this machine's own."""
+    config = Config.model_validate(
+        {
+            "web": {"bind": "[::1]:8337", "public_url": "https://Syncd.example/x"},
+            "references": {"base_url": "http://data.example:8080"},
+        }
+    )
+
+    assert hosts(config) == {
+        "syncd.example",
+        "data.example",
+        "::1",
+        socket.gethostname().lower(),
+    }
+
+
 # --- as a process
 
 
@@ -454,6 +528,7 @@ import sys
 from pathlib import Path
 from syncd.clients.origin_folder import FolderOrigin
 from syncd.web import gateway
+from syncd.web.origin import hosts
 gateway.serve(FolderOrigin(Path(sys.argv[1])), "127.0.0.1", 0, None, lambda url: print(url, flush=True))
 """
 
