@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from syncd.config import units
+from syncd.config import texts, units
 from syncd.config.section import Section, key
 
 DEFAULT_HOOK_TIMEOUT = timedelta(minutes=10)
@@ -22,11 +22,11 @@ class Hook(Section):
         (),
         example=["/usr/local/bin/serve-model", "--env", "live"],
     )
-    url: units.WebURL | None = key(
+    url: texts.WebURL | None = key(
         "An address that the same JSON is posted to, with the header Idempotency-Key.",
         example="https://serving.example.com/deploy",
     )
-    secret_file: units.SecretFile | None = key(
+    secret_file: texts.SecretFile | None = key(
         "A file that holds the secret that posts are signed with: the header X-Wandb-Signature has "
         "the HMAC-SHA256 of the body in hex, as W&B signs its webhooks.",
         example="/etc/syncd/hook-secret",
@@ -91,10 +91,10 @@ class Endpoint(Hook):
 class Trigger(Hook):
     """Who is told once of each version that has come to be in Oxen: to train anew, for example."""
 
-    types: tuple[units.Glob, ...] = key("Artifact types; none means any.", (), example=["dataset"])
-    collections: tuple[units.Glob, ...] = key(
+    types: tuple[texts.Glob, ...] = key("Artifact types; none means any.", (), example=["dataset"])
+    collections: tuple[texts.Glob, ...] = key(
         "Collection names; none means any.", (), example=["train-*"]
     )
-    aliases: tuple[units.Glob, ...] = key(
+    aliases: tuple[texts.Glob, ...] = key(
         "Aliases, one of which the version has then; none means any.", (), example=["latest"]
     )

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from syncd import log
-from syncd.config import units
+from syncd.config import texts, units
 from syncd.config.hooks import Endpoint, Trigger
 from syncd.config.section import Section, key
 
@@ -77,18 +77,18 @@ def home(environ: Mapping[str, str]) -> Path:
 class Wandb(Section):
     """The W&B server whose artifacts move."""
 
-    base_url: units.WebURL = key(
+    base_url: texts.WebURL = key(
         "The W&B server; the address its API is called at.",
         DEFAULT_WANDB_URL,
         example="https://wandb.example.com",
         derived="WANDB_BASE_URL, else https://api.wandb.ai",
     )
-    api_key_file: units.SecretFile | None = key(
+    api_key_file: texts.SecretFile | None = key(
         "A file that holds the API key. Without it: WANDB_API_KEY, the systemd credential "
         "wandb_api_key, ~/.netrc.",
         example="/etc/syncd/wandb-api-key",
     )
-    projects: tuple[units.ProjectTarget, ...] = key(
+    projects: tuple[texts.ProjectTarget, ...] = key(
         "What to move when a command names no target: entity/project, or entity/* for all of an "
         "entity's projects.",
         (),
@@ -99,13 +99,13 @@ class Wandb(Section):
 class Oxen(Section):
     """Where the bytes go."""
 
-    url: units.StoreURL = key(
+    url: texts.StoreURL = key(
         "An Oxen server, or file:///folder for repositories kept in a folder of this machine.",
         lambda: default_store(os.environ),
         example="https://hub.oxen.ai",
         derived="file://$XDG_DATA_HOME/syncd/oxen",
     )
-    token_file: units.SecretFile | None = key(
+    token_file: texts.SecretFile | None = key(
         "A file that holds the server's token. Without it: OXEN_TOKEN, the systemd credential "
         "oxen_token. A folder needs none. A gateway reads with it, and shows it to nobody.",
         example="/etc/syncd/oxen-token",
@@ -116,25 +116,25 @@ class Oxen(Section):
         derived="the W&B entity",
         pattern=r"^[A-Za-z0-9._-]+$",
     )
-    repo: units.RepoTemplate = key(
+    repo: texts.RepoTemplate = key(
         "The repository of a collection; {entity}, {project}, {collection} and {type} are filled "
         "in. Two collections in one repository need a path that tells them apart.",
         "{project}-{collection}",
         example="{project}",
     )
-    path: units.PathTemplate = key(
+    path: texts.PathTemplate = key(
         "A folder in the repository to put each version in; the same fields as in repo.",
         "",
         example="{collection}",
     )
-    branch: units.BranchTemplate = key(
+    branch: texts.BranchTemplate = key(
         "The branch that versions are committed to, in order. With {version}, and the fields of "
         "repo, each version gets a branch of its own beside main, which begins with the first one and "
         "moves by `syncd merge` alone.",
         "main",
         example="candidate/{version}",
     )
-    main: units.BranchName = key(
+    main: texts.BranchName = key(
         "The branch that versions stand on and are merged into, where branch has fields.",
         "main",
         example="trunk",
@@ -144,8 +144,8 @@ class Oxen(Section):
     @classmethod
     def _tells_apart(cls, branch: str, others: ValidationInfo) -> str:
         """Collections that share a repository must not share branches."""
-        for field in sorted(units.fields_of(others.data.get("path", ""))):
-            if "{" in branch and field not in units.fields_of(branch):
+        for field in sorted(texts.fields_of(others.data.get("path", ""))):
+            if "{" in branch and field not in texts.fields_of(branch):
                 raise ValueError(f"needs {{{field}}}, by which path tells versions apart")
         return branch
 
@@ -169,23 +169,23 @@ class Oxen(Section):
 class Include(Section):
     """What moves: a version must match each list that is not empty."""
 
-    types: tuple[units.Glob, ...] = key("Artifact types.", (), example=["dataset", "model"])
-    collections: tuple[units.Glob, ...] = key("Collection names.", (), example=["train-*"])
-    aliases: tuple[units.Glob, ...] = key("Aliases.", (), example=["production"])
-    tags: tuple[units.Glob, ...] = key("Tags.", (), example=["keep-forever"])
+    types: tuple[texts.Glob, ...] = key("Artifact types.", (), example=["dataset", "model"])
+    collections: tuple[texts.Glob, ...] = key("Collection names.", (), example=["train-*"])
+    aliases: tuple[texts.Glob, ...] = key("Aliases.", (), example=["production"])
+    tags: tuple[texts.Glob, ...] = key("Tags.", (), example=["keep-forever"])
 
 
 class Exclude(Section):
     """What stays: a version that matches any pattern here is left alone."""
 
-    types: tuple[units.Glob, ...] = key(
+    types: tuple[texts.Glob, ...] = key(
         "Artifact types; the default is what W&B itself makes and reads.",
         MANAGED_BY_WANDB,
         example=[*MANAGED_BY_WANDB, "report"],
     )
-    collections: tuple[units.Glob, ...] = key("Collection names.", (), example=["tmp-*"])
-    aliases: tuple[units.Glob, ...] = key("Aliases.", (), example=["debug"])
-    tags: tuple[units.Glob, ...] = key("Tags.", (), example=["scratch"])
+    collections: tuple[texts.Glob, ...] = key("Collection names.", (), example=["tmp-*"])
+    aliases: tuple[texts.Glob, ...] = key("Aliases.", (), example=["debug"])
+    tags: tuple[texts.Glob, ...] = key("Tags.", (), example=["scratch"])
 
 
 class Select(Section):
@@ -196,7 +196,7 @@ class Select(Section):
     min_file_size: units.Size = key(
         "Smaller files stay in W&B.", DEFAULT_MIN_FILE_SIZE, example="10MiB"
     )
-    keep: tuple[units.Glob, ...] = key(
+    keep: tuple[texts.Glob, ...] = key(
         "Files that stay in W&B whatever their size: what its pages render.",
         RENDERED_BY_WANDB,
         example=[*RENDERED_BY_WANDB, "*.html"],
@@ -206,7 +206,7 @@ class Select(Section):
 class References(Section):
     """The links that W&B keeps in place of the bytes."""
 
-    base_url: units.WebURL = key(
+    base_url: texts.WebURL = key(
         "The address that training machines fetch moved files from. It is written into every "
         "replacement version: name one that lasts. A server that wants a token needs a gateway "
         "(`syncd gateway`) here: a wandb client sends no Oxen token.",
@@ -275,7 +275,7 @@ class Transfer(Section):
         '18:00,off", a day of its own as "Sat-00:00,off". Without it there is no limit.',
         example="50MiB",
     )
-    spool_dir: units.Folder = key(
+    spool_dir: texts.Folder = key(
         "A folder for files on their way to a server.",
         lambda: default_state_dir(os.environ) / "spool",
         example="/var/spool/syncd",
@@ -289,13 +289,13 @@ class Transfer(Section):
 class Engine(Section):
     """Where progress is kept. All of it can be rebuilt from W&B and Oxen."""
 
-    state_dir: units.Folder = key(
+    state_dir: texts.Folder = key(
         "The folder for state and caches.",
         lambda: default_state_dir(os.environ),
         example="/var/lib/syncd",
         derived="$XDG_STATE_HOME/syncd",
     )
-    database: units.DatabaseURL = key(
+    database: texts.DatabaseURL = key(
         "Workflows and catalog. One machine needs no server; several share a PostgreSQL. Keep its "
         "password in ~/.pgpass.",
         lambda data: f"sqlite:///{data.get('state_dir', default_state_dir(os.environ))}/syncd.db",
@@ -318,7 +318,7 @@ class Engine(Section):
         DEFAULT_MIN_FREE,
         example="10GiB",
     )
-    traces: units.WebURL | None = key(
+    traces: texts.WebURL | None = key(
         "Where an OpenTelemetry collector takes traces over HTTP: each version's way is one, with a "
         "span for every stage.",
         example="http://localhost:4318/v1/traces",
@@ -328,24 +328,24 @@ class Engine(Section):
 class Web(Section):
     """The gateway, the webhook receiver and the dashboard."""
 
-    bind: units.Bind = key("The address to listen on.", DEFAULT_BIND, example="0.0.0.0:8337")
-    public_url: units.WebURL | None = key(
+    bind: texts.Bind = key("The address to listen on.", DEFAULT_BIND, example="0.0.0.0:8337")
+    public_url: texts.WebURL | None = key(
         "The address others reach it at, where a proxy stands in front.",
         example="https://syncd.example.com",
     )
-    webhook_secret_file: units.SecretFile | None = key(
+    webhook_secret_file: texts.SecretFile | None = key(
         "A file that holds the secret W&B signs webhooks with. Without it: SYNCD_WEBHOOK_SECRET, "
         "the systemd credential webhook_secret; with none, webhooks are refused.",
         example="/etc/syncd/webhook-secret",
     )
-    read_token_file: units.SecretFile | None = key(
+    read_token_file: texts.SecretFile | None = key(
         "A file with the tokens that may read moved files and see the dashboard, one on a line. "
         "Without it: "
         "SYNCD_READ_TOKENS, the systemd credential read_token; with none, everyone who reaches the "
         "address may read files, and the dashboard is for this machine alone. A gateway with an Oxen token does not start without.",
         example="/etc/syncd/read-tokens",
     )
-    operator_token_file: units.SecretFile | None = key(
+    operator_token_file: texts.SecretFile | None = key(
         "A file with the tokens that may read and see all that, and may also have failed versions "
         "tried again in the dashboard. Without it: SYNCD_OPERATOR_TOKENS, the systemd credential "
         "operator_token; with none, every read token may.",
@@ -356,7 +356,7 @@ class Web(Section):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
-        return units.split_bind(self.bind)
+        return texts.split_bind(self.bind)
 
 
 class Log(Section):
@@ -383,8 +383,8 @@ class Config(Section):
     engine: Engine = Field(default_factory=Engine)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)
-    endpoints: dict[units.Name, Endpoint] = Field(default_factory=dict)
-    triggers: dict[units.Name, Trigger] = Field(default_factory=dict)
+    endpoints: dict[texts.Name, Endpoint] = Field(default_factory=dict)
+    triggers: dict[texts.Name, Trigger] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _derive(self) -> Config:
