@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator
 
-from syncd import errors, refs
+from syncd import errors, naming, refs
 
 TEMPLATE_FIELDS = frozenset({"entity", "project", "collection", "type"})
 BRANCH_FIELDS = TEMPLATE_FIELDS | {"version"}
@@ -142,7 +142,7 @@ def _glob(text: str) -> str:
 
 
 def _branch(text: str) -> str:
-    if any(refs.alias_branch(part, main="") != part for part in text.split("/")):
+    if any(naming.alias_branch(part, main="") != part for part in text.split("/")):
         raise ValueError(f"{text!r} is not a branch name that Oxen accepts")
     if text.split("/", maxsplit=1)[0] == "wandb":
         raise ValueError(f"{text!r} lies where the branches of versions are (wandb/v3)")

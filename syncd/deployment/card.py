@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from syncd import retry
 from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.clients.protocols import VersionStore
+from syncd.naming import repo_name
 from syncd.promotion.journal import PATIENCE
-from syncd.refs import CommitRef, repo_name
+from syncd.refs import CommitRef
 from syncd.versions.events import Point
 
 FILE = "oxen.toml"

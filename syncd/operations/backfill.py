@@ -25,8 +25,9 @@ from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, uses
 from syncd.errors import PermanentError, SyncdError
+from syncd.naming import alias_branch
 from syncd.operations.births import keep_born
-from syncd.refs import RepoRef, Target, alias_branch
+from syncd.refs import RepoRef, Target
 from syncd.replacements import commit_of
 from syncd.runtime import Runtime, engine_database
 from syncd.stages.discover import Discovered, changed, discover

@@ -20,18 +20,8 @@ from syncd.lineage.from_catalog import CatalogNeighbours
 from syncd.lineage.from_oxen import OxenNeighbours
 from syncd.lineage.from_wandb import WandbNeighbours
 from syncd.lineage.graph import Graph, Neighbours, Node, walk
-from syncd.refs import (
-    FULL_COMMIT,
-    ArtifactRef,
-    CommitRef,
-    OxenURL,
-    RepoRef,
-    RunRef,
-    Target,
-    alias_branch,
-    namespace_name,
-    version_branch,
-)
+from syncd.naming import alias_branch, namespace_name, version_branch
+from syncd.refs import FULL_COMMIT, ArtifactRef, CommitRef, OxenURL, RepoRef, RunRef, Target
 from syncd.stages.discover import held
 from syncd.stages.plan import place
 from syncd.versions.deployments import User

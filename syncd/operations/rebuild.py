@@ -17,17 +17,10 @@ from typing import Any
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Collection, Version
 from syncd.errors import NotFoundError, PermanentError
+from syncd.naming import version_branch
 from syncd.promotion.journal import journals, read
 from syncd.promotion.production import remember
-from syncd.refs import (
-    ArtifactRef,
-    CommitRef,
-    RepoRef,
-    RunRef,
-    Target,
-    parse_reference_url,
-    version_branch,
-)
+from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target, parse_reference_url
 from syncd.replacements import Replacement, published_of, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages.annotate import is_due

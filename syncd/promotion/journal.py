@@ -22,7 +22,8 @@ from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.clients.protocols import VersionStore
 from syncd.config import Config
 from syncd.errors import TransientError
-from syncd.refs import RepoRef, namespace_name, repo_name
+from syncd.naming import namespace_name, repo_name
+from syncd.refs import RepoRef
 from syncd.versions.contents import groups
 from syncd.versions.events import Event, folded
 

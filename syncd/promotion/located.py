@@ -14,14 +14,8 @@ from syncd.clients.commits import Commit
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError
-from syncd.refs import (
-    ArtifactRef,
-    CommitRef,
-    OxenURL,
-    Target,
-    alias_branch,
-    parse_reference_url,
-)
+from syncd.naming import alias_branch
+from syncd.refs import ArtifactRef, CommitRef, OxenURL, Target, parse_reference_url
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 from syncd.stages.discover import held, replacing
 from syncd.versions.events import Point

@@ -22,9 +22,10 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, UsageError
+from syncd.naming import index_at
 from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
-from syncd.refs import ArtifactRef, CommitRef, index_at
+from syncd.refs import ArtifactRef, CommitRef
 from syncd.replacements import published_of
 from syncd.stages.discover import held
 from syncd.stages.plan import place

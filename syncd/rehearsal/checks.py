@@ -9,7 +9,8 @@ from contextlib import closing
 from syncd.clients.payload import Payload
 from syncd.entry import Entry
 from syncd.errors import PermanentError
-from syncd.refs import CommitRef, alias_branch, version_branch
+from syncd.naming import alias_branch, version_branch
+from syncd.refs import CommitRef
 from syncd.rehearsal.findings import Finding, fails, holds, judge
 from syncd.rehearsal.story import LARGE, LOG, MOVE, RECLAIM, RESTORE, SMALL, Sight, Stage, Story
 from syncd.replacements import CONTENT_KEY, KEY, replacement_of

@@ -21,7 +21,8 @@ from syncd.clients.wandb_scratch import Item, WandbScratch
 from syncd.config import Config, oxen_token
 from syncd.config.model import Engine, Reclaim, References, Select
 from syncd.errors import AuthenticationError, SyncdError, UsageError
-from syncd.refs import RepoRef, Target, namespace_name, repo_name
+from syncd.naming import namespace_name, repo_name
+from syncd.refs import RepoRef, Target
 
 MARK = "syncd-rehearsal-"
 # W&B puts collections of its own beside a run: `run-ID-history` and the like.

@@ -15,7 +15,8 @@ from syncd.clients.artifacts import Run, Version
 from syncd.clients.commits import Author, Commit, StoredContent
 from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, RepositoryConflictError
-from syncd.refs import ArtifactRef, CommitRef, alias_branch, index_at, version_branch
+from syncd.naming import alias_branch, index_at, version_branch
+from syncd.refs import ArtifactRef, CommitRef
 from syncd.versions import candidates
 from syncd.versions.commit_texts import inputs, lineage, message
 from syncd.versions.plans import LINEAGE_PATH, Contents, Decision, PlannedEntry, TransferPlan

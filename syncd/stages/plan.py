@@ -14,16 +14,8 @@ from syncd.clients.oxen_paths import files_and_folders, plain, unsupported_path
 from syncd.config import Config
 from syncd.errors import InvalidNameError
 from syncd.manifest import Entry, Manifest
-from syncd.refs import (
-    ArtifactRef,
-    RepoRef,
-    branch_part,
-    check_path,
-    folder_name,
-    namespace_name,
-    parse_reference_url,
-    repo_name,
-)
+from syncd.naming import branch_part, folder_name, namespace_name, repo_name
+from syncd.refs import ArtifactRef, RepoRef, check_path, parse_reference_url
 from syncd.replacements import linked_content
 from syncd.versions.plans import Decision, PlannedEntries, TransferPlan
 

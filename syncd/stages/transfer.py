@@ -19,7 +19,8 @@ from syncd.clients.commits import StoredContent
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.limiter import SMALL, Limiter
-from syncd.refs import RepoRef, version_branch
+from syncd.naming import version_branch
+from syncd.refs import RepoRef
 from syncd.versions import candidates
 from syncd.versions.contents import EntryContent, groups, memory
 from syncd.versions.lineages import Lineage, contents

@@ -24,15 +24,8 @@ from syncd.clients.protocols import ArtifactSource
 from syncd.clients.references import References
 from syncd.config import Config
 from syncd.errors import InvalidNameError, NotFoundError, PermanentError, UsageError
-from syncd.refs import (
-    ArtifactRef,
-    CommitRef,
-    OxenURL,
-    RepoRef,
-    Target,
-    alias_branch,
-    version_branch,
-)
+from syncd.naming import alias_branch, version_branch
+from syncd.refs import ArtifactRef, CommitRef, OxenURL, RepoRef, Target
 from syncd.replacements import (
     KEY,
     Published,

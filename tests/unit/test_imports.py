@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 # The lowest layer first. A module imports from its own row and from the rows before it.
 # `a.` stands for everything within `a`.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "refs", "blocks", "entry", "manifest"),  # values
+    ("errors", "refs", "naming", "blocks", "entry", "manifest"),  # values
     (
         "log",
         "retry",
@@ -60,6 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 NARROW: dict[str, tuple[str, ...]] = {
     "errors": (),
     "refs": ("errors",),
+    "naming": ("refs",),
     "blocks": (),
     "entry": ("errors", "blocks"),
     "manifest": ("errors", "blocks", "entry"),
