@@ -61,7 +61,8 @@ def compare_tables(before: Path, after: Path, key: Sequence[str] = ()) -> TableD
             no value occurs twice.
 
     Raises:
-        PermanentError: when a file cannot be read as a table, or the key is none.
+        PermanentError: when a file cannot be read as a table, or the key is none; when columns that rows
+            are told apart by are of another type in each.
     """
     import oxen  # type: ignore[import-untyped]  # noqa: PLC0415 costs 0.9 s; ships no types
     from oxen import df_utils  # noqa: PLC0415
@@ -74,18 +75,23 @@ def compare_tables(before: Path, after: Path, key: Sequence[str] = ()) -> TableD
         _check_key(left, right, key, names)
         for file, table in ((before, left), (after, right)):
             _check_missing(file, table)
+        other = [name for name in names if left[name].dtype != right[name].dtype]
         keys = list(key) or next(
             ([name] for name in names if _identifies(left, name) and _identifies(right, name)), []
         )
+        if wrong := [name for name in keys or names if name in other and len(left) and len(right)]:
+            _refuse_types(left, right, wrong[0], is_key=bool(keys))
         schemas: tuple[dict[str, str], dict[str, str]] = (_schema(left), _schema(right))
         rows = (len(left), len(right))
         del left, right  # liboxen reads the files itself
+        columns: dict[str, int] = {}
         if not names:
-            found, columns = {"added": rows[1], "removed": rows[0]}, {}
+            found = {"added": rows[1], "removed": rows[0]}
         else:
             table = oxen.diff(str(before), to=str(after), keys=keys).tabular.data
             found = dict(table[_STATUS].value_counts().iter_rows())
-            columns = _columns(table) if keys else {}
+            if keys:
+                columns, found["modified"] = _columns(table)
     except ValueError as error:  # what liboxen's bindings raise, of whatever cause
         raise PermanentError(f"cannot be read as a table ({str(error).splitlines()[0]})") from error
     except BaseException as error:
@@ -143,6 +149,21 @@ def _check_key(left: Any, right: Any, key: Sequence[str], names: Sequence[str]) 
         raise PermanentError(f"rows lack {', '.join(key)}, so it is no key")
 
 
+def _refuse_types(left: Any, right: Any, name: str, *, is_key: bool) -> None:
+    """Rows of which something was read as another type have nothing in common for liboxen.
+
+    Raises:
+        PermanentError: always.
+    """
+    kinds = f"{name!r} is {left[name].dtype} before and {right[name].dtype} after"
+    rows = (
+        "so it is no key"
+        if is_key
+        else "so no two rows are alike; name a key that tells them apart"
+    )
+    raise PermanentError(f"{kinds}, {rows}")
+
+
 def _check_missing(file: Path, table: Any) -> None:
     """See that what liboxen reads as missing is: it guesses a column's type by its first rows.
 
@@ -177,16 +198,21 @@ def _identifies(table: Any, name: str) -> bool:
     return bool(plain and not column.null_count() and not column.is_duplicated().any())
 
 
-def _columns(table: Any) -> dict[str, int]:
-    """In how many of the modified rows each column differs."""
+def _columns(table: Any) -> tuple[dict[str, int], int]:
+    """In how many of the modified rows each column differs, and in how many any does.
+
+    What was read as another type is compared as text: 5 is the text 5.
+    """
     modified = table.filter(table[_STATUS] == "modified")
-    found = {}
+    found, anywhere = {}, None
     for left in table.columns:
         name = left.removesuffix(_LEFT)
         if left != name and f"{name}{_RIGHT}" in table.columns:
             before, after = modified[left], modified[f"{name}{_RIGHT}"]
             if before.dtype != after.dtype:
                 before, after = before.cast(str, strict=False), after.cast(str, strict=False)
-            if count := int(before.ne_missing(after).sum()):
+            differs = before.ne_missing(after)
+            anywhere = differs if anywhere is None else anywhere | differs
+            if count := int(differs.sum()):
                 found[name] = count
-    return found
+    return found, 0 if anywhere is None else int(anywhere.sum())

@@ -82,10 +82,29 @@ def test_columns_that_came_went_or_are_of_another_type_are_told() -> None:
         )
     )
 
-    assert (found.added, found.removed, found.columns) == (0, 0, {"label": 1})
+    assert (found.added, found.removed, found.modified) == (0, 0, 1)
+    assert found.columns == {"label": 1}
     assert found.new_columns == {"new": "Int64"}
     assert found.lost_columns == {"old": "String"}
     assert found.retyped == {"label": ("Int64", "String")}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [
+        (f"{HEAD}1,a\n2,b\n", f"{HEAD}1,a\n2,c\nx3,d\n", ""),
+        (f"{HEAD}1,a\n2,b\n", f"{HEAD}1,a\n2,c\nx3,d\n", "id"),
+        (f"{HEAD}1,a\n1,a\n", f"{HEAD}1,a\nx,a\n", ""),
+    ],
+)
+def test_rows_of_which_nothing_is_read_alike_are_left_out(
+    before: str, after: str, key: str
+) -> None:
+    """One id that is a word makes words of all, and each row would have gone and come."""
+    [table] = compared({"t.csv": before}, {"t.csv": after}, key=key)
+
+    assert table.difference is None
+    assert table.reason.startswith("'id' is Int64 before and String after")
 
 
 def test_without_a_key_whole_rows_are_compared() -> None:
