@@ -132,7 +132,12 @@ class Heritage:
         by_collection: dict[ArtifactRef, list[Relative]] = {}
         for item in found:
             by_collection.setdefault(replace(item.ref, alias=""), []).append(item)
-        for collection, items in by_collection.items():
+        batches = (
+            (collection, items[start : start + WIDE])
+            for collection, items in by_collection.items()
+            for start in range(0, len(items), WIDE)
+        )
+        for collection, items in batches:
             query = sa.select(table.c.artifact_id, table.c.replacement_index, table.c.digest).where(
                 *in_collection(collection),
                 table.c.replacement_index.in_([_index(item.ref) for item in items]),

@@ -105,11 +105,11 @@ def journaled(context: Context) -> tuple[VersionStore, list[Event]]:
 
 def _ramp(context: Context, store: VersionStore, catalog: Catalog, entity: str, by: str) -> Ramp:
     from syncd.deployment import deploy as work  # noqa: PLC0415
-    from syncd.promotion.journal import Journal, home, journals, read  # noqa: PLC0415
+    from syncd.promotion.journal import Journal, home, known, read  # noqa: PLC0415
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
     config = context.config
-    repos = journals(config, [entity] if entity else [])
+    repos = known(config, catalog.mirror, [entity] if entity else [])
     return work.Ramp(
         journal=lambda at: Journal(
             store, home(config, ArtifactRef.parse(at.version).entity), catalog.mirror

@@ -138,7 +138,8 @@ def _from_both(context: Context, named: list[str], alias: str) -> Found:
 
     with runtime.opened(context.config, context.environ) as parts:
         known = _at_home(parts, named)
-        repos = journal.journals(context.config, map(_entity, known))
+        mirror = parts.catalog.mirror
+        repos = journal.known(context.config, mirror, map(_entity, known))
         events = journal.read(parts.store, repos)
         names = known or sorted({*work.subjects(events, alias), *_aliased(parts, alias)})
         left = {event.subject for event in events if event.open}.intersection(names)

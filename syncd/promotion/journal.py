@@ -49,6 +49,18 @@ def journals(config: Config, entities: Iterable[str] = ()) -> list[RepoRef]:
     return sorted(found)
 
 
+def known(config: Config, mirror: Mirror, entities: Iterable[str] = ()) -> list[RepoRef]:
+    """The same, and those of whatever was ever promoted, deployed or fine-tuned from here.
+
+    Args:
+        config: see `journals`.
+        mirror: the catalog's copy.
+        entities: further ones.
+    """
+    named = {event.after.version.partition("/")[0] for event in mirror.events()}
+    return journals(config, {*named, *entities})
+
+
 def home(config: Config, entity: str) -> RepoRef:
     """Where the events of an entity's versions are kept."""
     return RepoRef(namespace=namespace_name(config.oxen.namespace or entity), repo=REPOSITORY)

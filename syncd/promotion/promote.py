@@ -253,11 +253,13 @@ def _taken_along(desk: Desk, event: Event) -> Point | None:
     Whoever moved that version had read its aliases before this one moved away, and moved all of them.
     A person who gives it back gives it to the version that had it, or to one that was there.
     """
-    before, holder = event.before, _holder(desk, event.subject)
-    if before is None or holder is None or before.commit is not None:
+    before = event.before
+    if before is None or before.commit is not None:
         return None
-    is_new = holder.artifact_id != before.artifact_id and holder.commit is not None
-    return holder if is_new and holder.same(before) and not holder.same(event.after) else None
+    holder = _holder(desk, event.subject)
+    if holder is None or holder.commit is None or holder.artifact_id == before.artifact_id:
+        return None
+    return holder if holder.same(before) and not holder.same(event.after) else None
 
 
 def _move_aliases(

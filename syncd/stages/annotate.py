@@ -96,7 +96,9 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
     theirs = run.config.get(KEY)
     if theirs is None or is_map(theirs):
         values[KEY] = full
-    values = {key: value for key, value in values.items() if run.config.get(key) != value}
+    values = {
+        key: value for key, value in values.items() if not _is_said(run.config.get(key), value)
+    }
     return values, sorted(mine - wanted.keys())
 
 
@@ -149,8 +151,26 @@ def _named(side: Mapping[str, tuple[str, CommitRef]]) -> dict[str, str]:
 
 
 def is_map(value: object) -> bool:
-    """Whether what a config has under `oxen` is the map, and not somebody's own."""
-    return isinstance(value, Mapping) and value.keys() - {PINNED} == SIDES
+    """Whether what a config has under `oxen` is the map, and not somebody's own.
+
+    The wandb client leaves out what is empty (0.31.0, tried): a run that logs nothing has no outputs.
+    """
+    if not isinstance(value, Mapping) or value.keys() - {PINNED} == SIDES:
+        return isinstance(value, Mapping)
+    sides = list(value.values()) if value.keys() <= {*SIDES, PINNED} else []
+    return bool(sides) and all(isinstance(side, Mapping) and _are_commits(side) for side in sides)
+
+
+def _are_commits(side: Mapping[str, object]) -> bool:
+    return bool(side) and all(str(text).startswith("oxen://") for text in side.values())
+
+
+def _is_said(held: object, value: object) -> bool:
+    """Whether a config says a value, perhaps without what is empty in it."""
+    if isinstance(held, Mapping) and isinstance(value, Mapping):
+        parts = ({key: side for key, side in item.items() if side != {}} for item in (held, value))
+        return next(parts) == next(parts)
+    return held == value
 
 
 def _written_before(config: Mapping[str, Any]) -> set[str]:

@@ -17,9 +17,10 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TextIO
 
 import xxhash
 
@@ -58,15 +59,19 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._contents = str(folder / "contents")
 
     def place(self, content: str) -> Path:
         """Where a content is, or would be."""
+        return Path(self._place(content))
+
+    def _place(self, content: str) -> str:
         padded = content.rjust(32, "0")
-        return self.folder / "contents" / padded[:2] / padded
+        return f"{self._contents}/{padded[:2]}/{padded}"  # a `Path` costs more than the rest
 
     def has(self, content: str, size: int) -> bool:
         """Whether a content is here, as it was written."""
-        return self._is_whole(self.place(content), size)
+        return _is_whole(_stat(self._place(content)), size)
 
     def keep(self, content: str, size: int, chunks: Iterable[bytes], what: str) -> None:
         """Take a content in.
@@ -114,6 +119,13 @@ class Cache:
         """What is on its way into the cache; on the same disk as what has arrived."""
         return self.folder / "contents" / "parts"
 
+    def is_in(self, content: str, size: int, target: Path) -> bool:
+        """Whether a file is this content, as it was written."""
+        there, held = _stat(f"{target}"), _stat(self._place(content))
+        if there is not None and held is not None and os.path.samestat(there, held):
+            return _is_whole(held, size)
+        return _is_whole(there, size) and _hash(target) == content  # a copy of it
+
     def put_into(self, content: str, size: int, target: Path) -> None:
         """Make a file be this content, by a link where the disk allows it, else as a copy.
 
@@ -122,12 +134,9 @@ class Cache:
             size: bytes.
             target: the file, in a folder that exists.
         """
+        if self.is_in(content, size, target):
+            return
         place = self.place(content)
-        with suppress(FileNotFoundError):
-            if place.samefile(target):
-                return
-            if self._is_whole(target, size) and _hash(target) == content:
-                return  # a copy of it
         part = target.with_name(f"{PART}{os.getpid()}-{os.urandom(4).hex()}")
         with disk(f"cannot write {target}"):
             try:
@@ -143,31 +152,64 @@ class Cache:
                 part.unlink(missing_ok=True)
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Nobody else fetches the same within the block; the processes of a training wait here.
+    def turn(self, *names: str) -> Iterator[bool]:
+        """Nobody fetches the same within the block; the processes of a training wait here.
+
+        Whoever comes first is alone. Who had to wait looks at what that one brought together with all
+        others who waited.
 
         Args:
-            name: of what is fetched, a plain word.
+            names: of what is fetched, plain words, in the order in which everybody names them.
+
+        Yields:
+            Whether this process is alone.
 
         Raises:
             PermanentError: when the disk does not let itself be written to, or has no locks.
         """
+        with ExitStack() as stack:
+            files = [stack.enter_context(self._opened(name)) for name in names]
+            is_alone = all(_locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB) for file in files)
+            for file in () if is_alone else files:
+                _locked(file, fcntl.LOCK_UN)
+            for file in () if is_alone else files:
+                _locked(file, fcntl.LOCK_SH)
+            yield is_alone
+
+    @contextmanager
+    def alone(self, *names: str) -> Iterator[None]:
+        """Likewise, and whoever else is there is waited for."""
+        with ExitStack() as stack:
+            for name in names:
+                _locked(stack.enter_context(self._opened(name)), fcntl.LOCK_EX)
+            yield
+
+    def _opened(self, name: str) -> TextIO:
         folder = self.folder / "locks"
         with disk(f"cannot write to {self.folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / name).open("a")
-        with file:
-            with disk(f"cannot lock {folder / name}", hint=_NO_LOCKS):
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            return (folder / name).open("a")
 
-    @staticmethod
-    def _is_whole(path: Path, size: int) -> bool:
+
+def _locked(file: TextIO, how: int) -> bool:
+    """Whether a lock was given; it is waited for unless `how` says otherwise."""
+    with disk(f"cannot lock {file.name}", hint=_NO_LOCKS):
         try:
-            found = path.stat()
-        except OSError:
+            fcntl.flock(file, how)
+        except BlockingIOError:
             return False
-        return found.st_size == size and int(found.st_mtime) == STAMP
+    return True
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 see `Cache._place`
+    except OSError:
+        return None
+
+
+def _is_whole(found: os.stat_result | None, size: int) -> bool:
+    return found is not None and found.st_size == size and int(found.st_mtime) == STAMP
 
 
 def settle(path: Path) -> None:

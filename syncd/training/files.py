@@ -78,13 +78,26 @@ def fetch(
             _tell_of_others(there, named)
         folder = Path(to).absolute() if to is not None else _own_folder(cache, named)
         held = {entry.path for entry in wanted}
-        # One fetch of a commit at a time, and one into a folder: two commits must not mix there.
-        with cache.alone(_key(str(named))), cache.alone(_key(str(folder.resolve()))):
+
+        def bring() -> None:
             # What another fetch of this commit brought into the folder is brought up again with it.
             present = _present(folder, named, tree)
             brought = [entry for entry in tree if entry.path in held or entry.path in present]
             _bring(there, named, cache, brought)
             _lay(cache, folder, brought)
+
+        # One fetch of a commit at a time, and one into a folder: two commits must not mix there.
+        keys = (_key(str(named)), _key(str(folder.resolve())))
+        with cache.turn(*keys) as is_alone:
+            if is_alone:
+                bring()
+                return folder
+            present = _present(folder, named, tree)
+            brought = [entry for entry in tree if entry.path in held or entry.path in present]
+            if all(cache.is_in(e.hash, e.size, folder / e.path) for e in brought):
+                return folder
+        with cache.alone(*keys):
+            bring()
     return folder
 
 
@@ -153,11 +166,13 @@ def _present(folder: Path, commit: CommitRef, tree: Sequence[TreeEntry]) -> set[
     known = {entry.path for entry in tree}
     found: set[str] = set()
     strange: list[str] = []
-    for place, folders, files in os.walk(folder):
+    top = f"{folder}"
+    for place, folders, files in os.walk(top):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         remove_forsaken(Path(place), files)
+        below = place[len(top) :].replace(os.sep, "/").strip("/")
         for name in (*files, *links):
-            path = (Path(place) / name).relative_to(folder).as_posix()
+            path = f"{below}/{name}" if below else name
             if path in known and name not in links:
                 found.add(path)
             elif not name.startswith(PART):
@@ -278,7 +293,7 @@ def _lay(cache: Cache, folder: Path, entries: Sequence[TreeEntry]) -> None:
     with disk(f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_twins(folder, entries)
-        for parent in sorted({(folder / entry.path).parent for entry in entries}):
-            parent.mkdir(parents=True, exist_ok=True)
+        for parent in sorted({entry.path.rpartition("/")[0] for entry in entries}):
+            (folder / parent).mkdir(parents=True, exist_ok=True)
     for entry in entries:
         cache.put_into(entry.hash, entry.size, folder / entry.path)

@@ -39,6 +39,7 @@ from syncd.training import ends
 from syncd.training.commits import Work
 from syncd.training.local import LocalFile, hashed
 from syncd.training.pins import Pins
+from syncd.training.plain import plain
 from syncd.training.references import FileReferences
 from syncd.training.runs import add_output
 from syncd.training.tracking import Draft, Tracker, WandbRun
@@ -127,7 +128,8 @@ def publish(
         environ: the environment variables; the process's own when None.
 
     Raises:
-        UsageError: when there is nothing to publish, or no name for it; when the run is offline.
+        UsageError: when there is nothing to publish, or no name for it; when the run is offline; when
+            something in the metadata is no value of JSON and cannot be made one.
         InvalidNameError: when Oxen cannot hold a file of that name.
         RepositoryConflictError: when the repository holds another collection or somebody's own commits.
         StoreLockedError: when another process keeps the folder's repository to itself.
@@ -188,6 +190,7 @@ def place_order(
         config: where things go.
         etagged: whether what is served under a URL comes with its hash as ETag.
     """
+    order = replace(order, metadata=plain(order.metadata))  # before anything that takes time
     if not order.collection:
         raise UsageError("there is no name to publish under", hint="Give a collection or a repo.")
     run = tracker.ref

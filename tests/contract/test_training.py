@@ -105,6 +105,27 @@ def test_what_is_published_can_be_pinned_and_fetched(harness: StoreHarness, tmp_
     assert made.commit in list(history(store, "candidate"))[1:]
 
 
+def test_a_commit_that_no_branch_holds_any_more_is_what_it_was(
+    harness: StoreHarness, tmp_path: Path
+) -> None:
+    """A pin lasts, whatever becomes of the branches it was written down from."""
+    writer = Here(store=harness.store)
+    first = writer.commit(work(tmp_path / "out", FILES))
+    lost = writer.commit(work(tmp_path / "lost", {"config.json": b"[]"}, branch="candidate"))
+    writer.point(first, ["candidate"])
+    store = harness.reopened()
+    assert lost.commit not in store.branches(REPO).values()
+    environ = {
+        "SYNCD_CACHE_DIR": str(tmp_path / "cache"),
+        "OXEN_DATASET_REPO": str(REPO),
+        "OXEN_DATASET_COMMIT": lost.commit,
+    }
+    pins = pinned(model=False, environ=environ, store=store)
+
+    folder = fetch(pins.dataset, environ=environ, store=store)
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"[]"]
+
+
 def test_a_script_never_locks_a_folder_of_repositories(tmp_path: Path) -> None:
     """What it writes another process does, which ends; what it reads opens no repository."""
     root = tmp_path / "oxen"

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
+from moved_project import MovedProject
 
 from syncd.clients.commits import Author, StoredContent, TreeEntry
+from syncd.config import Config
 from syncd.errors import PermanentError, TransientError
 from syncd.promotion import journal as journal_module
-from syncd.promotion.journal import BRANCH, PATH, Journal
+from syncd.promotion.journal import BRANCH, PATH, Journal, known
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore
 from syncd.versions.events import Event, Kind, Point, State
@@ -71,6 +73,18 @@ def test_an_event_is_what_was_written_last_of_it() -> None:
         journal.append(item)
 
     assert Journal(store, REPO).events() == [event("a", state=State.DONE), event("b")]
+
+
+def test_what_lies_outside_the_configured_projects_is_known_from_the_mirror(
+    moved: MovedProject,
+) -> None:
+    """An endpoint that serves another team's model must be able to go back."""
+    config = Config.model_validate({"wandb": {"projects": ["team/proj"]}})
+    point = Point(version="other/proj/model:v1", logged="other/proj/model:v1", artifact_id="one")
+    mirror = moved.catalog.mirror
+    mirror.keep([event("a", kind=Kind.DEPLOY, subject="live", after=point)])
+
+    assert [repo.namespace for repo in known(config, mirror)] == ["other", "team"]
 
 
 def test_each_line_is_a_commit_that_says_what_it_is() -> None:

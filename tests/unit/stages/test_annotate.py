@@ -191,6 +191,19 @@ def test_an_empty_side_makes_no_empty_value_ours() -> None:
     assert unset == []
 
 
+def test_a_map_of_which_the_client_left_out_what_is_empty_is_ours() -> None:
+    """So it comes from a pinned run: it is extended, and written once more only with news."""
+    said = {"inputs": {"team/proj/ds:v0": DATA}, "pinned": {"dataset": DATA}}
+    config = {"oxen": said, "dataset_repo": "oxen://team/proj-ds", "dataset_commit": "12ab"}
+    values, unset = run_config(run(config, inputs=("ds dataset", "ds2 dataset")))
+    again, _ = run_config(run(config, inputs=("ds dataset",)))
+
+    assert unset == []
+    assert values["oxen"]["inputs"] == {"team/proj/ds:v0": DATA, "team/proj/ds2:v0": OTHER}
+    assert "dataset_commit" not in values
+    assert again == {}
+
+
 def test_the_same_again_writes_nothing() -> None:
     """An idle repeat sends no request."""
     first, _ = run_config(run(inputs=("ds dataset",), outputs=("m model",)))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,35 @@ def test_processes_of_one_training_read_each_file_once(
 
     assert [there(job.result()) == SHOWN for job in jobs] == [True] * 4
     assert world.store.calls["read"] == len(SHOWN)
+
+
+def test_processes_that_waited_look_together(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Eight of them with a million files would else wait for each other for longer than they may."""
+    folder = fetch(data, environ=environ, store=world.store)
+    with ExitStack() as others, ThreadPoolExecutor(1) as pool:
+        for path in (tmp_path / "cache" / "locks").iterdir():
+            fcntl.flock(others.enter_context(path.open()), fcntl.LOCK_SH)  # another one looks
+        found = pool.submit(fetch, data, environ=environ, store=world.store)
+        try:
+            assert found.result(timeout=30) == folder
+        finally:
+            others.close()
+
+
+def test_a_process_that_waited_for_something_else_fetches_what_it_wants(
+    world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Another part of the commit, or what somebody wrote into meanwhile."""
+    fetch(data, paths="test", environ=environ, store=world.store)
+    locks = list((tmp_path / "cache" / "locks").iterdir())
+    with ExitStack() as others, ThreadPoolExecutor(1) as pool:
+        for path in locks:
+            fcntl.flock(others.enter_context(path.open()), fcntl.LOCK_SH)
+        found = pool.submit(fetch, data, environ=environ, store=world.store)
+        others.close()
+        assert there(found.result(timeout=30)) == SHOWN
 
 
 def test_damaged_bytes_reach_no_folder(

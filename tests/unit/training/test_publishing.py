@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xxhash
 from training_world import BASE, MemoryTracker, TrainingWorld
@@ -67,6 +68,18 @@ def test_oxen_has_the_bytes_and_wandb_references_to_them(world: TrainingWorld) -
     assert (born.commit, born.url.startswith(BASE)) == (made.commit, True)
     assert version.metadata["loss"] == 0.1
     assert (made.version, {*version.aliases}) == ("team/proj/clip:v0", {"best", "latest"})
+
+
+def test_metadata_may_hold_what_numpy_counts(world: TrainingWorld) -> None:
+    """A score is one, and a training of three days must not end on it."""
+    made = world.publish(world.tracker(), WEIGHTS, metadata={"f1": np.float32(0.5)})
+    [version] = world.source.versions(CLIP)
+
+    assert version.metadata["f1"] == 0.5
+    assert lineage(world, made.commit)["artifact"]["metadata"] == {"f1": 0.5}
+    with pytest.raises(UsageError, match="metadata 'odd'"):
+        world.publish(world.tracker(), {"w": b"other"}, metadata={"odd": object()})
+    assert world.store.calls["commit"] == 1
 
 
 def test_branches_stand_for_number_and_aliases(world: TrainingWorld) -> None:
