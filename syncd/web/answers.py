@@ -146,6 +146,7 @@ class _Transfer(StreamingResponse):
     @staticmethod
     def _pieces(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
         yield first
+        del first  # a client may be slow, and there may be many
         yield from rest
 
 
