@@ -71,10 +71,12 @@ def answer(
     found = origin.find(repo, names)
     etag = f'"{found.hash}"'
     scope = "private" if private else "public"
+    # A proxy that compressed it would change the tag, which is a digest to the wandb client.
+    kept = f"{scope}, max-age=31536000, immutable" if found.permanent else "no-cache"
     headers = {
         "etag": etag,
         "accept-ranges": "bytes",
-        "cache-control": f"{scope}, max-age=31536000, immutable" if found.permanent else "no-cache",
+        "cache-control": f"{kept}, no-transform",
         "oxen-revision-id": found.commit,
         "content-disposition": f"attachment; filename*=UTF-8''{_file_name(found.path)}",
         "x-content-type-options": "nosniff",

@@ -141,7 +141,7 @@ def test_headers_say_what_the_bytes_are(app: Starlette, place: Place, path: str)
         "content-length": str(len(data)),
         "content-type": "application/octet-stream",
         "accept-ranges": "bytes",
-        "cache-control": "public, max-age=31536000, immutable",
+        "cache-control": "public, max-age=31536000, immutable, no-transform",
         "oxen-revision-id": place.last.commit,
         "content-disposition": f"attachment; filename*=UTF-8''{path}",
         "x-content-type-options": "nosniff",
@@ -174,7 +174,7 @@ def test_a_branch_is_served_but_not_for_ever(app: Starlette, place: Place) -> No
 
         assert (answer.status, answer.body) == (200, b"d/e/f")
         assert answer.headers["oxen-revision-id"] == place.first.commit
-        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["cache-control"] == "no-cache, no-transform"
 
 
 def test_other_methods_are_refused(app: Starlette, place: Place) -> None:
