@@ -6,15 +6,17 @@ works while another process writes and while syncd is down.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from syncd.clients.origins import Found, located, no_file, no_repository, tree_path
+from syncd.clients.origins import Found, Room, located, no_file, no_repository, tree_path
 from syncd.clients.oxen_index import Branches, IndexEntry, RepoIndex
-from syncd.errors import NotFoundError, VerificationError
+from syncd.errors import NotFoundError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 
-CHUNK = 1 << 20  # bytes read at once
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FolderOrigin:
@@ -26,9 +28,14 @@ class FolderOrigin:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._room = Room()
 
     def find(self, repo: RepoRef, names: Sequence[str]) -> Found:
         """See `Origin.find`."""
+        with _enough():
+            return self._find(repo, names)
+
+    def _find(self, repo: RepoRef, names: Sequence[str]) -> Found:
         index = RepoIndex(self._root, repo)
         if not index.directory.parent.is_dir():
             raise NotFoundError(f"no namespace {repo.namespace!r} here", hint="Check the spelling.")
@@ -61,13 +68,32 @@ class FolderOrigin:
     def read(self, found: Found, begin: int, end: int) -> Iterator[bytes]:
         """See `Origin.read`."""
         try:
-            with RepoIndex(self._root, found.repo).content(found.hash).open("rb") as file:
+            content = RepoIndex(self._root, found.repo).content(found.hash)
+            with self._room.reader() as piece, _enough(), content.open("rb") as file:
                 file.seek(begin)
-                while begin < end and (data := file.read(min(CHUNK, end - begin))):
+                while begin < end and (data := file.read(min(piece(), end - begin))):
                     begin += len(data)
                     yield data
         except OSError as error:
             raise _unreadable(found.path, found.repo, found.commit, "cannot be read") from error
+
+
+@contextmanager
+def _enough() -> Iterator[None]:
+    """Tell a lack of open files from damage: it passes when others have what they came for.
+
+    Raises:
+        ServiceUnavailableError: when this process may open no more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise ServiceUnavailableError(
+                f"the gateway serves as many as it can: {error.strerror}",
+                hint="Let it open more files (LimitNOFILE=, ulimit -n).",
+            ) from error
+        raise
 
 
 def _check(index: RepoIndex, entry: IndexEntry, commit: str) -> None:

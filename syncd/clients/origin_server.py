@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from syncd.clients.origins import Found, located, no_file, no_repository, tree_path
+from syncd.clients.origins import Found, Room, located, no_file, no_repository, tree_path
 from syncd.clients.oxen_entries import Entries
 from syncd.clients.oxen_files import OxenFiles
 from syncd.clients.oxen_paths import check_repo, unsupported_path
@@ -43,6 +43,7 @@ class ServerOrigin:
 
     def __init__(self, url: str, token: str, http: Payload) -> None:
         self._files = OxenFiles(check_url(url), token, http)
+        self._room = Room()
         self._entries = Entries(self._files)
         self._known_commit = lru_cache(maxsize=COMMITS)(self._commit)
 
@@ -67,7 +68,8 @@ class ServerOrigin:
         """See `Origin.read`."""
         place = found.repo, found.commit, found.path
         try:
-            yield from self._files.range(*place, begin, end)
+            with self._room.reader() as piece:
+                yield from self._files.range(*place, begin, end, piece=piece)
         except NotFoundError as error:  # it was there when it was looked up
             raise VerificationError(
                 f"the Oxen server lacks the bytes of {found.path!r} in {found.repo}@{found.commit}",

@@ -6,12 +6,18 @@ name may hold slashes. Only who knows the branches can tell, so an origin is ask
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from syncd.errors import NotFoundError
 from syncd.refs import RepoRef
+
+ROOM = 256 << 20  # bytes of pieces on their way, of all readers
+LARGEST, SMALLEST = 1 << 20, 64 << 10  # bytes of a piece
+HELD = 3  # pieces of a reader whose client is slow: on the wire, behind it, and one that waits for proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,28 @@ class Found:
     hash: str
     size: int
     permanent: bool
+
+
+class Room:
+    """The memory that readers share: many slow clients get smaller pieces, not more of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[], int]]:
+        """Be one of the readers; gives what tells the bytes of a piece now."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield self._piece
+        finally:
+            with self._lock:
+                self._readers -= 1
+
+    def _piece(self) -> int:
+        return max(SMALLEST, min(LARGEST, ROOM // (HELD * self._readers)))
 
 
 class Origin(Protocol):

@@ -9,7 +9,7 @@ the gateway asks again by himself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -83,17 +83,35 @@ class OxenFiles:
         entries = [(str(item["filename"]), *_content(item, what)) for item in files]
         return entries, int(found["total_pages"])
 
-    def range(self, repo: RepoRef, commit: str, path: str, begin: int, end: int) -> Iterator[bytes]:
+    def range(
+        self,
+        repo: RepoRef,
+        commit: str,
+        path: str,
+        begin: int,
+        end: int,
+        *,
+        piece: Callable[[], int] = lambda: CHUNK,
+    ) -> Iterator[bytes]:
         """The bytes of a file from one place up to another, both inside of it.
+
+        Args:
+            repo: the repository.
+            commit: the commit.
+            path: of the file.
+            begin: the first byte.
+            end: behind the last one.
+            piece: tells how many bytes to give at once, when it is asked for.
 
         Raises:
             IntegrityError: when another number of bytes came.
         """
         for at in range(begin, end, PIECE):
-            yield from self._piece(repo, commit, path, at, min(PIECE, end - at))
+            size = min(PIECE, end - at)
+            yield from self._piece(repo, commit, path, at, size, chunk=piece())
 
     def _piece(
-        self, repo: RepoRef, commit: str, path: str, begin: int, size: int
+        self, repo: RepoRef, commit: str, path: str, begin: int, size: int, *, chunk: int
     ) -> Iterator[bytes]:
         """A range of a file, which the server holds in memory; it must lie inside the file.
 
@@ -109,7 +127,7 @@ class OxenFiles:
                 what=what,
                 policy=ONCE_MORE,
             )
-            for data in answer.chunks(CHUNK):
+            for data in answer.chunks(chunk):
                 count += len(data)
                 yield data
         if count != size:

@@ -2,19 +2,32 @@
 
 The wandb client takes the ETag of an http(s) reference for its digest, and the request's URL where
 there is none (wandb 0.31.0, `storage_handlers/http_handler.py`). The gateway sends the content's
-hash; a bare oxen-server sends nothing.
+hash; a bare oxen-server sends nothing. A proxy that compresses changes the ETag, and with it what
+the client takes for the digest.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
+from syncd.clients.http import place
 from syncd.clients.payload import Payload
-from syncd.errors import SyncdError
+from syncd.errors import PermanentError, SyncdError
 
 ASK_AGAIN = 60.0  # seconds after nobody answered; a gateway need not run while files move
+AS_WANDB = {"Accept-Encoding": "gzip, deflate"}  # what the client's library asks for
 _OK = 200
+
+
+class CompressedError(PermanentError):
+    """Something between clients and the gateway changes what it serves."""
+
+    default_hint = (
+        "Turn compression off there for /api/repos/ (nginx: gzip off), or let [references] base_url "
+        "lead past it; then run again."
+    )
 
 
 class References:
@@ -41,6 +54,9 @@ class References:
 
         Args:
             url: of a file that is there.
+
+        Raises:
+            CompressedError: when clients would not get it under its own ETag.
         """
         with self._lock:
             if self._known is None:
@@ -48,6 +64,8 @@ class References:
                     return not self._bare
                 try:
                     self._known = self._asked(url)
+                except CompressedError:
+                    raise
                 except SyncdError:
                     self._known = None
                 if self._known is None:
@@ -55,5 +73,17 @@ class References:
             return not self._bare if self._known is None else self._known
 
     def _asked(self, url: str) -> bool | None:
-        with self._http.request("HEAD", url, what="look for an ETag") as answer:
-            return "etag" in answer.headers if answer.status == _OK else None
+        tag, encoded = self._tag(url, AS_WANDB)
+        if tag and (tag.startswith("W/") or (encoded and self._tag(url, {})[0] != tag)):
+            raise CompressedError(
+                f"a proxy at {place(url)} compresses files, and the ETag that the wandb client compares "
+                "is no longer the file's"
+            )
+        return None if tag is None else bool(tag)
+
+    def _tag(self, url: str, headers: Mapping[str, str]) -> tuple[str | None, bool]:
+        """The ETag, None when the file is not given, and whether it comes compressed."""
+        with self._http.request("HEAD", url, what="look for an ETag", headers=headers) as answer:
+            if answer.status != _OK:
+                return None, False
+            return answer.headers.get("etag", ""), "content-encoding" in answer.headers

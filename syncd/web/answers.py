@@ -6,10 +6,11 @@ takes the tag for the bytes, as W&B's client does, gets them or a broken transfe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from urllib.parse import quote
 
 import xxhash
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -46,9 +47,23 @@ class RefusedError(SyncdError):
 
 
 def answer(
-    request: Request, origin: Origin, repo: RepoRef, names: list[str], *, private: bool
+    request: Request,
+    origin: Origin,
+    repo: RepoRef,
+    names: list[str],
+    *,
+    private: bool,
+    threads: CapacityLimiter,
 ) -> Response:
     """The response with exactly the bytes that were asked for, the first of them at hand.
+
+    Args:
+        request: GET or HEAD.
+        origin: where the file lies.
+        repo: the repository.
+        names: the segments behind `/file/`.
+        private: whether only this client may keep the answer.
+        threads: those that may read the rest.
 
     Raises:
         SyncdError: when the origin cannot give them.
@@ -56,10 +71,12 @@ def answer(
     found = origin.find(repo, names)
     etag = f'"{found.hash}"'
     scope = "private" if private else "public"
+    # A proxy that compressed it would change the tag, which is a digest to the wandb client.
+    kept = f"{scope}, max-age=31536000, immutable" if found.permanent else "no-cache"
     headers = {
         "etag": etag,
         "accept-ranges": "bytes",
-        "cache-control": f"{scope}, max-age=31536000, immutable" if found.permanent else "no-cache",
+        "cache-control": f"{kept}, no-transform",
         "oxen-revision-id": found.commit,
         "content-disposition": f"attachment; filename*=UTF-8''{_file_name(found.path)}",
         "x-content-type-options": "nosniff",
@@ -85,7 +102,7 @@ def answer(
     if len(first) == wanted.end - wanted.begin:
         pieces.close()
         return Response(first, status_code=status, headers=headers)
-    return _Transfer(first, pieces, status, headers)
+    return _Transfer(first, pieces, status, headers, threads)
 
 
 def _file_name(path: str) -> str:
@@ -126,13 +143,20 @@ class _Transfer(StreamingResponse):
         rest: what follows; closed at the end, however it comes.
         status: the HTTP status.
         headers: with the length of all.
+        threads: those that may read what follows.
     """
 
     def __init__(
-        self, first: bytes, rest: Generator[bytes], status: int, headers: dict[str, str]
+        self,
+        first: bytes,
+        rest: Generator[bytes],
+        status: int,
+        headers: dict[str, str],
+        threads: CapacityLimiter,
     ) -> None:
         self._rest = rest
-        super().__init__(self._pieces(first, rest), status_code=status, headers=headers)
+        pieces = self._pieces(first, rest, threads)
+        super().__init__(pieces, status_code=status, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; an answer that is left without its end makes the server close the connection."""
@@ -144,9 +168,13 @@ class _Transfer(StreamingResponse):
             self._rest.close()
 
     @staticmethod
-    def _pieces(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    async def _pieces(
+        first: bytes, rest: Iterator[bytes], threads: CapacityLimiter
+    ) -> AsyncIterator[bytes]:
         yield first
-        yield from rest
+        del first  # a client may be slow, and there may be many
+        while piece := await to_thread.run_sync(next, rest, b"", limiter=threads):
+            yield piece
 
 
 def failure(error: SyncdError) -> Response:

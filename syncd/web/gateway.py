@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from urllib.parse import unquote_to_bytes
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -33,6 +34,7 @@ from syncd.web.server import Server, listening
 from syncd.web.tokens import authorize
 
 MAX_URL_BYTES = 16_384  # a path of 4,096 bytes with every byte encoded fits
+THREADS = 64  # that read files; pages and figures have others, and answer while Oxen hangs
 _PREFIX = b"/api/repos/"
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -47,6 +49,8 @@ def gateway_routes(
         tokens: who may read; None lets everybody, but for pages of other sites.
         hosts: names that we are known by, where there are no tokens; see `hosts`.
     """
+    threads = CapacityLimiter(THREADS)
+    private = tokens is not None
 
     async def file(request: Request) -> Response:
         try:
@@ -58,9 +62,10 @@ def gateway_routes(
             return reason(RefusedError(401, str(error), error.hint))
         try:
             repo, names = _file(_segments(request))
-            return await run_in_threadpool(
-                answer, request, origin, repo, names, private=tokens is not None
+            answered = partial(
+                answer, request, origin, repo, names, private=private, threads=threads
             )
+            return await to_thread.run_sync(answered, limiter=threads)
         except RefusedError as refused:
             return reason(refused)
         except SyncdError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -56,6 +57,14 @@ def settings(app: ASGIApp, **more: Any) -> uvicorn.Config:
     )
 
 
+def open_many() -> None:
+    """Let this process open as many files as it may; each client takes two."""
+    few, many = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if few < many:
+        with suppress(OSError, ValueError):  # where it is not ours to change, or has no bound
+            resource.setrlimit(resource.RLIMIT_NOFILE, (many, many))
+
+
 class Server(uvicorn.Server):
     """A server of one application.
 
@@ -73,6 +82,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        open_many()
         await super().startup(sockets)
         if self.started:
             self._watch = asyncio.create_task(watch(self.server_state.connections))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,6 +65,22 @@ def test_a_gateway_says_when_it_is_ready_and_ends_on_a_signal(end: signal.Signal
     with serving("gateway", environ=ANYWHERE, end=end) as ready:
         assert set(ready) == {"url"}
         assert status(f"{ready['url']}/healthz") == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks another process's limits")
+def test_a_server_opens_as_many_files_as_it_may() -> None:
+    """A shell lets a program begin with 1,024 of them; each client takes two."""
+    few, many = 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    program = f"ulimit -Sn {few}; exec {shlex.quote(sys.executable)} -m syncd gateway"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", program], stdout=subprocess.PIPE, env=dict(os.environ) | ANYWHERE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        process.terminate()
+
+    assert limits == (many, many)
 
 
 def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:

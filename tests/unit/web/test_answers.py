@@ -182,7 +182,7 @@ def test_a_branch_may_look_like_a_commit(app: Starlette, revision: str) -> None:
     """Then it is none: its answers are not for ever."""
     answer = ask(app, f"http://gateway{REPO}/file/{revision}/small")
 
-    assert (answer.body, answer.headers["cache-control"]) == (SMALL, "no-cache")
+    assert (answer.body, answer.headers["cache-control"]) == (SMALL, "no-cache, no-transform")
     assert answer.headers["oxen-revision-id"] == COMMIT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import http.client
 import json
 import socket
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -139,7 +141,7 @@ def test_headers_say_what_the_bytes_are(app: Starlette, place: Place, path: str)
         "content-length": str(len(data)),
         "content-type": "application/octet-stream",
         "accept-ranges": "bytes",
-        "cache-control": "public, max-age=31536000, immutable",
+        "cache-control": "public, max-age=31536000, immutable, no-transform",
         "oxen-revision-id": place.last.commit,
         "content-disposition": f"attachment; filename*=UTF-8''{path}",
         "x-content-type-options": "nosniff",
@@ -172,7 +174,7 @@ def test_a_branch_is_served_but_not_for_ever(app: Starlette, place: Place) -> No
 
         assert (answer.status, answer.body) == (200, b"d/e/f")
         assert answer.headers["oxen-revision-id"] == place.first.commit
-        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["cache-control"] == "no-cache, no-transform"
 
 
 def test_other_methods_are_refused(app: Starlette, place: Place) -> None:
@@ -376,6 +378,30 @@ def test_damaged_bytes_are_not_served_under_their_tag(tmp_path: Path) -> None:
     assert answer.status == 500
     assert "cannot be read" in answer.reason
     assert str(tmp_path) not in answer.reason
+
+
+def test_a_gateway_that_may_open_no_more_files_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks again in a moment gets his file; it is neither gone nor damaged."""
+    store = EmbeddedVersionStore(tmp_path)
+    ref = commit(store, REPO, {"digits": DIGITS})
+    content = RepoIndex(tmp_path, REPO).content(next(store.tree(ref)).hash)
+    app = gateway.gateway_app(FolderOrigin(tmp_path), tokens=None)
+    real = Path.open
+
+    for scarce in (content, RepoIndex(tmp_path, REPO).index_path(ref.commit)):
+
+        def refuse(path: Path, *words: Any, scarce: Path = scarce, **options: Any) -> Any:
+            if path == scarce:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(path, *words, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        answer = ask(app, url(ref, "digits"))
+        assert (answer.status, "retry-after" in answer.headers) == (503, True)
+    monkeypatch.setattr(Path, "open", real)
+    assert ask(app, url(ref, "digits")).body == DIGITS
 
 
 # --- who may read

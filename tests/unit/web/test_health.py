@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from face_world import beat, client, made_parts
+from face_world import beat, client, made_parts, until
 
 from syncd.catalog.catalog import Catalog
+from syncd.clients.origins import Found, no_file
+from syncd.refs import RepoRef
+from syncd.web.gateway import THREADS
 from syncd.web.health import OLD, readiness
 from syncd.web.inbox import Inbox
 
@@ -67,6 +72,39 @@ def test_one_of_two_engines_is_enough(catalog: Catalog) -> None:
 
     assert found.reasons == ()
     assert found.notices == ("an engine fell silent 300 s ago",)
+
+
+class Hanging:
+    """An `Origin` that answers nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.ends = threading.Event()
+
+    def find(self, repo: RepoRef, names: Sequence[str]) -> Found:
+        """See `Origin.find`."""
+        self.asked += 1
+        self.ends.wait(60)
+        raise no_file(repo, names[0], names[1:])
+
+    def read(self, found: Found, begin: int, end: int) -> Iterator[bytes]:
+        """See `Origin.read`."""
+        raise AssertionError(found, begin, end)
+
+
+def test_pages_answer_while_oxen_hangs(catalog: Catalog) -> None:
+    """However many wait for files."""
+    origin = Hanging()
+    with client(made_parts(catalog, origin=origin)) as http, ThreadPoolExecutor(100) as others:
+        try:
+            waiting = [others.submit(http.get, "/api/repos/n/r/file/main/a") for _ in range(90)]
+            until(lambda: origin.asked >= THREADS, "many wait")
+            found = [http.get(path).status_code for path in ("/readyz", "/metrics", "/failures")]
+        finally:
+            origin.ends.set()
+        files = {answer.result().status_code for answer in waiting}
+
+    assert (found, files) == ([503, 200, 200], {404})
 
 
 def test_a_catalog_that_cannot_be_read_is_a_reason(
