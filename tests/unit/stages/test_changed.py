@@ -17,7 +17,7 @@ from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.refs import CommitRef, RepoRef, Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.stages.discover import Discovered, changed
-from syncd.stages.plan import fingerprint
+from syncd.stages.plan import DECISIONS, fingerprint
 from syncd.testing import MemoryArtifactSource
 
 PROJECT = Target.parse("team/proj")
@@ -236,6 +236,7 @@ def test_a_deleted_newest_version_wakes_its_collection(here: Looker) -> None:
         ({"select": {"exclude": {"tags": ["x"]}}}, False),
         ({"oxen": {"repo": "{project}"}}, False),
         ({"oxen": {"path": "{collection}"}}, False),
+        ({"oxen": {"branch": "trunk"}}, False),
         ({"references": {"base_url": "https://other.example"}}, False),
     ],
 )
@@ -246,3 +247,13 @@ def test_the_fingerprint_names_what_decides(section: dict[str, Any], same: bool)
 
     was, now = (fingerprint(Config.model_validate(each)) for each in (base, other))
     assert (was == now) is same
+
+
+def test_a_release_that_decides_otherwise_looks_at_everything_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an earlier one found to have nothing to move may have something now."""
+    before = fingerprint(Config())
+    monkeypatch.setattr("syncd.stages.plan.DECISIONS", DECISIONS + 1)
+
+    assert fingerprint(Config()) != before

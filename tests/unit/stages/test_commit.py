@@ -16,8 +16,8 @@ from syncd.clients.commits import Author, TreeEntry
 from syncd.config import Config
 from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.manifest import Entry, Manifest, manifest_digest
-from syncd.refs import CommitRef
-from syncd.replacements import Replacement, Restored, replacement_of
+from syncd.refs import CommitRef, reference_url
+from syncd.replacements import Published, Replacement, Restored, replacement_of
 from syncd.stages.commit import LINE, commit
 from syncd.stages.plan import plan
 from syncd.stages.transfer import transfer
@@ -167,6 +167,20 @@ def test_an_alias_becomes_a_branch_under_a_name_that_oxen_takes(
     assert set(store.branches(planned.repo).values()) == {made.commit}
 
 
+def test_an_alias_does_not_hide_a_main_branch_of_another_name(
+    source: MemoryArtifactSource, store: MemoryVersionStore, config: Config, committed: Committed
+) -> None:
+    """Where `[oxen] branch` names it."""
+    trunk = config.model_copy(update={"oxen": config.oxen.model_copy(update={"branch": "trunk"})})
+    for number, aliases in enumerate((["trunk"], [])):
+        version = source.log("ds", {"a": b"number %d" % number}, aliases=aliases)
+        made = committed(source, store, plan(version, source.manifest(version), trunk))
+
+    branches = store.branches(made.repo)
+    assert set(branches) == {"trunk", "wandb/v0", "wandb/v1", "wandb/alias/trunk"}
+    assert branches["trunk"] == made.commit
+
+
 # --- killed
 
 
@@ -256,6 +270,27 @@ def test_another_collections_repository_is_refused(
     assert store.branches(first.repo)["main"] == made.commit
 
 
+@pytest.mark.parametrize("other", [{"project": "b"}, {"entity": "b", "project": "a"}], ids=str)
+def test_a_collection_of_the_same_name_from_elsewhere_is_refused(
+    other: dict[str, str],
+    source: MemoryArtifactSource,
+    store: MemoryVersionStore,
+    config: Config,
+    committed: Committed,
+) -> None:
+    """A template that tells neither entity nor project apart."""
+    oxen = config.oxen.model_copy(update={"namespace": "all", "repo": "{collection}"})
+    loose = config.model_copy(update={"oxen": oxen})
+    version = source.log("ds", {"a": b"first"}, project="a")
+    made = committed(source, store, plan(version, source.manifest(version), loose))
+    second = source.log("ds", {"b": b"second"}, project="a")
+    theirs = replace(second, ref=replace(second.ref, **other))
+
+    with pytest.raises(RepositoryConflictError, match="another collection"):
+        committed(source, store, plan(theirs, source.manifest(second), loose))
+    assert store.branches(made.repo)["main"] == made.commit
+
+
 def test_a_versions_branch_that_holds_another_version_is_refused(
     source: MemoryArtifactSource, store: MemoryVersionStore, plan_of: PlanOf, committed: Committed
 ) -> None:
@@ -296,6 +331,32 @@ def test_in_a_shared_repository_a_neighbours_folder_is_kept(
     assert set(store.branches(head.repo)) == {
         "main", "ds/latest", "ds/wandb/v0", "ds/wandb/v1", "dsx/latest", "dsx/wandb/v0",
     }  # fmt: skip
+    before = set(store.branches(head.repo))
+    last = move("new", {"c": b"third"})  # its v0 is no older than the neighbour's v1
+    assert store.branches(last.repo)["main"] == last.commit
+    assert set(store.branches(last.repo)) - before == {"new/latest", "new/wandb/v0"}
+
+
+def test_a_commit_that_lies_elsewhere_since_the_path_was_changed_is_made_anew(
+    source: MemoryArtifactSource, config: Config, committed: Committed
+) -> None:
+    """Killed before its branch was made; references name files in the folder of now."""
+    store = MemoryVersionStore(faults=[Fault(method="set_branch", error=KILL)])
+    version = source.log("ds", {"a": b"first"})
+    before, after = (
+        plan(
+            version,
+            source.manifest(version),
+            config.model_copy(update={"oxen": config.oxen.model_copy(update={"path": path})}),
+        )
+        for path in ("", "{collection}")
+    )
+    with pytest.raises(ServiceUnavailableError):
+        committed(source, store, before)
+    made = committed(source, store, after)
+
+    assert b"".join(store.read(made, "ds/a")) == b"first"
+    assert committed(source, store, after) == made
 
 
 def test_a_kill_in_a_shared_repository_heals_on_the_same_version(
@@ -374,7 +435,8 @@ def test_a_candidate_that_was_killed_anywhere_ends_as_if_undisturbed(
     branches = store.branches(made.repo)
     assert branches["candidate/v1"] == branches["wandb/v1"] == made.commit
     assert branches["main"] == branches["candidate/v2"] == branches["wandb/v2"]
-    assert store.calls["commit"] <= 4  # a kill right after the commit costs none
+    # A kill right after the commit costs none.
+    assert store.calls["commit"] == 3 + (call == ("commit", False))
 
 
 def test_a_candidate_stands_on_the_version_that_it_was_made_from(
@@ -393,9 +455,15 @@ def test_a_candidate_stands_on_the_version_that_it_was_made_from(
             source_artifact_id=version.id, source_digest=version.digest, source_created_at="",
             moved_files=1, moved_bytes=6, digest=version.digest,
         )  # fmt: skip
-        other = replace(link, source_version="team/proj/other:v9", source_artifact_id="other")
+        newest = replace(link, source_version="team/proj/ds:v9", source_artifact_id="newest")
+        others = (  # an older one, another collection's, and what is not in this repository
+            replace(link, commit=made[0], source_version="team/proj/ds:v0", source_artifact_id="1"),
+            replace(link, commit=made[0], source_version="team/proj/x:v9", source_artifact_id="2"),
+            replace(newest, commit=CommitRef(repo=made[0].repo, commit="12ab")),
+            replace(newest, commit=replace(made[0], repo=replace(made[0].repo, repo="elsewhere"))),
+        )
         run = source.add_run(f"clean-{number}")
-        for item in (link, other):
+        for item in (*others, link):
             files = {"a": b"data %d" % number}  # a link counts for the digest that it names
             source.record_use(run, source.log("new", files, metadata=item.into({})))
 
@@ -508,7 +576,12 @@ def test_the_lineage_file_names_the_run_and_its_inputs_with_their_commits(
     other = source.log("raw", {"a": b"raw!"})
     moved = committed(source, store, plan_of(source, data))
     replacement = _replacement(source, data, moved)
-    for used in (data, replacement, other):
+    link = Entry(path="w", digest="12ab", size=1, ref="https://data.example/w")
+    digest = manifest_digest([link])
+    born = Published(commit=CommitRef.parse("oxen://team/born@12ab"), url="", digest=digest)
+    base = source.log("base", {}, references=[link], metadata=born.into({}))
+    assert base.digest == digest
+    for used in (data, replacement, other, base):
         source.record_use(run, used)
     model = source.log("m", {"w": b"weights"}, kind="model", run=run, tags=["b", "a"])
     made = committed(source, store, plan_of(source, model))
@@ -523,6 +596,7 @@ def test_the_lineage_file_names_the_run_and_its_inputs_with_their_commits(
     assert [(item["artifact"], item["oxen"]) for item in document["inputs"]] == [
         ("team/proj/ds:v0", str(moved)),  # once, though its replacement was used too
         ("team/proj/raw:v0", None),
+        ("team/proj/base:v0", "oxen://team/born@12ab"),
     ]
     assert document["artifact"]["tags"] == ["a", "b"]
     assert document["artifact"]["digest"] == model.digest
@@ -561,9 +635,16 @@ def test_the_lineage_file_lists_every_file_with_both_names_of_its_content(
 ) -> None:
     """What moved, what stayed, what points elsewhere, and what Oxen cannot hold."""
     link = Entry(path="link", digest="etag", size=5, ref="s3://b/k")
-    version = source.log(
-        "ds", {"big": b"payload", "small": b"abc", "a\\b": b"omitted"}, references=[link]
+    files = {"big": b"payload", "small": b"abc", "a\\b": b"omitted"}
+    first = committed(source, store, plan_of(source, source.log("ds", files)))
+    content = next(entry for entry in store.tree(first) if entry.path == "big")
+    held = Entry(
+        path="held",
+        digest=content.hash,
+        size=7,
+        ref=reference_url("https://data.example", first, "big"),
     )
+    version = source.log("ds", files, references=[link, held])
     planned = plan_of(source, version)
     made = committed(source, store, planned)
     document = lineage(store, made)
@@ -581,7 +662,11 @@ def test_the_lineage_file_lists_every_file_with_both_names_of_its_content(
         }
         for path in ("big", "small")
     }
-    assert document["references"] == {"link": {"ref": "s3://b/k", "digest": "etag", "size": 5}}
+    assert document["references"] == {
+        "link": {"ref": "s3://b/k", "digest": "etag", "size": 5},
+        "held": {"ref": held.ref, "digest": content.hash, "size": 7},  # in Oxen already
+    }
+    assert tree["held"].hash == content.hash
     assert list(document["omitted"]) == ["a\\b"]
     assert "backslash" in document["omitted"]["a\\b"]
 

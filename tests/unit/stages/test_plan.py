@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,8 +15,8 @@ from syncd.clients.oxen_paths import check_branch
 from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest
-from syncd.refs import CommitRef, reference_url
-from syncd.stages.plan import destination, plan
+from syncd.refs import ArtifactRef, CommitRef, reference_url
+from syncd.stages.plan import destination, place, plan
 from syncd.testing import MemoryArtifactSource
 from syncd.versions.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
 
@@ -212,6 +213,21 @@ def test_names_that_no_repository_may_have_still_get_one_each(config: Config) ->
 
     assert len(made) == len(names)
     assert all(name.isascii() and " " not in name for name in made)
+
+
+def test_names_that_no_namespace_or_folder_may_have_still_get_one_each(config: Config) -> None:
+    """A folder `..` would lead out of the tree."""
+    source = MemoryArtifactSource()
+    shared = with_keys(config, oxen={"path": "{collection}"})
+    names = ["..", ".", "a b", "a-b"]
+    folders = [destination(source.log(name, {}), shared)[1] for name in names]
+    team = place(
+        ArtifactRef(entity="My Team", project="p", collection="c", alias="v0"), "t", shared
+    )
+
+    assert len(set(folders)) == len(folders)
+    for name in (team[0].namespace, *folders):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
 
 
 def test_the_branch_is_the_configured_one(version: Version, config: Config) -> None:

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
+from syncd.config import Config
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.manifest import Entry
 from syncd.refs import CommitRef, RunRef, Target, parse_reference_url
-from syncd.replacements import KEY, Replacement, replacement_of
-from syncd.stages.replace import complete
+from syncd.replacements import CONTENT_KEY, KEY, Replacement, replacement_of
+from syncd.stages.plan import plan
+from syncd.stages.replace import complete, conclude, replace
+from syncd.stages.verify import verify
 from syncd.testing import Fault, MemoryArtifactSource, MemoryVersionStore
-from syncd.versions.plans import TransferPlan
+from syncd.versions.plans import LINEAGE_PATH, TransferPlan
 
 PlanOf = Callable[[MemoryArtifactSource, Version], TransferPlan]
 Committed = Callable[[MemoryArtifactSource, MemoryVersionStore, TransferPlan], CommitRef]
@@ -105,6 +109,54 @@ def test_the_manifest_holds_references_for_what_moved_and_all_else_unchanged(mov
         assert entry.size == before.entries[path].size
         assert entry.birth_artifact_id is None
         assert entry.extra == {"etag": f'"{entry.digest}"'}  # what the gateway answers with
+
+
+def test_where_no_etag_is_sent_the_url_is_the_digest_and_the_hash_stands_beside_it(
+    move: Move,
+) -> None:
+    """A plain client compares the digest with the ETag or, without one, with the URL it asked."""
+    source = MemoryArtifactSource()
+    old, _ = logged(source)
+    tagged = MemoryArtifactSource()
+    hashes = tagged.manifest(move(tagged, logged(tagged)[0])).entries
+    after = source.manifest(move(source, old, etags=False))
+
+    for path in ("big", "d/also big"):
+        entry = after.entries[path]
+        assert entry.digest == entry.ref
+        assert entry.extra == {CONTENT_KEY: hashes[path].digest}
+
+
+def test_in_a_shared_repository_references_name_the_versions_folder(
+    config: Config, catalog: Catalog, committed: Committed
+) -> None:
+    """Whoever follows one gets the bytes, and the link leads to the lineage file."""
+    oxen = config.oxen.model_copy(update={"repo": "{project}", "path": "{collection}"})
+    shared = config.model_copy(update={"oxen": oxen})
+    source, store = MemoryArtifactSource(), MemoryVersionStore()
+    old, _ = logged(source)
+    planned = plan(old, source.manifest(old), shared)
+    made = committed(source, store, planned)
+    report = verify(store, catalog, made, prefix="ds")
+    assert report.problems == ()
+    new = replace(
+        source,
+        planned,
+        made,
+        report.receipt,
+        contents=catalog.known,
+        base_url=BASE,
+        etagged=lambda _url: True,
+        now=source.now,
+    )
+    conclude(source, planned, new.id)
+
+    urls = {path: entry.ref or "" for path, entry in source.manifest(new).entries.items()}
+    for path, data in (("big", b"payload"), ("d/also big", b"other!")):
+        named = parse_reference_url(urls[path])
+        assert named == (made, f"ds/{path}")
+        assert b"".join(store.read(*named)) == data
+    assert parse_reference_url(link_of(new).url) == (made, f"ds/{LINEAGE_PATH}")
 
 
 def test_the_metadata_links_back_with_the_receipt(move: Move) -> None:

@@ -22,6 +22,7 @@ from syncd.refs import OxenURL, RunRef, Target
 from syncd.replacements import KEY, Restored, replacement_of
 from syncd.stages.discover import discover
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.testing.faults import Calls
 
 KILL = ServiceUnavailableError("killed here")
 WHOLE = Target.parse("team/proj/ds")
@@ -370,6 +371,24 @@ def test_what_was_written_on_a_restored_version_is_there_when_it_has_moved_again
     assert (again.description, again.metadata["rows"], "seen" in again.tags) == ("better", 7, True)
 
 
+def test_a_replacement_that_moves_again_is_complete_only_when_all_has_followed(
+    moved: MovedProject,
+) -> None:
+    """Killed on the way, it is not taken for one that was finished long ago."""
+    logged(moved)
+    moved.reclaim()
+    [made] = list(moved.source.versions(WHOLE))
+    new = restored_of(moved, moved.restore())
+    # The first call only asks for the rights.
+    moved.source._call = Calls([Fault(method="move_aliases", error=KILL, at=2)])
+    with pytest.raises(ServiceUnavailableError):
+        moved.move(new)
+
+    assert moved.link(made).source_artifact_id == new.id
+    assert not moved.link(made).complete
+    assert names(moved) == [(new.ref.alias, "")]
+
+
 def test_the_mark_is_there_before_the_version(moved: MovedProject) -> None:
     """Somebody who looks in between must not take it for new."""
     logged(moved)
@@ -423,6 +442,23 @@ def test_what_wandb_has_lost_is_made_again_from_its_commit(moved: MovedProject) 
     assert skips[new.ref.alias].startswith("restored")
     again = restore_commit(moved.runtime, url, lambda: LATER)
     assert (again.restored, len(again.skipped)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("days", "left"),
+    [(365, 365 * 86_400 - 60 * 86_400), (1, 86_400)],
+    ids=["as before", "a day at the soonest"],
+)
+def test_what_is_made_again_from_its_commit_ends_when_it_would_have(
+    days: int, left: int, moved: MovedProject
+) -> None:
+    """W&B counts from the creation, which is a new one; what came back does not vanish at once."""
+    old, url = lost(moved, ttl_seconds=days * 86_400)
+    assert old.created_at == "2026-01-01T00:00:00Z"
+    restore_commit(moved.runtime, url, lambda: LATER)  # on 2026-03-02
+    [new] = list(moved.source.versions(WHOLE))
+
+    assert new.ttl_seconds == left
 
 
 def test_a_draft_of_what_was_made_again_is_moved(moved: MovedProject) -> None:

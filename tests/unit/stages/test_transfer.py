@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -25,7 +26,7 @@ from syncd.limiter import Limiter
 from syncd.manifest import Algorithm, Manifest
 from syncd.refs import CommitRef, RepoRef
 from syncd.stages.plan import plan
-from syncd.stages.transfer import recall, transfer
+from syncd.stages.transfer import batches, recall, transfer
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
 from syncd.versions.contents import GROUP_FILES
 from syncd.versions.plans import TransferPlan, TransferResult
@@ -406,6 +407,82 @@ def test_contents_are_looked_up_and_signed_in_batches(
     assert here.told == 2 * sum(map(len, files.values()))
     assert isinstance(here.store, Watched)
     assert max(here.store.asked) <= 10
+    assert len(here.store.expected) == 1  # or what is staged would be given up with each batch
+
+
+def test_a_batch_is_bounded_though_all_its_files_are_equal(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Millions of empty files are one content."""
+    monkeypatch.setattr("syncd.stages.transfer.FIRST", 4)
+    monkeypatch.setattr("syncd.stages.transfer.BATCH", 10)
+    here = bench()
+    version = here.source.log("ds", {f"f{number:03}": b"same" for number in range(45)})
+    found = list(batches(here.plan_of(here.source, version)))
+
+    assert [len(batch) for batch in found] == [8, 20, 17]
+
+
+def test_a_content_that_failed_is_one_failure_though_later_files_have_it_too(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not fetched again for each of them."""
+    monkeypatch.setattr("syncd.stages.transfer.FIRST", 2)
+    monkeypatch.setattr("syncd.stages.transfer.BATCH", 2)
+    monkeypatch.setattr("syncd.stages.transfer.LEFT", 0)
+    here = bench(
+        MemoryArtifactSource(damages=[Damage(path="a", change=lambda _: b"", times=ALWAYS)])
+    )
+    files = {"a": b"payload", "b": b"other", "c": b"third", "d": b"payload"}
+    result = here.transfer(here.source.log("ds", files))
+
+    assert [failure.path for failure in result.failed] == ["a"]
+    assert here.source.calls["read"] == ATTEMPTS + 2
+
+
+def test_a_store_that_takes_nothing_is_a_failure_of_each_file(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files travel together, and each is named."""
+    refused = PermanentError("refused")
+
+    def bring(*_: object) -> None:
+        raise refused
+
+    here = bench()
+    monkeypatch.setattr(here.store, "bring", bring)
+    result = here.transfer(here.source.log("ds", {"a": b"first", "b": b"other", "c": b"third"}))
+
+    assert [(item.path, item.error) for item in result.failed] == [(p, refused) for p in "abc"]
+    assert (result.downloaded, result.deduplicated) == (0, 0)
+
+
+def test_each_small_file_is_a_request_and_each_group_has_its_room(bench: Bench_) -> None:
+    """However many versions travel at once, the process stays as small as it is told to be."""
+    rooms: list[int] = []
+    requests: list[bool] = []
+
+    class Told(Limiter):
+        def room(self, size: int) -> AbstractContextManager[None]:
+            rooms.append(size)
+            return super().room(size)
+
+        def request(
+            self, *, small: bool = False
+        ) -> AbstractContextManager[Callable[[ServiceUnavailableError], None]]:
+            requests.append(small)
+            return super().request(small=small)
+
+    here = bench()
+    files = {"a": b"first", "b": b"other", "large": bytes(SMALL + 1)}
+    planned = here.plan_of(here.source, here.source.log("ds", files))
+    result = transfer(
+        here.source, here.store, here.catalog, planned, concurrency=1, limiter=Told(4)
+    )
+
+    assert result.failed == ()
+    assert sorted(rooms) == [10, SMALL + 1]
+    assert sorted(requests) == [False, False, True, True]
 
 
 def test_a_hash_that_is_known_beforehand_is_told_to_the_store(bench: Bench_) -> None:
@@ -422,6 +499,43 @@ def test_a_hash_that_is_known_beforehand_is_told_to_the_store(bench: Bench_) -> 
         "n": None,
         "m2": oxen_hash(b"by md5"),
     }
+
+
+def test_a_size_that_is_not_the_known_contents_is_not_believed(
+    bench: Bench_, config: Config
+) -> None:
+    """The manifest is wrong, and the bytes tell: no version refers to a file of another size."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload"})
+    here.transfer(version)
+    entries = here.source.manifest(version).entries
+    wrong = Manifest(entries={path: replace(e, size=6) for path, e in entries.items()})
+    result = here.bring(plan(version, wrong, config))
+
+    assert [(item.path, type(item.error)) for item in result.failed] == [("a", IntegrityError)]
+    assert "7 bytes arrived, the manifest says 6" in str(result.failed[0].error)
+
+
+def test_a_hash_whose_size_nobody_tells_is_found_out(bench: Bench_, config: Config) -> None:
+    """What is learned of a content has its size."""
+    here = bench()
+    version = here.source.log("ds", {"a": b"payload"}, algorithm="XXH128")
+    entries = here.source.manifest(version).entries
+    unsized = Manifest(entries={path: replace(e, size=None) for path, e in entries.items()})
+    planned = plan(version, unsized, config)
+    for downloaded in (7, 0):
+        result = here.bring(planned)
+        assert (result.failed, result.downloaded) == ((), downloaded)
+        assert [stored.size for stored in here.known(version)] == [7]
+
+
+def test_urls_that_cannot_be_had_for_a_while_are_asked_for_again(bench: Bench_) -> None:
+    """As files are."""
+    down = ServiceUnavailableError("503")
+    here = bench(MemoryArtifactSource(faults=[Fault(method="sign", error=down)]))
+    result = here.transfer(here.source.log("ds", {"a": b"first"}))
+
+    assert (result.failed, result.downloaded) == ((), 5)
 
 
 def test_urls_that_cannot_be_had_fail_the_transfer(bench: Bench_) -> None:
@@ -519,6 +633,21 @@ def test_the_version_before_tells_what_a_new_one_has_in_common(
     assert here.bring(planned).downloaded == 4
     other = here.plan_of(here.source, first).entries[1]
     assert catalog.known([other.digest]) == {}  # what nobody asked for is not learned
+
+
+def test_a_version_that_is_committed_is_known_though_main_has_moved_on(
+    bench: Bench_, committed: Committed, catalog: Catalog
+) -> None:
+    """Its own branch tells; nothing of it travels twice."""
+    here = bench()
+    planned = here.plan_of(here.source, here.source.log("ds", {"a": b"payload"}))
+    committed(here.source, here.store, planned)
+    second = here.source.log("ds", {"b": b"other"})
+    committed(here.source, here.store, here.plan_of(here.source, second))
+    _lose(catalog)
+    recall(here.store, catalog, planned)
+
+    assert here.bring(planned).downloaded == 0
 
 
 def test_nothing_is_read_from_oxen_when_the_catalog_knows_all(

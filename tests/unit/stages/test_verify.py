@@ -145,6 +145,14 @@ def test_a_file_that_names_other_content_is_found(moved: Moved) -> None:
     assert f"a: the commit names content {tree['b'].hash}, not {tree['a'].hash}" in problems
 
 
+def test_a_file_that_the_tree_names_twice_is_found(moved: Moved) -> None:
+    """Only one of the two would be compared."""
+    tree = sorted(moved.tree.values(), key=lambda entry: entry.path)
+    moved.store.falsify(moved.commit, [entry for entry in tree for _ in range(2)])
+
+    assert any("not sorted" in problem for problem in moved.verify().problems)
+
+
 def test_a_file_too_many_is_found(moved: Moved) -> None:
     """The store proves that the tree is the one that was committed."""
     moved.falsify(more=replace(moved.tree["b"], path="more"))
