@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from syncd.operations.backfill import Scope
     from syncd.runtime import Runtime
 
+SHOWN = 20  # files of a version that stay; there may be millions
+
 
 def plan(context: Context, targets: Targets = None) -> None:
     """Show what would move, what stays and why. Changes nothing."""
@@ -104,8 +106,12 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
     if document["versions"]:
         console.print(table)
     for item in document["versions"]:
-        for entry in item["stays"]:
+        stays = item["stays"]
+        for entry in stays[:SHOWN]:
             console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
+        if len(stays) > SHOWN:
+            more = f"{len(stays) - SHOWN:,} more files; --json names all"
+            console.print(f"stays in W&B: {item['version']} and {more}")
     for item in document["skipped"]:
         console.print(f"left alone: {item['version']}: {item['reason']}")
     alike: dict[tuple[str, str], list[str]] = {}

@@ -24,6 +24,7 @@ from syncd.errors import (
 from syncd.limiter import Limiter
 from syncd.manifest import Algorithm, Manifest
 from syncd.refs import CommitRef, RepoRef
+from syncd.stages import transfer as module
 from syncd.stages.plan import plan
 from syncd.stages.transfer import recall, transfer
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
@@ -422,6 +423,23 @@ def test_a_hash_that_is_known_beforehand_is_told_to_the_store(bench: Bench_) -> 
         "n": None,
         "m2": oxen_hash(b"by md5"),
     }
+
+
+def test_a_version_of_which_very_many_files_fail_is_given_up(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is set aside anyway: the causes of millions fill the memory, and asking for them takes days."""
+    monkeypatch.setattr(module, "FIRST", 4)
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "LEFT", 0)
+    monkeypatch.setattr(module, "GIVE_UP", 4)
+    gone = [Fault(method="read", error=NotFoundError("gone"), at=at) for at in range(1, 100)]
+    here = bench(MemoryArtifactSource(faults=gone))
+    files = {f"{number:03}": f"content {number}".encode() for number in range(40)}
+    result = here.transfer(here.source.log("ds", files))
+
+    assert 4 <= len(result.failed) <= 8
+    assert here.source.calls["read"] == len(result.failed)
 
 
 def test_urls_that_cannot_be_had_fail_the_transfer(bench: Bench_) -> None:
