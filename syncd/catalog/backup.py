@@ -14,7 +14,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 PREFIX, SUFFIX = "syncd-", ".db"
-PAGES = 1024  # copied at once; writers get in between
+# All pages are copied at once: readers hold up no writer (WAL), and between two parts of a copy any write
+# would begin it anew, for ever where versions move all the time.
+PAGES = -1
 
 
 def backup(url: str, folder: Path, *, keep: int) -> Path | None:

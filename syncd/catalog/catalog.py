@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -137,21 +137,14 @@ class Catalog:
 
     def note(self, version: Version, state: State, **values: Any) -> None:
         """Write where a version stands; columns not named keep their value."""
-        ref = version.ref
-        named = {
-            "artifact_id": version.id,
-            "entity": ref.entity,
-            "project": ref.project,
-            "collection": ref.collection,
-            "version_index": version.index,
-            "type": version.type,
-            "size": version.size,
-            "created_at": version.created_at,
-            "updated_at": now(),
-            "state": state,
-            **values,
-        }
+        named = {**_row(version, state), **values}
         self._database.upsert(schema.versions, [named], ("artifact_id",))
+
+    def wait(self, versions: Sequence[Version]) -> None:
+        """Let versions be known that are to move; what is known of one stays as it is."""
+        for batch in batches(versions):
+            rows = [_row(version, State.WAITING) for version in batch]
+            self._database.upsert(schema.versions, rows, ("artifact_id",), once=tuple(rows[0]))
 
     def get(self, artifact_id: str) -> Record | None:
         """What is known of a version, or None."""
@@ -347,6 +340,22 @@ def opened(config: Config) -> Iterator[Catalog]:
         yield catalog
     finally:
         catalog.close()
+
+
+def _row(version: Version, state: State) -> dict[str, Any]:
+    ref = version.ref
+    return {
+        "artifact_id": version.id,
+        "entity": ref.entity,
+        "project": ref.project,
+        "collection": ref.collection,
+        "version_index": version.index,
+        "type": version.type,
+        "size": version.size,
+        "created_at": version.created_at,
+        "updated_at": now(),
+        "state": state,
+    }
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -101,20 +101,29 @@ class Descent(Heritage):
             query = sa.select(table).where(table.c.run.in_(batch))
             yield from map(_run, self._database.tuples(query))
 
-    def runs_of(self, ids: Sequence[str], role: str) -> Iterator[Use]:
-        """The runs that used (`input`) or logged (`output`) some versions."""
-        return self._uses(schema.uses.c.artifact_id, ids, role)
+    def runs_of(self, ids: Sequence[str], role: str, most: int | None = None) -> Iterator[Use]:
+        """The runs that used (`input`) or logged (`output`) some versions; so many uses at most."""
+        uses = schema.uses.c
+        return self._uses(uses.artifact_id, uses.run, ids, role, most)
 
-    def versions_of(self, runs: Sequence[str], role: str) -> Iterator[Use]:
-        """The versions that some runs used or logged."""
-        return self._uses(schema.uses.c.run, runs, role)
+    def versions_of(self, runs: Sequence[str], role: str, most: int | None = None) -> Iterator[Use]:
+        """The versions that some runs used or logged; so many uses at most."""
+        uses = schema.uses.c
+        return self._uses(uses.run, uses.artifact_id, runs, role, most)
 
-    def _uses(self, column: sa.Column[Any], values: Sequence[str], role: str) -> Iterator[Use]:
-        uses = schema.uses
+    def _uses(
+        self,
+        near: sa.Column[Any],
+        far: sa.Column[Any],
+        values: Sequence[str],
+        role: str,
+        most: int | None,
+    ) -> Iterator[Use]:
+        uses = schema.uses.c
         for batch in wide(values):
-            query = sa.select(uses.c.artifact_id, uses.c.run).where(
-                column.in_(batch), uses.c.role == role
-            )
+            query = sa.select(uses.artifact_id, uses.run).where(near.in_(batch), uses.role == role)
+            if most is not None:
+                query = query.order_by(near, far).limit(most)  # the order of an index
             yield from _pairs(self._database.tuples(query))
 
     def all_beyond(self, ids: Sequence[str], *, near: str, far: str) -> tuple[list[Use], list[Use]]:

@@ -6,12 +6,13 @@ nothing. Losing all of it costs one full look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from syncd.catalog import schema
-from syncd.catalog.database import Database, now, within
+from syncd.catalog.database import Database, batches, now, within
 from syncd.refs import Target
 
 Name = tuple[str, str, str]  # entity, project, collection
@@ -45,13 +46,16 @@ class Looks:
         row = {"artifact_id": artifact_id, "fingerprint": fingerprint, "reason": reason}
         self._database.upsert(schema.settled, [row], ("artifact_id",))
 
-    def settled(self, artifact_id: str, fingerprint: str) -> str:
-        """Why nothing of a version moves under this configuration; empty when that is not known."""
+    def settled(self, artifact_ids: Sequence[str], fingerprint: str) -> dict[str, str]:
+        """Why nothing of some versions moves under this configuration, by id, as far as that is known."""
         table = schema.settled
-        query = sa.select(table.c.reason).where(
-            table.c.artifact_id == artifact_id, table.c.fingerprint == fingerprint
-        )
-        return next((str(row["reason"]) for row in self._database.rows(query)), "")
+        found: dict[str, str] = {}
+        for batch in batches(artifact_ids):
+            query = sa.select(table.c.artifact_id, table.c.reason).where(
+                table.c.artifact_id.in_(batch), table.c.fingerprint == fingerprint
+            )
+            found |= dict(self._database.tuples(query))
+        return found
 
     def cursors(self, target: Target, fingerprint: str) -> dict[Name, Cursor]:
         """The collections of a target in which, under this configuration, nothing was left to do."""

@@ -11,11 +11,15 @@ from syncd.cli.scope import Targets, counted, size
 from syncd.cli.scope import targets as read_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from syncd.clients.artifacts import Version
     from syncd.operations.backfill import Scope
     from syncd.runtime import Runtime
+
+SHOWN = 20  # files of a version that stay; there may be millions
 
 
 def plan(context: Context, targets: Targets = None) -> None:
@@ -80,29 +84,7 @@ def preview_document(opened: Runtime, scope: Scope) -> dict[str, Any]:
 
 def print_preview(console: Console, document: dict[str, Any]) -> None:
     """Print the document of `preview_document` for people."""
-    from rich.table import Table  # noqa: PLC0415
-
-    from syncd.cli.people import print_table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("version", "goes to"):
-        table.add_column(name, overflow="fold")
-    for name in ("files", "moves", "stays", "not yet in Oxen"):
-        table.add_column(name, justify="right")
-    for item in document["versions"]:
-        table.add_row(
-            item["version"],
-            item["repo"],
-            str(item["entries"]["move"]),
-            size(item["bytes"]["moved"]),
-            size(item["bytes"]["kept"]),
-            size(item["bytes"]["new"]),
-        )
-    if document["versions"]:
-        print_table(console, table, heads=2)
-    for item in document["versions"]:
-        for entry in item["stays"]:
-            console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
+    _print_versions(console, document["versions"])
     for item in document["skipped"]:
         console.print(f"skipped {item['version']}: {item['reason']}")
     alike: dict[tuple[str, str], list[str]] = {}
@@ -117,3 +99,34 @@ def print_preview(console: Console, document: dict[str, Any]) -> None:
         f"references, {size(totals['kept'])} stay, at most {size(totals['new'])} travel; "
         f"{size(totals['saving'])} can be freed in W&B. Nothing was changed."
     )
+
+
+def _print_versions(console: Console, versions: Sequence[dict[str, Any]]) -> None:
+    """Those that would move, and their files that would stay."""
+    from rich.table import Table  # noqa: PLC0415
+
+    from syncd.cli.people import print_table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "goes to"):
+        table.add_column(name, overflow="fold")
+    for name in ("files", "moves", "stays", "not yet in Oxen"):
+        table.add_column(name, justify="right")
+    for item in versions:
+        table.add_row(
+            item["version"],
+            item["repo"],
+            str(item["entries"]["move"]),
+            size(item["bytes"]["moved"]),
+            size(item["bytes"]["kept"]),
+            size(item["bytes"]["new"]),
+        )
+    if versions:
+        print_table(console, table, heads=2)
+    for item in versions:
+        stays = item["stays"]
+        for entry in stays[:SHOWN]:
+            console.print(f"stays in W&B: {item['version']} {entry['path']!r}: {entry['reason']}")
+        if len(stays) > SHOWN:
+            more = f"{len(stays) - SHOWN:,} more files; --json names all"
+            console.print(f"stays in W&B: {item['version']} and {more}")

@@ -3,23 +3,31 @@
 Versions of a repository are queued in order. A version waits until the inputs of the run that
 logged it have been moved (or have failed), so that a model's commit can name the commit of its
 data. More may be added at any time; what is on its way already is not added twice.
+
+There may be millions of versions and as many repositories. The engine is handed some thousands at a
+time, because each look at its queue costs as much as there is in it; and of the lines only those are
+looked at that an end may have let go on.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from syncd.catalog.catalog import Record, State
-from syncd.clients.artifacts import Run, Version
+from syncd.clients.artifacts import Version
 from syncd.durable import engine, handover, workflow
 from syncd.durable.context import Outcome
 from syncd.durable.handover import EndedUnheardError
 from syncd.errors import NotFoundError
-from syncd.refs import RepoRef, RunRef
+from syncd.refs import RepoRef, RunRef, Target
 from syncd.runtime import Runtime
 from syncd.stages.discover import Discovered
 from syncd.stages.plan import destination
+
+MOST = 4000  # versions in the engine's queue, enough for all machines that may take some
+AHEAD = 16  # of them of one repository, which has one moved at a time
 
 
 class Lines:
@@ -33,8 +41,13 @@ class Lines:
         self.runtime = runtime
         self.open: dict[str, Discovered] = {}  # all that have not ended, by id
         self.running: dict[str, str] = {}  # artifact id -> workflow id
-        self._waits: dict[str, set[str]] = {}
         self._lines: dict[RepoRef, deque[Discovered]] = {}
+        self._waits: dict[str, Iterator[str]] = {}  # inputs that were not looked at yet, by id
+        self._ready: dict[RepoRef, None] = {}  # lines that may go on, in order
+        self._stopped: dict[RepoRef, str] = {}  # the input that the first of a line waits for
+        self._behind: dict[str, list[RepoRef]] = {}  # the same the other way round
+        self._ahead: Counter[RepoRef] = Counter()  # versions of a line that run
+        self._places: dict[str, RepoRef] = {}  # of those, by id
 
     def add(self, items: Iterable[Discovered], uses: Mapping[str, Iterable[str]]) -> None:
         """Put versions into their lines, unless they are on their way.
@@ -42,13 +55,19 @@ class Lines:
         Args:
             items: the versions, in order within a collection.
             uses: see `uses`.
+
+        Raises:
+            TransientError: when the catalog cannot be written; then nothing is added.
         """
         new = {item.version.id: item for item in items if item.version.id not in self.open}
+        self.runtime.catalog.wait([item.version for item in new.values()])
         self.open |= new
         for own, item in new.items():
-            self._waits[own] = {used for used in uses.get(own, ()) if used in self.open} - {own}
+            if used := uses.get(own):
+                self._waits[own] = iter(used)
             repo, _ = destination(item.version, self.runtime.config)
             self._lines.setdefault(repo, deque()).append(item)
+            self._ready[repo] = None
 
     def release(self) -> None:
         """Hand what waits for nothing over to the engine; when that fails, it is there for the next.
@@ -56,31 +75,81 @@ class Lines:
         Raises:
             TransientError: when the catalog cannot be written.
         """
-        for repo, line in self._lines.items():
-            while line:
-                item = line[0]
-                if item.version.id not in self.open:  # somebody else brought it to its end
-                    line.popleft()
-                    continue
-                if self._waits[item.version.id] & self.open.keys():
-                    break
-                self.running[item.version.id] = _enqueue(self.runtime, item, repo)
-                line.popleft()
-        self._lines = {repo: line for repo, line in self._lines.items() if line}
-        if not self.running and self._lines:
-            # A circle: a run logged a version and then used a later one. The oldest goes first.
-            oldest = min(
-                (line[0].version for line in self._lines.values()),
-                key=lambda version: (version.created_at, str(version.ref)),
-            )
-            self._waits[oldest.id] = set()
-            self.release()
+        while self._room() and self._lines:
+            if self._ready:
+                self._advance(next(iter(self._ready)))
+            elif self.running:
+                return
+            else:
+                # A circle: a run logged a version and then used a later one. The oldest goes first.
+                repo, oldest = min(
+                    ((repo, line[0].version) for repo, line in self._lines.items()),
+                    key=lambda place: (place[1].created_at, str(place[1].ref)),
+                )
+                self._waits.pop(oldest.id, None)
+                self._stopped.pop(repo, None)
+                self._ready[repo] = None
 
     def ended(self, artifact_id: str) -> bool:
         """A version reached its end; whether it was on its way."""
         self.running.pop(artifact_id, None)
         self._waits.pop(artifact_id, None)
-        return self.open.pop(artifact_id, None) is not None
+        item = self.open.pop(artifact_id, None)
+        if item is None:
+            return False
+        own = self._places.pop(artifact_id, None)
+        if own is not None:
+            self._ahead[own] -= 1
+            if not self._ahead[own]:
+                del self._ahead[own]
+        else:  # somebody else brought it to its end
+            own, _ = destination(item.version, self.runtime.config)
+            line = self._lines.get(own)
+            if line and line[0].version.id == artifact_id:
+                self._stopped.pop(own, None)
+        after = self._behind.pop(artifact_id, ())
+        self._ready |= {repo: None for repo in (own, *after) if repo in self._lines}
+        return True
+
+    def _room(self) -> bool:
+        return len(self.running) < MOST
+
+    def _advance(self, repo: RepoRef) -> None:
+        """Hand over what a line has; when there is no room any more, the line stays ready."""
+        line = self._lines[repo]
+        while line and self._ahead[repo] < AHEAD:
+            item = line[0]
+            own = item.version.id
+            if own in self.open and own not in self.running:
+                if self._is_stopped(repo, own):
+                    break
+                if not self._room():
+                    return
+                self.running[own] = _enqueue(self.runtime, item, repo)
+                self._places[own] = repo
+                self._ahead[repo] += 1
+            line.popleft()
+        del self._ready[repo]
+        if not line:
+            del self._lines[repo]
+
+    def _is_stopped(self, repo: RepoRef, own: str) -> bool:
+        """Whether the first version of a line waits for an input.
+
+        Not for one of its own collection: those go in order, and a later one would be a circle.
+        """
+        if self._stopped.get(repo) in self.open:
+            return True
+        self._stopped.pop(repo, None)
+        collection = Target.of(self.open[own].version.ref)
+        for used in self._waits.get(own, ()):
+            other = self.open.get(used)
+            if other is not None and Target.of(other.version.ref) != collection:
+                self._stopped[repo] = used
+                self._behind.setdefault(used, []).append(repo)
+                return True
+        self._waits.pop(own, None)
+        return False
 
     def again(self, artifact_id: str) -> None:
         """Hand a version over anew whose workflow was cancelled: of a path that nobody speaks any more.
@@ -100,21 +169,40 @@ class Lines:
         return {artifacts[workflow_id]: end for workflow_id, end in ends.items()}
 
 
-def uses(runtime: Runtime, versions: Sequence[Version]) -> dict[str, frozenset[str]]:
-    """For each version the ids of those that the run which logged it had used before."""
-    runs: dict[RunRef, Run | None] = {}
-    found: dict[str, frozenset[str]] = {}
-    for version in versions:
-        if version.run is None:
-            continue
-        if version.run not in runs:
-            try:
-                runs[version.run] = runtime.source.run(version.run)
-            except NotFoundError:
-                runs[version.run] = None  # its own workflow reports it
-        run = runs[version.run]
-        found[version.id] = frozenset(used.id for used in run.inputs) if run else frozenset()
-    return found
+def uses(
+    runtime: Runtime, versions: Sequence[Version], told: Callable[[], None] = lambda: None
+) -> dict[str, frozenset[str]]:
+    """For each version the ids of those that the run which logged it had used before.
+
+    Args:
+        runtime: open clients.
+        versions: the versions.
+        told: of each run that was read; there may be very many.
+    """
+    runs: dict[RunRef, frozenset[str]] = {}  # what else a run tells is not needed
+    for ref in dict.fromkeys(version.run for version in versions if version.run):
+        try:
+            runs[ref] = frozenset(used.id for used in runtime.source.run(ref).inputs)
+        except NotFoundError:
+            continue  # its own workflow reports it
+        told()
+    return {
+        version.id: runs[version.run]
+        for version in versions
+        if version.run is not None and version.run in runs
+    }
+
+
+def slim(item: Discovered) -> Discovered:
+    """A version as it waits, without what people wrote on it: millions may wait, and it is read again."""
+
+    def short(version: Version) -> Version:
+        return replace(version, metadata={}, description=None, tags=())
+
+    made = item.replacement
+    return replace(
+        item, version=short(item.version), replacement=short(made) if made is not None else None
+    )
 
 
 def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:

@@ -21,13 +21,14 @@ class CatalogNeighbours:
 
     Args:
         descent: the catalog's tables of them.
+        most: edges that are read of each distance, for whoever draws a few of them; None for all.
     """
 
-    def __init__(self, descent: Descent) -> None:
+    def __init__(self, descent: Descent, most: int | None = None) -> None:
         self._descent = descent
         self._nodes: dict[str, Node] = {}
-        self._above = _Way(descent, near=OUTPUT, far=INPUT)
-        self._below = _Way(descent, near=INPUT, far=OUTPUT)
+        self._above = _Way(descent, near=OUTPUT, far=INPUT, most=most)
+        self._below = _Way(descent, near=INPUT, far=OUTPUT, most=most)
 
     def find(self, ref: Ref) -> Node | None:
         """See `Neighbours.find`."""
@@ -83,10 +84,11 @@ class _Way:
         descent: the catalog's tables.
         near: the role in which runs have the version that one comes from.
         far: the role in which they have those that one goes on to.
+        most: uses that are read at a step, None for all.
     """
 
-    def __init__(self, descent: Descent, *, near: str, far: str) -> None:
-        self._descent, self._near, self._far = descent, near, far
+    def __init__(self, descent: Descent, *, near: str, far: str, most: int | None) -> None:
+        self._descent, self._near, self._far, self._most = descent, near, far, most
         self._steps = 0
         self._runs: dict[str, list[Use]] | None = None  # by version, once all is known
         self._versions: dict[str, list[Use]] = {}  # by run
@@ -113,8 +115,8 @@ class _Way:
                 [use for version in versions for use in self._runs.get(version, ())],
                 [use for run in runs for use in self._versions.get(run, ())],
             )
-        on = list(self._descent.runs_of(versions, self._near))
-        beyond = list(self._descent.versions_of(runs, self._far))
+        on = list(self._descent.runs_of(versions, self._near, self._most))
+        beyond = list(self._descent.versions_of(runs, self._far, self._most))
         learn(on, beyond)
         return on, beyond
 

@@ -10,9 +10,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from syncd import log
+from syncd.blocks import paired
 from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.operations.comparison import compare
@@ -27,7 +30,7 @@ from syncd.replacements import (
 from syncd.runtime import Runtime
 from syncd.stages import discover
 from syncd.stages.plan import destination
-from syncd.stages.verify import verify
+from syncd.stages.verify import TOLD, verify
 from syncd.versions.originals import lineage_path
 from syncd.versions.plans import LINEAGE_PATH, Receipt
 
@@ -160,13 +163,7 @@ def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[st
     report = verify(runtime.store, runtime.catalog, born.commit, prefix=prefix, everything=True)
     problems = list(report.problems)
     try:
-        held = {entry.path: entry.hash for entry in runtime.store.tree(born.commit)}
-        for entry in runtime.source.manifest(version).entries.values():
-            path = f"{prefix}/{entry.path}" if prefix else entry.path
-            if parse_reference_url(entry.ref or "") != (born.commit, path):
-                problems.append(f"{entry.path}: W&B does not refer to the commit")
-            elif held.get(path) != linked_content(entry):
-                problems.append(f"{entry.path}: W&B names another content than the commit")
+        problems += islice(_unlike(runtime, version, born, prefix), TOLD)
     except PermanentError as error:
         if not problems:  # else the proof has told why
             problems.append(f"cannot be compared with its commit ({error})")
@@ -174,6 +171,22 @@ def _verify_born(runtime: Runtime, version: Version, born: Published) -> dict[st
     log.get().info(event, artifact=str(version.ref), commit=str(born.commit))
     names = (str(version.ref), str(version.ref), str(born.commit))
     return _answer(*names, problems, receipt=report.receipt)
+
+
+def _unlike(runtime: Runtime, version: Version, born: Published, prefix: str) -> Iterator[str]:
+    """In what the references of a version that was born in Oxen differ from its commit."""
+    begin = f"{prefix}/" if prefix else ""
+    tree = runtime.store.tree(born.commit)
+    entries = runtime.source.manifest(version).entries.values()
+    for entry, held in paired(
+        entries, tree, lambda entry: f"{begin}{entry.path}", attrgetter("path")
+    ):
+        if entry is None:
+            continue
+        if parse_reference_url(entry.ref or "") != (born.commit, f"{begin}{entry.path}"):
+            yield f"{entry.path}: W&B does not refer to the commit"
+        elif held is None or held.hash != linked_content(entry):
+            yield f"{entry.path}: W&B names another content than the commit"
 
 
 def _answer(

@@ -23,7 +23,7 @@ from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
 from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
-from syncd.durable.lines import Lines, uses
+from syncd.durable.lines import Lines, slim, uses
 from syncd.errors import PermanentError, SyncdError
 from syncd.naming import alias_branch
 from syncd.operations.births import keep_born
@@ -35,6 +35,7 @@ from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 from syncd.versions.plans import BATCH, Digest, TransferPlan
 
+HEADS = 64  # repositories whose branches are in memory
 LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
 LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
 
@@ -211,10 +212,11 @@ def move(
             reason = f"beyond --limit {limit}"
             report.skipped.append({"version": str(item.version.ref), "reason": reason})
         else:
-            pending.append(item)
-            record = runtime.catalog.get(item.version.id)
-            # What had nothing to move before is looked at again, but must not use up the limit.
-            counted += record is None or record.state is not State.SKIPPED
+            pending.append(slim(item))
+            if limit is not None:
+                record = runtime.catalog.get(item.version.id)
+                # What had nothing to move before is looked at again, but must not use up the limit.
+                counted += record is None or record.state is not State.SKIPPED
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
@@ -257,7 +259,7 @@ def _discover(runtime: Runtime, scope: Scope) -> Iterable[Discovered]:
         runtime.config.select,
         since=scope.since,
         types=scope.types,
-        settled=lambda artifact_id: looks.settled(artifact_id, decided),
+        settled=lambda artifact_ids: looks.settled(artifact_ids, decided),
     )
 
 
@@ -323,7 +325,7 @@ def follow_aliases(
     Args:
         runtime: open clients.
         item: the version.
-        heads: the branches of repositories, asked for once each.
+        heads: the branches of the repositories that were met last; versions come by collections.
     """
     holder = item.replacement or item.version
     commit = commit_of(holder.metadata, holder.digest)
@@ -334,6 +336,8 @@ def follow_aliases(
     _, prefix = destination(item.version, runtime.config)
     repo = commit.repo
     if repo not in heads:
+        if len(heads) >= HEADS:
+            del heads[next(iter(heads))]
         heads[repo] = dict(runtime.store.branches(repo))
     for alias in sorted(aliases):
         name = alias_branch(alias, prefix, main=runtime.config.oxen.main_branch)

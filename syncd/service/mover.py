@@ -19,11 +19,12 @@ from functools import partial
 
 from syncd import log
 from syncd.catalog.catalog import Record, State
+from syncd.catalog.looks import Name
 from syncd.deployment.triggers import enlist
 from syncd.durable.context import Outcome
 from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
-from syncd.durable.lines import Lines, uses
+from syncd.durable.lines import Lines, slim, uses
 from syncd.errors import PermanentError, SyncdError, TransientError
 from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
@@ -38,6 +39,7 @@ LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unhear
 LOOK_AGAIN_SHARED = 1.0  # the same where other machines work, of which there is no news
 FIRST_RETRY = timedelta(hours=1)  # after which a version in quarantine is tried again, doubled
 LONGEST_RETRY = timedelta(days=1)
+LAG_SHARE = 50  # times as long as it took the oldest versions are not looked for again
 RUNS_A_POLL = 20  # runs that are asked whether they have ended
 
 
@@ -83,6 +85,9 @@ class Mover:
         self._polling: Target | None = None
         self._stopped = False
         self._last_run = ""
+        self._read: dict[Name, str] = {}  # see `discover.changed`
+        self._oldest: dict[str, str] = {}  # by project, when the oldest that has not ended was made
+        self._oldest_until = float("-inf")
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
 
     # --- from any thread
@@ -140,12 +145,18 @@ class Mover:
 
     def lag(self) -> dict[str, float]:
         """By project, the age of the oldest version that is known and has not ended, seconds."""
+        began = time.monotonic()
+        if began >= self._oldest_until:  # told every few seconds, also where millions are open
+            oldest: dict[tuple[str, str], str] = {}
+            for item in list(self._lines.open.values()):
+                version = item.version
+                name = (version.ref.entity, version.ref.project)
+                oldest[name] = min(version.created_at, oldest.get(name, version.created_at))
+            self._oldest = {"/".join(name): created_at for name, created_at in oldest.items()}
+            self._oldest_until = began + LAG_SHARE * (time.monotonic() - began)
         now = time.time()
-        found: dict[str, float] = dict.fromkeys(self._vitals.projects, 0.0)
-        for version in [item.version for item in list(self._lines.open.values())]:
-            name = f"{version.ref.entity}/{version.ref.project}"
-            found[name] = max(found.get(name, 0.0), age(version.created_at, now))
-        return found
+        found = dict.fromkeys(self._vitals.projects, 0.0)
+        return found | {name: age(told, now) for name, told in self._oldest.items()}
 
     # --- in its thread
 
@@ -207,13 +218,17 @@ class Mover:
                     self._polling = None
             case _Ended(outcome=outcome):
                 self._vitals.ended(outcome)
-                self._end(outcome["artifact_id"])
+                if self._end(outcome["artifact_id"]):
+                    self._release()
             case _ if told is _SUSPECT:
                 self._patience.ask()
 
-    def _end(self, artifact_id: str) -> None:
-        if self._lines.ended(artifact_id):
-            self._release()
+    def _end(self, artifact_id: str) -> bool:
+        """A version reached its end; whether it was on its way."""
+        item = self._lines.open.get(artifact_id)
+        if item is not None:  # what is to be done now the next poll says, of all in the collection
+            self._read.pop(_name(item), None)
+        return self._lines.ended(artifact_id)
 
     def _look_after(self) -> None:
         """Let go of what ended unheard, elsewhere or by a failure, and begin anew what was cancelled."""
@@ -224,7 +239,7 @@ class Mover:
                 continue
             if isinstance(end, EndedUnheardError):  # the next poll finds the version not moved
                 log.get().error(log.Life.WORKFLOW_FAILED, error=str(end), hint=end.hint)
-            self._lines.ended(artifact_id)
+            self._end(artifact_id)
         self._release()  # where an earlier attempt at that failed
 
     def _poll(self, target: Target) -> None:
@@ -232,7 +247,7 @@ class Mover:
         runtime, new = self._lines.runtime, list[Discovered]()
 
         def queue_up() -> None:
-            known = uses(runtime, [item.version for item in new])
+            known = uses(runtime, [item.version for item in new], self._vitals.progressed)
             self._lines.add(new, known)
             self._release()
 
@@ -250,6 +265,8 @@ class Mover:
                 self._patience.ask()
                 break
         if problems:
+            for item in new:  # some of them may not have been queued
+                self._read.pop(_name(item), None)
             self._fail(target, problems[0])
             return
         if target in self._failing:
@@ -268,20 +285,32 @@ class Mover:
         config = runtime.config
         heads: dict[RepoRef, dict[str, str]] = {}
         looks, decided = runtime.catalog.looks, fingerprint(config)
-        moving = {Target.of(item.version.ref) for item in self._lines.open.values()}
-        for item in changed(runtime.source, looks, [target], config.select, decided):
+        moving = {_name(item) for item in self._lines.open.values()}
+        # While millions of versions wait for their turn, nobody asks for them again at each poll.
+        self._read = {name: told for name, told in self._read.items() if name in moving}
+        found = changed(
+            runtime.source, looks, [target], config.select, decided, under_way=self._read
+        )
+        aside: set[Name] = set()
+        for item in found:
             self._vitals.progressed()
             enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
             keep_born(runtime, item.version)
             if not item.skip:
-                if item.version.id not in self._lines.open and self._wanted(runtime, item):
-                    new.append(item)
+                if item.version.id in self._lines.open:
+                    continue
+                if self._wanted(runtime, item):
+                    new.append(slim(item))
+                else:
+                    aside.add(_name(item))
             # Where versions move, their aliases move with them; a later poll looks again.
-            elif Target.of(item.version.ref) not in moving:
+            elif _name(item) not in moving:
                 try:
                     follow_aliases(runtime, item, heads)
                 except PermanentError as error:
                     problems.append(error)
+        for name in aside:  # its time, or a person, lets it go on
+            self._read.pop(name, None)
         if new:
             log.get().info(log.Stage.DISCOVER.done, target=str(target), pending=len(new))
 
@@ -304,6 +333,11 @@ class Mover:
                 log.Life.POLL_FAILED, target=str(target), error=str(error), hint=error.hint
             )
         self._failing = self._failing | {target: str(error)}
+
+
+def _name(item: Discovered) -> Name:
+    ref = item.version.ref
+    return ref.entity, ref.project, ref.collection
 
 
 def _attempt(work: Callable[[], None], target: Target) -> SyncdError | None:

@@ -8,11 +8,12 @@ stands behind it. Replacements are never sources, and what was restored is one o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from heapq import nsmallest
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
@@ -24,12 +25,13 @@ from syncd.refs import ArtifactRef, Target
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 
 AGAIN = 1  # collections without news that `changed` looks at all the same
-Settled = Callable[[str], str]  # by GraphQL id: why nothing of a version moves, empty when unknown
+# By GraphQL id: why nothing of some versions moves, as far as that is known.
+Settled = Callable[[Sequence[str]], Mapping[str, str]]
 Clock = Callable[[], datetime]
 
 
-def _unsettled(_artifact_id: str) -> str:
-    return ""
+def _unsettled(_artifact_ids: Sequence[str]) -> Mapping[str, str]:
+    return {}
 
 
 def _now() -> datetime:
@@ -86,14 +88,18 @@ def discover(
             key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
         )
         for _, versions in by_collection:
-            for item in _collection(list(versions), named=wanted is not None):
-                if wanted and wanted not in _names(item):
-                    continue
-                there = True
+            items = [
+                item
+                for item in _collection(list(versions), named=wanted is not None)
+                if not wanted or wanted in _names(item)
+            ]
+            there = there or bool(items)
+            left_alone = settled([item.version.id for item in items])
+            for item in items:
                 if item.version.id in done:
                     continue
                 done.add(item.version.id)
-                yield _judged(item, select, settled, clock(), since=since, types=types)
+                yield _judged(item, select, left_alone, clock(), since=since, types=types)
         if not there:
             raise NotFoundError(f"{target}: there is no such version")
 
@@ -106,6 +112,7 @@ def changed(
     fingerprint: str,
     *,
     again: int = AGAIN,
+    under_way: MutableMapping[Name, str] | None = None,
     clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """What `discover` finds in the collections that are not known to have nothing left to do.
@@ -124,35 +131,42 @@ def changed(
         again: so many collections without news are read, too, those that were not read for longest:
             W&B tells here of a collection's newest versions only, and an alias may have moved
             between older ones.
+        under_way: what was told of collections that have versions on their way when they were read; those
+            that look the same are passed over, and what is told of others that are read is noted.
         clock: see `discover`.
     """
     done: set[Name] = set()
+    read: MutableMapping[Name, str] = {} if under_way is None else under_way
 
-    def settled(artifact_id: str) -> str:
-        return looks.settled(artifact_id, fingerprint)
+    def settled(artifact_ids: Sequence[str]) -> Mapping[str, str]:
+        return looks.settled(artifact_ids, fingerprint)
 
     for target in targets:
         rest = looks.cursors(target, fingerprint)
-        asleep: list[tuple[str, Collection]] = []
-        awake: list[Collection] = []
+        asleep: list[tuple[str, str, Collection]] = []  # when it was read last, and what was told
+        awake: list[tuple[str, Collection]] = []
         for found in source.collections(target.whole):
             name = (found.entity, found.project, found.name)
             if name in done:
                 continue
             done.add(name)
-            cursor = rest.get(name)
-            if cursor is not None and cursor.seen == seen(found):
-                asleep.append((cursor.looked_at, found))
+            cursor, told = rest.get(name), seen(found)
+            known = replace(found, newest=())  # the rest is small, where there are many collections
+            if read.get(name) == told:
+                continue
+            if cursor is not None and cursor.seen == told:
+                asleep.append((cursor.looked_at, told, known))
             else:
-                awake.append(found)
-        asleep.sort(key=lambda item: (item[0], item[1].project, item[1].name))
-        for collection in [*awake, *(found for _, found in asleep[:again])]:
+                awake.append((told, known))
+        late = nsmallest(again, asleep, key=lambda item: (item[0], item[2].project, item[2].name))
+        for told, collection in [*awake, *((told, known) for _, told, known in late)]:
             versions = list(source.versions_of(collection))
             items = judged(versions, select, settled, clock=clock)
             yield from items
             name = (collection.entity, collection.project, collection.name)
+            read[name] = told
             if all(item.final for item in items):
-                looks.rest(name, seen(collection), fingerprint)
+                looks.rest(name, told, fingerprint)
             else:
                 looks.wake(name)
 
@@ -178,14 +192,15 @@ def judged(
         settled: what an earlier look at manifests has decided.
         clock: see `discover`.
     """
-    found = _collection(versions, named=False)
-    return [_judged(item, select, settled, clock()) for item in found]
+    found = list(_collection(versions, named=False))
+    left_alone = settled([item.version.id for item in found])
+    return [_judged(item, select, left_alone, clock()) for item in found]
 
 
 def _judged(
     item: Discovered,
     select: Select,
-    settled: Settled,
+    settled: Mapping[str, str],
     now: datetime,
     *,
     since: str = "",
@@ -201,7 +216,7 @@ def _judged(
         return replace(item, skip=f"older than {since}")
     skip, final = ("", False) if _begun(item) else _unwanted(item.version, select)
     if not skip:
-        skip = settled(item.version.id)
+        skip = settled.get(item.version.id, "")
         final = bool(skip)
     return replace(item, skip=skip, final=final)
 

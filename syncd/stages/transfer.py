@@ -37,6 +37,7 @@ from syncd.versions.plans import (
 BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
 FIRST = 500  # of them at first, which travel while the next ones are looked up
 LEFT = BATCH // 2  # contents of a batch that may be under way when the next one is looked up
+GIVE_UP = 1000  # files that failed; there may be millions more, and the version is set aside anyway
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
 Outcome = StoredContent | SyncdError
 
@@ -70,6 +71,8 @@ def transfer(
     ):
         try:
             for batch in batches(plan):
+                if len(work.failed) >= GIVE_UP:
+                    break
                 work.take(batch)
             work.settle(leave=0)
         except BaseException:

@@ -27,6 +27,7 @@ from syncd.versions.plans import BATCH, Receipt, VerifyReport, lineage_in
 
 Progress = Callable[[int], None]  # bytes read back
 REMEMBERED = 100_000  # contents read back that are not read again, where the catalog is not asked
+TOLD = 1000  # problems of a commit; a store that is gone has one for each of millions of files
 _Pair = tuple[Row | None, TreeEntry | None]  # what is expected, what is there
 _path: Callable[[Row], str] = itemgetter(0)
 _IDENTITY = ("algorithm", "digest", "hash")  # what a lineage file says of a file's content
@@ -53,12 +54,13 @@ def verify(
         concurrency: files, or groups of small ones, read at a time.
         progress: told of bytes as they are read.
     """
-    problems = list(store.verify(commit, paths=()))
+    problems = _Problems()
+    problems.add(store.verify(commit, paths=()))
     lineage_path = lineage_in(prefix)
     try:
         files = _expected(store.read(commit, lineage_path), prefix)
     except (PermanentError, *MALFORMED) as error:
-        problems.append(f"{lineage_path}: cannot be read back ({error})")
+        problems.add([f"{lineage_path}: cannot be read back ({error})"])
         files = Builder().build()
     receipt = _Receipt()
     tree = receipt.taking(_within(store.tree(commit), prefix))
@@ -67,11 +69,12 @@ def verify(
         proof = _Proof(store, catalog, commit, pool, everything=everything, progress=progress)
         try:
             for batch in batches(pairs, BATCH):
-                problems += proof.problems(batch)
+                problems.add(proof.problems(batch))
         except PermanentError as error:
-            problems.append(f"{lineage_path}: cannot be read back ({error})")
+            problems.add([f"{lineage_path}: cannot be read back ({error})"])
             receipt = _Receipt()
-    return VerifyReport(problems=(*problems, *receipt.problems), receipt=receipt.of(commit))
+    problems.add(receipt.problems)
+    return VerifyReport(problems=problems.told(), receipt=receipt.of(commit))
 
 
 def _expected(chunks: Iterable[bytes], prefix: str) -> Blocks:
@@ -93,6 +96,27 @@ def _expected(chunks: Iterable[bytes], prefix: str) -> Blocks:
 
 def _within(tree: Iterable[TreeEntry], prefix: str) -> Iterator[TreeEntry]:
     return (entry for entry in tree if not prefix or entry.path.startswith(f"{prefix}/"))
+
+
+class _Problems:
+    """What is wrong, as far as anybody reads it, and how much more there is."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+        self._untold = 0
+
+    def add(self, found: Iterable[str]) -> None:
+        """Take more."""
+        for problem in found:
+            if len(self._told) < TOLD:
+                self._told.append(problem)
+            else:
+                self._untold += 1
+
+    def told(self) -> tuple[str, ...]:
+        """All of it in sentences."""
+        more = (f"and {self._untold} more problems",) if self._untold else ()
+        return (*self._told, *more)
 
 
 class _Proof:

@@ -31,6 +31,7 @@ from syncd.web.stories import File, Stories
 NEWEST_FAILURES = 3  # on the first page
 DEPTH = 12  # steps between a version and what is drawn with it; a run is one, what it used the next
 MOST = 40  # boxes that are drawn on each side of it
+READ = 2000  # edges that are read of each step: a dataset may have hundreds of thousands
 HUB = "hub.oxen.ai"  # has pages for people; a server of one's own has none
 Values = dict[str, Any]
 
@@ -161,7 +162,7 @@ class Pages:
         """The lineage of a version, and its receipt, or why that cannot be read."""
         if record.commit is None:
             return {"problem": "", "picture": None}
-        neighbours = CatalogNeighbours(self._catalog.descent)
+        neighbours = CatalogNeighbours(self._catalog.descent, most=READ)
         start = neighbours.find(record.ref)
         using = users(self._catalog.mirror.events())
         graph = (

@@ -59,7 +59,7 @@ def test_more_than_a_thousand_files_are_the_same_afterwards(empty: World, tmp_pa
     document, many = counted(empty, "many")
     empty.sdk(DOWNLOAD, str(tmp_path))
 
-    listing = {"ProjectArtifactCollections": 1, "ProjectArtifacts": 1}
+    listing = {"ProjectArtifactCollection": 1, "ProjectArtifacts": 1}
     assert one == many == listing | documented()
     assert document["replacements"][0]["entries_moved"] == len(FILES)
     assert tree(tmp_path / "v0") == tree(tmp_path / "latest") == sums(FILES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +49,36 @@ def test_the_last_few_copies_are_kept(tmp_path: Path) -> None:
 def test_what_is_in_no_file_is_left_to_others(url: str, tmp_path: Path) -> None:
     """PostgreSQL has its own tools."""
     assert backup(url, tmp_path / "backups", keep=2) is None
+
+
+def test_a_large_catalog_is_copied_though_it_is_written_to_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While versions move something is written many times a second, and a copy begun anew never ends."""
+    url = f"sqlite:///{tmp_path}/syncd.db"
+    parts = 0
+    with closing(Catalog(url)) as catalog:
+        for number in range(100):
+            catalog.looks.settle(str(number), "why " * 25_000, "f")
+
+        def written(*_progress: int) -> None:
+            nonlocal parts
+            parts += 1
+            assert parts < 20, "it begins anew again and again"
+            catalog.add_run_due(run(parts))
+
+        class Watched(sqlite3.Connection):
+            """Tells of each part of a copy."""
+
+            def backup(self, *arguments: Any, **options: Any) -> None:
+                """See `sqlite3.Connection.backup`."""
+                super().backup(*arguments, **options, progress=written)
+
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Watched))
+        made = backup(url, tmp_path / "backups", keep=1)
+        monkeypatch.undo()
+    assert made is not None
+    assert parts
+
+    with closing(Catalog(f"sqlite:///{made}")) as copy:
+        assert len(copy.looks.settled([str(number) for number in range(100)], "f")) == 100

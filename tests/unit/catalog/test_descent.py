@@ -109,6 +109,40 @@ def test_statements_follow_the_depth_of_an_answer_and_not_its_width(catalog: Cat
     assert sent[2] == sent[300]
 
 
+@pytest.mark.parametrize("width", [30, 120])
+def test_whoever_draws_a_few_reads_a_few(
+    width: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a dataset that everybody uses: the first ones by name, and that there are more."""
+    data = version(0, "data")
+    for number in range(width):
+        made = version(number, "model", type="model")
+        catalog.descent.keep(run(1000 + number, [data], [made]))
+    read = 0
+    tuples = catalog._database.tuples
+
+    def counted_tuples(query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        nonlocal read
+        found = tuples(query)
+        read += len(found)
+        return found
+
+    neighbours = CatalogNeighbours(catalog.descent, most=10)
+    start = neighbours.find(data.ref)
+    assert start is not None
+    monkeypatch.setattr(catalog._database, "tuples", counted_tuples)
+    graph = walk(neighbours, start, down=2, most=4)
+
+    assert graph.is_cut
+    assert [node.name[-5:] for node in graph.nodes.values()][1:] == [
+        "r1000",
+        "r1001",
+        "r1002",
+        "r1003",
+    ]
+    assert read <= 40
+
+
 def test_a_long_chain_is_no_long_journey(catalog: Catalog) -> None:
     """Beyond some steps the database goes the rest of the way by itself, in both directions."""
     sent: dict[int, int] = {}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit_world import World
+from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
+from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
-from syncd.service.mover import due
-from syncd.service.vitals import age
+from syncd.service.mover import Mover, due
+from syncd.service.patience import Waiting
+from syncd.service.vitals import Vitals, age
 from syncd.stages.discover import Discovered
 
 HOUR = 3600
@@ -57,3 +61,86 @@ def test_what_is_on_its_way_is_not_added_twice(tmp_path: Path) -> None:
     assert lines.ended(item.version.id)
     assert not lines.ended(item.version.id)
     world.catalog.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An empty project; nothing that is queued moves."""
+    monkeypatch.setattr(lines_module, "_enqueue", lambda _runtime, item, _repo: item.version.id)
+    made = World(tmp_path)
+    yield made
+    made.catalog.close()
+
+
+def mover(world: World) -> Mover:
+    """One whose thread does not run."""
+
+    def died(error: BaseException) -> None:
+        raise error
+
+    return Mover(world.runtime, Vitals(), Waiting({}), died)
+
+
+def reads(world: World, looker: Mover) -> int:
+    """How many collections a poll reads."""
+    before = world.source.calls["versions"]
+    looker._poll(PROJECT)
+    assert looker.failing is None
+    return world.source.calls["versions"] - before
+
+
+def test_what_waits_for_its_turn_is_not_asked_for_at_each_poll(world: World) -> None:
+    """Until something of its collection has ended, or is new; so it is while millions wait."""
+    looker = mover(world)
+    made = [world.source.log(f"ds-{number}", {"a": bytes([number] * 4)}) for number in range(3)]
+    assert [reads(world, looker) for _ in range(3)] == [3, 0, 0]
+
+    world.source.log("ds-0", {"a": b"news"})
+    assert [reads(world, looker) for _ in range(2)] == [1, 0]
+    assert looker._end(made[1].id)
+    assert [reads(world, looker) for _ in range(2)] == [1, 0]
+    assert looker.queued == 4
+
+
+def test_what_is_set_aside_is_looked_after_though_others_of_its_collection_wait(
+    world: World,
+) -> None:
+    """A person may let it out of quarantine at any time, and its own time comes."""
+    looker = mover(world)
+    version = world.source.log("ds", {"a": b"payload"})
+    world.source.log("ds", {"a": b"more of it"})
+    world.catalog.fail(version, stage="transfer", reason="it is damaged", hint="")
+    assert [reads(world, looker) for _ in range(2)] == [1, 1]
+    assert looker.queued == 1
+
+    world.catalog.release(version.id)
+    assert [reads(world, looker) for _ in range(2)] == [1, 0]
+    assert looker.queued == 2
+
+
+def test_reading_very_many_runs_is_progress(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes hours before the first version moves, and a watchdog would end the process meanwhile."""
+    looker = mover(world)
+    for number in range(3):
+        run = world.source.add_run(f"train-{number}")
+        world.source.log("model", {"w": bytes([number] * 4)}, run=run, kind="model")
+    seen: list[int] = []
+    monkeypatch.setattr(
+        looker._vitals, "progressed", lambda: seen.append(world.source.calls["run"])
+    )
+    looker._poll(PROJECT)
+
+    assert {1, 2, 3} <= {*seen}
+
+
+def test_the_lag_is_that_of_the_oldest_that_has_not_ended(world: World) -> None:
+    """By project."""
+    looker = mover(world)
+    old = world.source.log("ds", {"a": b"payload"})
+    world.source.pass_time(3600)
+    world.source.log("ds", {"a": b"more of it"})
+    looker._poll(PROJECT)
+    [(name, lag)] = ((key, value) for key, value in looker.lag().items() if value)
+
+    assert name == "team/proj"
+    assert lag == pytest.approx(age(old.created_at, time.time()), abs=60)

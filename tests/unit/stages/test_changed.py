@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from syncd.catalog.catalog import Catalog, State
+from syncd.catalog.looks import Name
 from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.config.model import Select
@@ -54,10 +55,19 @@ class Looker:
         manifest = Manifest(entries=entries)
         return self.source.log_replacement(version, manifest, link.into(version.metadata))
 
-    def items(self, *, decided: str = "f", again: int = 0, **select: Any) -> Iterator[Discovered]:
+    def items(
+        self,
+        *,
+        decided: str = "f",
+        again: int = 0,
+        under_way: dict[Name, str] | None = None,
+        **select: Any,
+    ) -> Iterator[Discovered]:
         """What a look yields."""
-        chosen = Select.model_validate(select)
-        return changed(self.source, self.catalog.looks, [PROJECT], chosen, decided, again=again)
+        chosen, looks = Select.model_validate(select), self.catalog.looks
+        return changed(
+            self.source, looks, [PROJECT], chosen, decided, again=again, under_way=under_way
+        )
 
     def look(self, **options: Any) -> list[str]:
         """The versions a look tells of, those that are left alone included."""
@@ -95,6 +105,23 @@ def test_only_the_collection_with_a_new_version_is_read(here: Looker) -> None:
     assert here.look() == ["ds:v0", f"ds:{new.ref.alias}"]
     assert here.look() == ["ds:v0", f"ds:{new.ref.alias}"]
     assert here.source.calls["versions"] == read + 2
+
+
+def test_a_collection_whose_versions_are_on_their_way_is_read_again_when_it_has_news(
+    here: Looker,
+) -> None:
+    """Thousands may wait for days: a look at each poll would ask for all of them every few minutes."""
+    here.source.log("ds", {"a": b"1"})
+    here.source.log("model", {"a": b"1"})
+    under_way: dict[Name, str] = {}
+    assert here.look(under_way=under_way) == ["ds:v0", "model:v0"]
+    assert here.look(under_way=under_way) == []
+    here.source.log("ds", {"a": b"2"})
+    assert here.look(under_way=under_way) == ["ds:v0", "ds:v1"]
+    assert here.look(under_way=under_way) == []
+
+    del under_way["team", "proj", "model"]  # it ended
+    assert here.look(under_way=under_way) == ["model:v0"]
 
 
 def test_an_alias_that_moves_wakes_its_collection(here: Looker) -> None:

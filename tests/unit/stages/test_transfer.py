@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 import xxhash
@@ -25,6 +25,7 @@ from syncd.errors import (
 from syncd.limiter import Limiter
 from syncd.manifest import Algorithm, Manifest
 from syncd.refs import CommitRef, RepoRef
+from syncd.stages import transfer as module
 from syncd.stages.plan import plan
 from syncd.stages.transfer import batches, recall, transfer
 from syncd.testing import Damage, Fault, MemoryArtifactSource, MemoryVersionStore
@@ -463,13 +464,11 @@ def test_each_small_file_is_a_request_and_each_group_has_its_room(bench: Bench_)
     requests: list[bool] = []
 
     class Told(Limiter):
-        def room(self, size: int) -> AbstractContextManager[None]:
+        def room(self, size: int) -> Any:
             rooms.append(size)
             return super().room(size)
 
-        def request(
-            self, *, small: bool = False
-        ) -> AbstractContextManager[Callable[[ServiceUnavailableError], None]]:
+        def request(self, *, small: bool = False) -> Any:
             requests.append(small)
             return super().request(small=small)
 
@@ -536,6 +535,23 @@ def test_urls_that_cannot_be_had_for_a_while_are_asked_for_again(bench: Bench_) 
     result = here.transfer(here.source.log("ds", {"a": b"first"}))
 
     assert (result.failed, result.downloaded) == ((), 5)
+
+
+def test_a_version_of_which_very_many_files_fail_is_given_up(
+    bench: Bench_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is set aside anyway: the causes of millions fill the memory, and asking for them takes days."""
+    monkeypatch.setattr(module, "FIRST", 4)
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "LEFT", 0)
+    monkeypatch.setattr(module, "GIVE_UP", 4)
+    gone = [Fault(method="read", error=NotFoundError("gone"), at=at) for at in range(1, 100)]
+    here = bench(MemoryArtifactSource(faults=gone))
+    files = {f"{number:03}": f"content {number}".encode() for number in range(40)}
+    result = here.transfer(here.source.log("ds", files))
+
+    assert 4 <= len(result.failed) <= 8
+    assert here.source.calls["read"] == len(result.failed)
 
 
 def test_urls_that_cannot_be_had_fail_the_transfer(bench: Bench_) -> None:

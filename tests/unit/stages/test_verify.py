@@ -255,6 +255,25 @@ def test_the_catalog_is_asked_and_told_in_batches(
     assert store.calls["read"] == 2 * (1 + 4 + 1)
 
 
+def test_problems_beyond_some_are_counted(
+    catalog: Catalog, committed: Committed, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a store that is gone each of millions of files is one; all are looked at all the same."""
+    monkeypatch.setattr(module, "TOLD", 3)
+    monkeypatch.setattr(module, "BATCH", 2)
+    source, store = MemoryArtifactSource(), MemoryVersionStore()
+    files = {f"{number}": f"content {number}".encode() for number in range(8)}
+    made = committed(source, store, plan_of(source, source.log("ds", files)))
+    hashes = {entry.hash for entry in store.tree(made) if entry.path in files}
+    for content in hashes:
+        store.corrupt(made.repo, content, b"rotten")
+    problems = verify(store, catalog, made).problems
+
+    assert len(problems) == 4
+    assert problems[-1].endswith("more problems")
+    assert catalog.damaged(made.repo, hashes) == hashes
+
+
 def test_an_increment_of_one_per_cent_is_read_and_written_by_one_per_cent(
     catalog: Catalog, committed: Committed, plan_of: PlanOf
 ) -> None:

@@ -224,7 +224,7 @@ class GeneratedProject:
             self.source,
             [target],
             runtime.config.select,
-            settled=lambda artifact_id: self.catalog.looks.settled(artifact_id, decided),
+            settled=lambda artifact_ids: self.catalog.looks.settled(artifact_ids, decided),
         )
         heads: dict[RepoRef, dict[str, str]] = {}
         try:
