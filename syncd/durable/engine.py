@@ -68,6 +68,11 @@ def workflow_id(artifact_id: str, attempt: int) -> str:
     return f"{artifact_id}.{attempt}"
 
 
+def artifact_of(name: str) -> str:
+    """The version that a workflow of this name is an attempt at."""
+    return name.rpartition(".")[0]
+
+
 def next_attempt(artifact_id: str, *, after: int) -> int:
     """The number of an attempt at a version that has not ended: a new one, or one still to end.
 
@@ -97,7 +102,7 @@ def unfinished(name: str) -> bool:
 def forget_ended(before: datetime) -> int:
     """Forget workflows that ended before a time, so that years do not fill the disk; how many."""
     ended = DBOS.list_workflows(
-        status=["SUCCESS", "ERROR", "CANCELLED"],
+        status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
         completed_before=before.isoformat(),
         limit=FORGOTTEN_AT_ONCE,
         load_input=False,
