@@ -8,10 +8,10 @@ data. More may be added at any time; what is on its way already is not added twi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from syncd.catalog.catalog import Record, State
-from syncd.clients.artifacts import Run, Version
+from syncd.clients.artifacts import Version
 from syncd.durable import engine, handover, workflow
 from syncd.durable.context import Outcome
 from syncd.durable.handover import EndedUnheardError
@@ -100,21 +100,32 @@ class Lines:
         return {artifacts[workflow_id]: end for workflow_id, end in ends.items()}
 
 
-def uses(runtime: Runtime, versions: Sequence[Version]) -> dict[str, frozenset[str]]:
-    """For each version the ids of those that the run which logged it had used before."""
-    runs: dict[RunRef, Run | None] = {}
-    found: dict[str, frozenset[str]] = {}
-    for version in versions:
-        if version.run is None:
+def uses(
+    runtime: Runtime,
+    versions: Sequence[Version],
+    *,
+    known: dict[RunRef, frozenset[str]] | None = None,
+    asked: Callable[[], None] = lambda: None,
+) -> dict[str, frozenset[str]]:
+    """For each version the ids of those that the run which logged it had used before.
+
+    Args:
+        runtime: open clients.
+        versions: those that are to be moved.
+        known: by run, what is known of that; filled as it is asked, so that whoever was interrupted
+            after thousands of runs need not ask again.
+        asked: called for each run that was asked for: there may be one for each version.
+    """
+    inputs = {} if known is None else known
+    for run in dict.fromkeys(version.run for version in versions):
+        if run is None or run in inputs:
             continue
-        if version.run not in runs:
-            try:
-                runs[version.run] = runtime.source.run(version.run)
-            except NotFoundError:
-                runs[version.run] = None  # its own workflow reports it
-        run = runs[version.run]
-        found[version.id] = frozenset(used.id for used in run.inputs) if run else frozenset()
-    return found
+        try:
+            inputs[run] = frozenset(used.id for used in runtime.source.run(run).inputs)
+        except NotFoundError:
+            inputs[run] = frozenset()  # its own workflow reports it
+        asked()
+    return {version.id: inputs[version.run] for version in versions if version.run is not None}
 
 
 def _enqueue(runtime: Runtime, item: Discovered, repo: RepoRef) -> str:

@@ -27,10 +27,10 @@ from syncd.durable.lines import Lines, uses
 from syncd.errors import PermanentError, SyncdError, TransientError
 from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
-from syncd.refs import RepoRef, Target
+from syncd.refs import RepoRef, RunRef, Target
 from syncd.runtime import Runtime
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
-from syncd.service.vitals import Vitals, age
+from syncd.service.vitals import Vitals, age, moment
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
 
@@ -83,6 +83,7 @@ class Mover:
         self._polling: Target | None = None
         self._stopped = False
         self._last_run = ""
+        self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
 
     # --- from any thread
@@ -109,6 +110,7 @@ class Mover:
     def exchange(self, runtime: Runtime) -> None:
         """Work under another configuration from the next poll on."""
         self._lines.runtime = runtime
+        self._vitals.watch(self._asked)
 
     def stop(self) -> None:
         """Begin nothing any more."""
@@ -135,8 +137,8 @@ class Mover:
     @property
     def failing(self) -> str | None:
         """Which polls fail, in words; None when none does."""
-        parts = [f"{target}: {why}" for target, why in sorted(self._failing.items(), key=str)]
-        return "; ".join(parts) or None
+        found = sorted(self._failing.items(), key=str)
+        return "; ".join(f"{target}: {why}" for target, why in found if self._asked(target)) or None
 
     def lag(self) -> dict[str, float]:
         """By project, the age of the oldest version that is known and has not ended, seconds."""
@@ -146,6 +148,11 @@ class Mover:
             name = f"{version.ref.entity}/{version.ref.project}"
             found[name] = max(found.get(name, 0.0), age(version.created_at, now))
         return found
+
+    def _asked(self, target: Target) -> bool:
+        """Whether the configuration names a target; it may have done so, and been changed."""
+        projects = self._lines.runtime.config.wandb.projects
+        return any(Target.parse(str(text)).covers(target) for text in projects)
 
     # --- in its thread
 
@@ -174,6 +181,9 @@ class Mover:
     def _go_on(self) -> None:
         """What was put off while something was away is done as soon as it is back."""
         self._release()
+        self._failing = {
+            target: why for target, why in self._failing.items() if self._asked(target)
+        }
         for target in self._failing:
             self.poll(target)
 
@@ -198,6 +208,8 @@ class Mover:
                     target: "nothing is asked while something is away",
                     **self._failing,
                 }
+            case _Poll(target=target) if not self._asked(target):
+                self._waiting.discard(target)
             case _Poll(target=target):
                 self._waiting.discard(target)
                 self._polling = target
@@ -232,8 +244,12 @@ class Mover:
         runtime, new = self._lines.runtime, list[Discovered]()
 
         def queue_up() -> None:
-            known = uses(runtime, [item.version for item in new])
-            self._lines.add(new, known)
+            versions = [item.version for item in new]
+            used = uses(runtime, versions, known=self._used, asked=self._vitals.progressed)
+            for version in versions:
+                if version.run is not None:
+                    self._used.pop(version.run, None)
+            self._lines.add(new, used)
             self._release()
 
         problems: list[SyncdError] = []
@@ -252,10 +268,12 @@ class Mover:
         if problems:
             self._fail(target, problems[0])
             return
-        if target in self._failing:
-            self._failing = {other: why for other, why in self._failing.items() if other != target}
-            log.get().info(log.Life.POLL_RECOVERED, target=str(target))
-        self._vitals.polled(str(target))
+        # A hint asks for a single project of those that are polled together otherwise.
+        for other in filter(target.covers, list(self._failing)):
+            self._failing = {item: why for item, why in self._failing.items() if item != other}
+            log.get().info(log.Life.POLL_RECOVERED, target=str(other))
+        if self._asked(target):
+            self._vitals.polled(target)
 
     def _find(
         self,
@@ -328,4 +346,5 @@ def due(record: Record, now: float) -> bool:
     """
     doublings = min(max(record.attempts - 1, 0), 60)
     wait = min(FIRST_RETRY.total_seconds() * 2.0**doublings, LONGEST_RETRY.total_seconds())
-    return age(record.updated_at, now) >= wait
+    # What failed under a clock that was ahead does not wait until that time has come.
+    return abs(now - moment(record.updated_at)) >= wait
