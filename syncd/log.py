@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -25,6 +26,8 @@ from syncd import errors
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
 REDACTED = "[redacted]"
+REPEATED = 60.0  # seconds in which a library's line is told once
+LINES_KNOWN = 1000
 SHORTEST_SECRET = 6  # characters; a shorter one would blot out ordinary words
 
 
@@ -105,6 +108,7 @@ class Life(StrEnum):
     WORKER_STOPPED = "worker.stopped"
     WORKER_STOPPING = "worker.stopping"
     WORKFLOW_FAILED = "workflow.failed"
+    WORKFLOW_LOST = "workflow.lost"
     COMMAND_FAILED = "command.failed"
 
 
@@ -251,13 +255,36 @@ class _StandardError:
 
 
 class _Handler(logging.Handler):
-    """Like `_StandardError`, for the standard library."""
+    """Like `_StandardError`, for the standard library.
+
+    A library that meets the same failure four times a second, on a full disk say, is told once a
+    minute; at debug, each time.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._told: dict[tuple[str, ...], float] = {}  # when a first line was told last
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            _StandardError().msg(self.format(record))
+            if not self._just_told(record):
+                _StandardError().msg(self.format(record))
         except Exception:  # noqa: BLE001 a handler reports its own failures this way
             self.handleError(record)
+
+    def _just_told(self, record: logging.LogRecord) -> bool:
+        if self.level <= logging.DEBUG:
+            return False
+        cause = str(record.exc_info[1]) if record.exc_info else ""
+        # Further lines hold statements and their values, which differ each time.
+        key = record.name, *(text.partition("\n")[0] for text in (record.getMessage(), cause))
+        now = time.monotonic()
+        if now - self._told.get(key, float("-inf")) < REPEATED:
+            return True
+        if len(self._told) >= LINES_KNOWN:
+            self._told.clear()
+        self._told[key] = now
+        return False
 
 
 def _shared(*, as_json: bool) -> list[Processor]:

@@ -129,6 +129,10 @@ class Target:
         """The target without its alias: the collection that a version lies in."""
         return replace(self, alias=None)
 
+    def covers(self, other: Target) -> bool:
+        """Whether whoever looks at this project, or at all of an entity, looks at the other one."""
+        return self.entity == other.entity and self.project in (None, other.project)
+
     def __str__(self) -> str:
         text = f"{self.entity}/{self.project or '*'}"
         if self.collection:

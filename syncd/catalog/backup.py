@@ -14,9 +14,6 @@ from pathlib import Path
 import sqlalchemy as sa
 
 PREFIX, SUFFIX = "syncd-", ".db"
-# All pages are copied at once: readers hold up no writer (WAL), and between two parts of a copy any write
-# would begin it anew, for ever where versions move all the time.
-PAGES = -1
 
 
 def backup(url: str, folder: Path, *, keep: int) -> Path | None:
@@ -42,14 +39,20 @@ def backup(url: str, folder: Path, *, keep: int) -> Path | None:
     partial = folder / f".{made.name}.partial"
     for left in folder.glob(".*.partial"):
         left.unlink()  # of a process that was killed
-    with (
-        closing(sqlite3.connect(f"file:{parsed.database}?mode=ro", uri=True)) as source,
-        closing(sqlite3.connect(partial)) as target,
-    ):
-        source.backup(target, pages=PAGES)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.rename(made)
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{parsed.database}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(partial)) as target,
+        ):
+            # In one piece, which holds up no writer (WAL). In several, SQLite begins anew whenever
+            # somebody has written in between: while syncd works, a large one would never end.
+            source.backup(target)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(made)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # on a full disk above all
+        raise
     copies = sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
     for old in copies[: max(0, len(copies) - keep)]:
         old.unlink()

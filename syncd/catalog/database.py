@@ -8,6 +8,7 @@ are short, and doing one twice is doing it once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -154,8 +155,9 @@ class Database:
 
     def _repeated(self, work: Callable[[], Result]) -> Result:
         """Do a transaction, on PostgreSQL again when it was given up."""
-        if self._sqlite:
-            return _at_once(work)
+        if self._sqlite:  # it has waited for its lock
+            with room("the catalog"):
+                return work()
 
         def once() -> Result:
             try:
@@ -166,14 +168,28 @@ class Database:
         return retry.call(once, what="use the catalog's database", policy=PATIENCE)
 
 
-def _at_once(work: Callable[[], Result]) -> Result:
-    """Do a transaction on SQLite, which has waited for its lock; a full disk does not mend itself."""
+@contextmanager
+def room(what: str) -> Iterator[None]:
+    """Tell of a full disk under SQLite's file as such; it does not mend itself.
+
+    Args:
+        what: what is written to, e.g. `the catalog`.
+
+    Raises:
+        DiskFullError: when there is no room.
+    """
     try:
-        return work()
+        yield
     except sa.exc.OperationalError as error:
-        if "disk is full" in str(error.orig):  # SQLITE_FULL
-            raise DiskFullError("cannot write to the catalog: the disk is full") from error
+        if no_room(error):
+            raise DiskFullError(f"cannot write to {what}: the disk is full") from error
         raise
+
+
+def no_room(error: Exception) -> bool:
+    """Whether SQLite found no room for its file."""
+    # SQLITE_FULL
+    return isinstance(error, sa.exc.OperationalError) and "disk is full" in str(error.orig)
 
 
 def driver_url(text: str) -> sa.URL:

@@ -114,6 +114,11 @@ class Context:
             self.crowded.add(run.ref)
         self.catalog.descent.keep(run)
 
+    def at_work(self, artifact_id: str) -> bool:
+        """Whether a thread of this process is on a version's path."""
+        with self._lock:
+            return artifact_id in self._begun
+
     def config_of(self, artifact_id: str) -> Config:
         """The configuration that a version's path began under."""
         with self._lock:

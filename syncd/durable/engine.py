@@ -79,6 +79,11 @@ def workflow_id(artifact_id: str, attempt: int) -> str:
     return f"{artifact_id}.{attempt}"
 
 
+def artifact_of(name: str) -> str:
+    """The version that a workflow of this name is an attempt at."""
+    return name.rpartition(".")[0]
+
+
 def next_attempt(artifact_id: str, *, after: int) -> int:
     """The number of an attempt at a version that has not ended: a new one, or one still to end.
 
@@ -110,7 +115,7 @@ def forget_ended(before: datetime) -> int:
     forgotten = 0
     for _ in range(FORGOTTEN_TIMES):
         ended = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR", "CANCELLED"],
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=before.isoformat(),
             limit=FORGOTTEN_AT_ONCE,
             load_input=False,

@@ -30,12 +30,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncd import log
+from syncd.catalog.database import room
 from syncd.catalog.presence import LOOK, Presence
 from syncd.config import Config
-from syncd.durable import handover
+from syncd.durable import handover, steps
 from syncd.durable.engine import PATH_VERSION
 from syncd.durable.locks import Locks
 from syncd.errors import ConfigurationError, ServiceUnavailableError, StoreLockedError
@@ -56,11 +57,13 @@ class Member:
         executor_id: the name under which DBOS keeps its work.
         locks: by name, among all members.
         presence: what its locks hang on; None on a machine that is alone.
+        strays: work that it has begun and lost.
     """
 
     executor_id: str
     locks: Locks
     presence: Presence | None = None
+    strays: handover.Strays = field(default_factory=handover.Strays)
 
 
 def shared(config: Config) -> bool:
@@ -141,15 +144,23 @@ def joined(config: Config, executor_id: str = "", *, lost: Lost = end_process) -
 def recover(member: Member) -> list[str]:
     """Give the work of members that are gone back to the queue; the names of those it belonged to.
 
-    To be called every `RECOVER` seconds, by anybody, after the engine was launched. Twice is once.
+    Likewise what this process has begun and no thread of it is at, and what was left behind on a
+    path that nobody speaks. To be called every `RECOVER` seconds, by anybody, after the engine was
+    launched. Twice is once.
 
     Args:
         member: this process.
 
     Raises:
         ServiceUnavailableError: when PostgreSQL does not answer.
+        DiskFullError: when there is no room under SQLite's file.
     """
+    for lost in member.strays.give_back(member.executor_id, steps.here().at_work):
+        log.get().warning(log.Life.WORKFLOW_LOST, workflow=lost)
     if member.presence is None:
+        with room("the engine's database"):
+            for path in sorted(handover.other_paths()):
+                handover.abandon(path)  # a file has one process: nobody else speaks any
         return []
     gone: list[str] = []
     for name in sorted(handover.pending_executors() - {member.executor_id}):

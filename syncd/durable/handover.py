@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from dbos import DBOS
 
-from syncd.catalog.database import batches
+from syncd.catalog.database import batches, room
 from syncd.durable.context import Outcome
-from syncd.durable.engine import PATH_VERSION, QUEUE, UNFINISHED
+from syncd.durable.engine import PATH_VERSION, QUEUE, UNFINISHED, artifact_of
 from syncd.errors import SyncdError
 
 ENDED = ["SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 CANCELLED_AT_A_TIME = 1000
+STRAY = (
+    60.0  # seconds that begun work may have no thread; an outcome may be on its way to be written
+)
 
 
 class EndedUnheardError(SyncdError):
@@ -34,6 +38,55 @@ def recover(executor_id: str) -> None:
     # The engine's own recovery, which it runs for its own id at its start and has no public name for
     # another one: `resume_workflow` would take the work out of its repository's line.
     DBOS._recover_pending_workflows([executor_id])  # noqa: SLF001
+
+
+class Strays:
+    """Work that this process has begun by the engine's account, and that no thread of it is at.
+
+    The engine starts a workflow after it has written so, and notes its end after it has ended. Where the
+    second of the two fails, because the disk is full or a connection broke, the work would look
+    begun until the process is started again, and its repository wait for it.
+
+    Args:
+        clock: seconds, never set back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def give_back(self, executor_id: str, at_work: Callable[[str], bool]) -> list[str]:
+        """Give back to the queue what has had no thread for long; to be called over and over.
+
+        Args:
+            executor_id: this process.
+            at_work: by artifact id, whether a thread is at it.
+
+        Returns:
+            The workflows' ids.
+
+        Raises:
+            DiskFullError: when there is no room to write so.
+        """
+        begun = DBOS.list_workflows(
+            status="PENDING",
+            app_version=PATH_VERSION,
+            executor_id=executor_id,
+            queue_name=QUEUE,
+            load_input=False,
+            load_output=False,
+        )
+        now = self._clock()
+        self._since = {
+            found.workflow_id: self._since.get(found.workflow_id, now)
+            for found in begun
+            if not at_work(artifact_of(found.workflow_id))
+        }
+        strays = [name for name, since in self._since.items() if now - since >= STRAY]
+        if strays:
+            with room("the engine's database"):
+                DBOS.resume_workflows(strays, queue_name=QUEUE)
+        return strays
 
 
 def other_paths() -> set[str]:

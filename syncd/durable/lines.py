@@ -170,27 +170,31 @@ class Lines:
 
 
 def uses(
-    runtime: Runtime, versions: Sequence[Version], told: Callable[[], None] = lambda: None
+    runtime: Runtime,
+    versions: Sequence[Version],
+    *,
+    known: dict[RunRef, frozenset[str]] | None = None,
+    asked: Callable[[], None] = lambda: None,
 ) -> dict[str, frozenset[str]]:
     """For each version the ids of those that the run which logged it had used before.
 
     Args:
         runtime: open clients.
-        versions: the versions.
-        told: of each run that was read; there may be very many.
+        versions: those that are to be moved.
+        known: by run, what is known of that; filled as it is asked, so that whoever was interrupted
+            after thousands of runs need not ask again.
+        asked: called for each run that was asked for: there may be one for each version.
     """
-    runs: dict[RunRef, frozenset[str]] = {}  # what else a run tells is not needed
-    for ref in dict.fromkeys(version.run for version in versions if version.run):
+    inputs = {} if known is None else known
+    for run in dict.fromkeys(version.run for version in versions):
+        if run is None or run in inputs:
+            continue
         try:
-            runs[ref] = frozenset(used.id for used in runtime.source.run(ref).inputs)
+            inputs[run] = frozenset(used.id for used in runtime.source.run(run).inputs)
         except NotFoundError:
-            continue  # its own workflow reports it
-        told()
-    return {
-        version.id: runs[version.run]
-        for version in versions
-        if version.run is not None and version.run in runs
-    }
+            inputs[run] = frozenset()  # its own workflow reports it
+        asked()
+    return {version.id: inputs[version.run] for version in versions if version.run is not None}
 
 
 def slim(item: Discovered) -> Discovered:

@@ -47,6 +47,11 @@ def here() -> Context:
     return _context
 
 
+def over(context: Context) -> bool:
+    """Whether this process has done with a context; what still runs in it is the next process's."""
+    return _context is not context
+
+
 def _patient(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The same, again when what it needed was away and is back; see `context.Patience`."""
 

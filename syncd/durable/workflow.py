@@ -12,6 +12,7 @@ from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
 from syncd import errors, log
 from syncd.catalog.catalog import State
+from syncd.catalog.database import no_room, room
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.durable import engine, steps
@@ -60,6 +61,7 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
     name = engine.workflow_id(version.id, attempt)
     priority = version.index + 1
     with (
+        room("the engine's database"),
         SetWorkflowID(name),
         SetEnqueueOptions(queue_partition_key=partition, priority=priority),
     ):
@@ -112,7 +114,11 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             steps.annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
         return _quarantine(context, artifact_id, version, stage, error)
-    except Exception as error:  # noqa: BLE001 a bug in one version must not stop the others
+    except Exception as error:
+        # The engine cannot write what was done, or was stopped while an earlier call's versions were
+        # on their way beside: it is done again when it can.
+        if no_room(error) or steps.over(context):
+            raise
         log.get().debug(stage.failed, artifact=artifact_id, exc_info=error)
         bug = errors.PermanentError(
             f"{type(error).__name__}: {error}",

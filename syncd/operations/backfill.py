@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log
@@ -18,7 +19,7 @@ from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
 from syncd.deployment import triggers
-from syncd.durable import engine, fleet, workflow
+from syncd.durable import engine, fleet, steps, workflow
 from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
 from syncd.durable.following import finish_runs, follow_runs
@@ -242,7 +243,9 @@ def move(
                 lines.add(pending, uses(runtime, [item.version for item in pending]))
                 ends = _Ends(member, lines, news)
                 _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
+                engine.forget_ended(datetime.now(UTC) - engine.KEPT)
             finally:
+                steps.use(None)
                 engine.stop(timeout=0)
     finish_runs(runtime, runtime.catalog.runs_due())
     triggers.fire(runtime.catalog, runtime.config)

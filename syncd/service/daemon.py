@@ -167,7 +167,7 @@ class Daemon:
                 raise told
             case signal.SIGTERM | signal.SIGINT:
                 self._draining = True
-            case signal.SIGHUP:
+            case signal.SIGHUP if not self._draining:  # nothing begins under another one any more
                 self._reload()
             case _:
                 pass
@@ -196,9 +196,7 @@ class Daemon:
         for project in dict.fromkeys(hint.project for hint in hints):
             entity, _, name = project.partition("/")
             wanted = Target(entity=entity, project=name)
-            if name and any(
-                target.entity == entity and target.project in (None, name) for target in covered
-            ):
+            if name and any(target.covers(wanted) for target in covered):
                 self._mover.poll(wanted)
 
     def _beat(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,10 +28,10 @@ from syncd.durable.lines import Lines, slim, uses
 from syncd.errors import PermanentError, SyncdError, TransientError
 from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
-from syncd.refs import RepoRef, Target
+from syncd.refs import RepoRef, RunRef, Target
 from syncd.runtime import Runtime
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
-from syncd.service.vitals import Vitals, age
+from syncd.service.vitals import Vitals, age, moment
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
 
@@ -88,6 +88,7 @@ class Mover:
         self._read: dict[Name, str] = {}  # see `discover.changed`
         self._oldest: dict[str, str] = {}  # by project, when the oldest that has not ended was made
         self._oldest_until = float("-inf")
+        self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
 
     # --- from any thread
@@ -114,6 +115,7 @@ class Mover:
     def exchange(self, runtime: Runtime) -> None:
         """Work under another configuration from the next poll on."""
         self._lines.runtime = runtime
+        self._vitals.watch(self._asked)
 
     def stop(self) -> None:
         """Begin nothing any more."""
@@ -140,8 +142,8 @@ class Mover:
     @property
     def failing(self) -> str | None:
         """Which polls fail, in words; None when none does."""
-        parts = [f"{target}: {why}" for target, why in sorted(self._failing.items(), key=str)]
-        return "; ".join(parts) or None
+        found = sorted(self._failing.items(), key=str)
+        return "; ".join(f"{target}: {why}" for target, why in found if self._asked(target)) or None
 
     def lag(self) -> dict[str, float]:
         """By project, the age of the oldest version that is known and has not ended, seconds."""
@@ -157,6 +159,11 @@ class Mover:
         now = time.time()
         found = dict.fromkeys(self._vitals.projects, 0.0)
         return found | {name: age(told, now) for name, told in self._oldest.items()}
+
+    def _asked(self, target: Target) -> bool:
+        """Whether the configuration names a target; it may have done so, and been changed."""
+        projects = self._lines.runtime.config.wandb.projects
+        return any(Target.parse(str(text)).covers(target) for text in projects)
 
     # --- in its thread
 
@@ -185,6 +192,9 @@ class Mover:
     def _go_on(self) -> None:
         """What was put off while something was away is done as soon as it is back."""
         self._release()
+        self._failing = {
+            target: why for target, why in self._failing.items() if self._asked(target)
+        }
         for target in self._failing:
             self.poll(target)
 
@@ -209,6 +219,8 @@ class Mover:
                     target: "nothing is asked while something is away",
                     **self._failing,
                 }
+            case _Poll(target=target) if not self._asked(target):
+                self._waiting.discard(target)
             case _Poll(target=target):
                 self._waiting.discard(target)
                 self._polling = target
@@ -245,16 +257,10 @@ class Mover:
     def _poll(self, target: Target) -> None:
         """Look, queue, and see after runs; what goes wrong with one thing does not stop the others."""
         runtime, new = self._lines.runtime, list[Discovered]()
-
-        def queue_up() -> None:
-            known = uses(runtime, [item.version for item in new], self._vitals.progressed)
-            self._lines.add(new, known)
-            self._release()
-
         problems: list[SyncdError] = []
         for work in (
             lambda: self._find(runtime, target, new, problems),
-            queue_up,  # what is new does not wait for the runs
+            lambda: self._queue_up(runtime, new),  # what is new does not wait for the runs
             lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
             lambda: self._finish_runs(runtime),
         ):
@@ -269,10 +275,22 @@ class Mover:
                 self._read.pop(_name(item), None)
             self._fail(target, problems[0])
             return
-        if target in self._failing:
-            self._failing = {other: why for other, why in self._failing.items() if other != target}
-            log.get().info(log.Life.POLL_RECOVERED, target=str(target))
-        self._vitals.polled(str(target))
+        # A hint asks for a single project of those that are polled together otherwise.
+        for other in filter(target.covers, list(self._failing)):
+            self._failing = {item: why for item, why in self._failing.items() if item != other}
+            log.get().info(log.Life.POLL_RECOVERED, target=str(other))
+        if self._asked(target):
+            self._vitals.polled(target)
+
+    def _queue_up(self, runtime: Runtime, new: Sequence[Discovered]) -> None:
+        """Put versions into their lines, behind what the runs that logged them had used."""
+        versions = [item.version for item in new]
+        used = uses(runtime, versions, known=self._used, asked=self._vitals.progressed)
+        for version in versions:
+            if version.run is not None:
+                self._used.pop(version.run, None)
+        self._lines.add(new, used)
+        self._release()
 
     def _find(
         self,
@@ -362,4 +380,5 @@ def due(record: Record, now: float) -> bool:
     """
     doublings = min(max(record.attempts - 1, 0), 60)
     wait = min(FIRST_RETRY.total_seconds() * 2.0**doublings, LONGEST_RETRY.total_seconds())
-    return age(record.updated_at, now) >= wait
+    # What failed under a clock that was ahead does not wait until that time has come.
+    return abs(now - moment(record.updated_at)) >= wait

@@ -21,7 +21,7 @@ from pathlib import Path
 from syncd import log
 from syncd.config.units import format_size
 from syncd.durable.context import Patience
-from syncd.errors import DiskFullError, SyncdError, TransientError
+from syncd.errors import DiskFullError, ServiceUnavailableError, SyncdError, TransientError
 from syncd.refs import Target
 from syncd.runtime import Runtime, probe_oxen
 
@@ -222,10 +222,17 @@ def check_room(folders: Sequence[Path], least: int) -> None:
 
     Raises:
         DiskFullError: when one has not.
+        ServiceUnavailableError: when one does not answer, as one on the network may.
     """
     for folder in folders:
-        place = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(place).free
+        try:
+            place = next(path for path in (folder, *folder.parents) if path.exists())
+            free = shutil.disk_usage(place).free
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"the disk under {folder} cannot be looked at: {error.strerror or error}",
+                hint="Look whether it is mounted, and whether this user may enter the folder.",
+            ) from error
         if free < least:
             raise DiskFullError(
                 f"the disk under {folder} has {format_size(free)} left, less than "

@@ -13,6 +13,7 @@ from typing import Any
 from syncd import log
 from syncd.catalog.catalog import State
 from syncd.durable.context import Outcome
+from syncd.refs import Target
 from syncd.versions.plans import TransferPlan
 
 STALLED = 3600.0  # seconds without any sign of progress, after which a process counts as stuck
@@ -48,7 +49,7 @@ class Vitals:
         self._lock = threading.Lock()
         self._transfers: dict[str, _Transfer] = {}
         self._errors: Counter[str] = Counter()
-        self._last_poll: dict[str, float] = {}
+        self._last_poll: dict[Target, float] = {}
         self._phase, self._since = "waiting", wall()
         self._moved_at = clock()
         self.replaced = 0  # versions since the start
@@ -93,18 +94,30 @@ class Vitals:
                 self.replaced += 1
         self.progressed()
 
-    def polled(self, target: str) -> None:
-        """A look for new versions went through."""
+    def polled(self, target: Target) -> None:
+        """A look for new versions went through, of all that the target covers."""
         with self._lock:
-            self._last_poll = self._last_poll | {target: self._wall()}
+            covered = [other for other in self._last_poll if target.covers(other)]
+            self._last_poll = self._last_poll | dict.fromkeys([target, *covered], self._wall())
         self.progressed()
+
+    def watch(self, asked: Callable[[Target], bool]) -> None:
+        """Say no more of targets that nobody looks at any longer.
+
+        Args:
+            asked: whether one is still looked at.
+        """
+        with self._lock:
+            self._last_poll = {
+                target: at for target, at in self._last_poll.items() if asked(target)
+            }
 
     # --- what is told
 
     @property
     def projects(self) -> list[str]:
         """The projects that were looked at."""
-        return [target for target in self._last_poll if not target.endswith("/*")]
+        return [str(target) for target in self._last_poll if target.project]
 
     @property
     def working(self) -> bool:
@@ -136,7 +149,7 @@ class Vitals:
             return {
                 "phase": phase,
                 "since": self._since,
-                "last_poll": dict(self._last_poll),
+                "last_poll": {str(target): at for target, at in self._last_poll.items()},
                 "lag": dict(lag),
                 "transfers": transfers,
                 "limiter": dict(limiter),
@@ -155,10 +168,17 @@ def age(created_at: str, now: float) -> float:
         created_at: ISO 8601; without a zone it is UTC.
         now: Unix seconds.
     """
-    moment = datetime.fromisoformat(created_at)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, now - moment.timestamp())
+    return max(0.0, now - moment(created_at))
+
+
+def moment(text: str) -> float:
+    """Unix seconds of a time; without a zone it is UTC.
+
+    Args:
+        text: ISO 8601.
+    """
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _told(item: _Transfer, now: float) -> dict[str, Any]:

@@ -126,6 +126,21 @@ def test_libraries_are_heard_from_warning_up(name: str, capsys: pytest.CaptureFi
     assert ("disk full", "warning", name) == (line["event"], line["level"], line["logger"])
 
 
+def test_a_library_that_says_the_same_four_times_a_second_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Hours of a full disk must not fill it with lines; what is new is told."""
+    log.configure("info", "json")
+    for number in range(4):
+        logging.getLogger("dbos").warning("the disk is full\n[parameters: %d]", number)
+    logging.getLogger("dbos").warning("the disk is slow")
+    for cause in ("one", "one", "another"):
+        logging.getLogger("dbos").error("it ended", exc_info=OSError(cause))
+    told = [line["event"].partition("\n")[0] for line in lines(capsys)]
+
+    assert told == ["the disk is full", "the disk is slow", "it ended", "it ended"]
+
+
 def test_setting_up_twice_does_not_tell_twice(capsys: pytest.CaptureFixture[str]) -> None:
     """The second set-up replaces the first."""
     log.configure("info", "json")

@@ -33,6 +33,48 @@ def test_a_copy_holds_what_the_catalog_held(tmp_path: Path) -> None:
         assert copy.runs_due() == [run(1)]
 
 
+def test_a_copy_ends_while_others_write_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do while versions move: SQLite begins anew when it finds that they have."""
+    path = tmp_path / "syncd.db"
+    url = f"sqlite:///{path}"
+    Catalog(url).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE filler AS SELECT randomblob(20000000) AS bytes")
+    steps: list[int] = []
+
+    def write(_status: int, left: int, _all: int) -> None:
+        steps.append(left)
+        assert len(steps) < 100, f"it does not end: {steps}"
+        other.execute("INSERT INTO syncd_runs_due VALUES ('team', 'proj', ?)", [f"r{len(steps)}"])
+
+    class Watched(sqlite3.Connection):
+        """Somebody writes after each step of a copy."""
+
+        def backup(self, target: sqlite3.Connection, **how: Any) -> None:
+            """Copy."""
+            super().backup(target, progress=write, **how)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Watched))
+    made = backup(url, tmp_path / "backups", keep=1)
+    other.close()
+
+    assert made is not None
+    with closing(sqlite3.connect(made)) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_could_not_be_copied_whole_takes_no_room(tmp_path: Path) -> None:
+    """The disk was full, say."""
+    path = tmp_path / "syncd.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(sqlite3.Error):
+        backup(f"sqlite:///{path}", tmp_path / "b", keep=1)
+
+    assert list((tmp_path / "b").iterdir()) == []
+
+
 def test_the_last_few_copies_are_kept(tmp_path: Path) -> None:
     """What a killed process left in part is removed, what is not ours stays."""
     url, folder = f"sqlite:///{tmp_path}/syncd.db", tmp_path / "backups"

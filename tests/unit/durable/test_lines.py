@@ -173,7 +173,7 @@ def test_a_run_is_read_once_for_all_that_it_logged(world: World) -> None:
         world.source.record_use(run, version)
     made = [world.source.log("model", {"w": bytes([n])}, run=run, kind="model") for n in range(4)]
     told: list[int] = []
-    found = uses(world.runtime, [*used, *made], lambda: told.append(1))
+    found = uses(world.runtime, [*used, *made], asked=lambda: told.append(1))
 
     assert world.source.calls["run"] == len(told) == 1
     assert found.keys() == {version.id for version in made}

@@ -5,23 +5,28 @@ The engine is the real one on a database of its own; both ends are doubles.
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from dbos import DBOSClient, EnqueueOptions
 from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
-from syncd.durable import context
+from syncd.durable import context, engine, fleet
 from syncd.errors import NotFoundError, PermanentError
 from syncd.operations import sweep
-from syncd.operations.backfill import Scope, new_bytes, preview
+from syncd.operations.backfill import Report, Scope, new_bytes, preview
 from syncd.operations.restoration import restore_commit
 from syncd.refs import CommitRef, OxenURL, Target
 from syncd.replacements import replacement_of
+from syncd.runtime import engine_database
 from syncd.stages.plan import plan
 from syncd.testing import Damage, Fault, MemoryArtifactSource
 
@@ -491,3 +496,92 @@ def test_a_run_around_very_many_versions_is_not_read_for_each_of_them(
     config = world.source.run(run).config
     assert len(config["oxen"]["inputs"]) == count
     assert world.catalog.runs_due() == []
+
+
+# --- what others left
+
+
+def left_behind(world: World, version: Version, path: str = engine.PATH_VERSION) -> None:
+    """Let a version wait in the queue, as a process of a path does that was interrupted."""
+    database = engine_database(world.runtime.config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "PATH_VERSION", path)
+        engine.start(
+            database, concurrency=1, poll=engine.POLL, executor_id=fleet.LOCAL, traces=None
+        )
+        engine.stop(timeout=0)  # it has made its tables, and told that there is such a path
+    client = DBOSClient(system_database_url=database)
+    options: EnqueueOptions = {
+        "workflow_name": "move_version",
+        "queue_name": engine.QUEUE,
+        "queue_partition_key": f"left by {path}",
+        "workflow_id": engine.workflow_id(version.id, 1),
+        "app_version": path,
+        "priority": 1,
+    }
+    client.enqueue(options, version.id, "")
+    client.destroy()
+
+
+def test_what_an_earlier_call_left_is_no_failure_when_this_one_ends(tmp_path: Path) -> None:
+    """The engine goes on with it beside, and is stopped in its midst."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(data: bytes) -> bytes:
+        begun.set()
+        assert go_on.wait(60)
+        return data
+
+    def quick(data: bytes) -> bytes:
+        assert begun.wait(60)
+        return data
+
+    damages = [Damage(path="slow", change=slow), Damage(path="quick", change=quick)]
+    world = World(tmp_path, MemoryArtifactSource(damages=damages))
+    left = world.source.log("left", {"slow": b"payload"})
+    world.source.log("asked", {"quick": b"another payload"})
+    left_behind(world, left)
+
+    report = world.backfill(targets=[Target.parse("team/proj/asked")])
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("dbos-executor"):
+            thread.join(60)
+
+    assert [outcome["version"] for outcome in report.replaced] == ["team/proj/asked:v0"]
+    assert list(world.catalog.quarantined()) == []
+    assert len(world.backfill().replaced) == 1
+    world.catalog.close()
+
+
+def test_work_of_a_path_that_nobody_speaks_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program was exchanged for one with other steps, where one machine works on a file."""
+    monkeypatch.setattr(fleet, "RECOVER", 0.05)
+    monkeypatch.setattr("syncd.operations.backfill.LOOK_AGAIN", 0.05)
+    world = World(tmp_path)
+    left_behind(world, world.source.log("ds", {"a": b"payload"}), path="syncd-path-0")
+    reports: list[Report] = []
+    moving = threading.Thread(target=lambda: reports.append(world.backfill()), daemon=True)
+    moving.start()
+    moving.join(60)
+
+    assert [len(report.replaced) for report in reports] == [1]
+    world.catalog.close()
+
+
+def test_workflows_that_ended_long_ago_are_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is a nightly backfill and no daemon, too."""
+    monkeypatch.setattr(engine, "KEPT", timedelta())
+    version = world.source.log("ds", {"a": b"payload"})
+    world.backfill()
+    world.source.log("ds", {"a": b"more payload"})
+    world.backfill()
+
+    names = engine_database(world.runtime.config).removeprefix("sqlite:///")
+    with closing(sqlite3.connect(names)) as database:
+        left = database.execute("SELECT workflow_uuid FROM workflow_status").fetchall()
+    assert (f"{version.id}.1",) not in left

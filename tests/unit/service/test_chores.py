@@ -148,6 +148,17 @@ def test_daemons_that_share_a_database_share_their_chores(told: Told, tmp_path: 
     assert other.died == []
 
 
+def test_a_clock_that_was_ahead_puts_no_chore_off(told: Told, tmp_path: Path) -> None:
+    """One daemon's clock was set a year ahead for a while; all the others would wait for that year."""
+    told.world.catalog.pulse.beat("backup", {"file": "of 2090"}, at=time.time() + 365 * 86_400)
+    other = Told(told.world, locks=Locks(), shared=True)
+    assert {job.name: job.first for job in other.chores.jobs()}["backup"] == timedelta()
+    other.do("backup", lambda beat: beat.get("file") != "of 2090")
+    other.chores.stop()
+
+    assert len(list((tmp_path / "backups").iterdir())) == 1
+
+
 def test_a_machine_that_is_gone_for_days_is_forgotten(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:

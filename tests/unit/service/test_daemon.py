@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos._sys_db import SystemDatabase
+from sqlalchemy.exc import OperationalError
 from unit_world import World
 
 from syncd.catalog.catalog import State
 from syncd.catalog.descent import INPUT
 from syncd.catalog.pulse import Hint, Pulse
 from syncd.config import Config
+from syncd.durable import fleet, handover
 from syncd.durable.fleet import LOCAL, Member
 from syncd.durable.locks import Locks
 from syncd.errors import DiskFullError, ServiceUnavailableError
@@ -312,3 +316,51 @@ def test_a_catalog_that_does_not_answer_is_waited_for(
     captured = capsys.readouterr().err
     assert {line["service"] for line in told(captured, "service.away")} == {"the catalog"}
     assert len(told(captured, "service.back")) == len(told(captured, "service.away"))
+
+
+@pytest.mark.parametrize("write", ["update_workflow_outcome", "record_operation_result"])
+def test_a_disk_that_was_full_at_the_wrong_moment_holds_up_no_repository(
+    write: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The engine could not write what was done: it looks unfinished, and nobody is at it."""
+    monkeypatch.setattr(handover, "STRAY", 0.5)
+    monkeypatch.setattr(fleet, "RECOVER", 0.05)
+    written = getattr(SystemDatabase, write)
+    # What was done, and that it failed.
+    refused = iter(["disk is full"] * (2 if write == "record_operation_result" else 1))
+    outcome = SystemDatabase.update_workflow_outcome
+
+    def full(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: SystemDatabase, *arguments: Any, **named: Any) -> Any:
+            if next(refused, None):
+                cause = sqlite3.OperationalError("database or disk is full")
+                raise OperationalError("UPDATE workflow_status", {}, cause)
+            return real(self, *arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(SystemDatabase, "update_workflow_outcome", full(outcome))
+    if write == "record_operation_result":
+        monkeypatch.setattr(SystemDatabase, write, full(written))
+    with opened(World(tmp_path, **CONFIG)) as world:
+        for number in range(3):
+            world.source.log("ds", {"a": b"payload %d" % number})
+        live(world, moved(world, 3))
+
+        assert world.source.calls["log_replacement"] == 3
+    captured = capsys.readouterr().err
+    assert told(captured, "workflow.lost")
+    assert '.failed"' not in captured  # nor was any version set aside for it
+
+
+def test_a_hangup_while_it_drains_changes_nothing(tmp_path: Path) -> None:
+    """What is due is no business of its any more, and neither is whether it can be read."""
+    with opened(World(tmp_path, **CONFIG)) as world:
+        alone = Member(executor_id=LOCAL, locks=Locks())
+        made = Daemon(world.runtime, settings(), alone, Notifier({}))
+        made._draining = True
+        made._told.put(signal.SIGHUP)
+        made._tick()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +154,21 @@ def test_what_costs_little_is_asked_before_every_stage(service: Service) -> None
             pass
 
     assert service.asked == 3
+
+
+def test_a_disk_that_cannot_be_asked_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on the network may; what was on its way is no failure of its own."""
+
+    def stale(_place: Path) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(shutil, "disk_usage", stale)
+    waiting = Waiting({"the disk": lambda: check_room([tmp_path], 1)}, first_wait=PAUSE)
+
+    assert not waiting.ask()
+    assert "Stale file handle" in (waiting.describe() or "")
 
 
 def test_room_is_asked_for_where_the_folder_is_or_will_be(tmp_path: Path) -> None:

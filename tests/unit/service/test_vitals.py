@@ -6,6 +6,7 @@ import pytest
 
 from syncd import log
 from syncd.config import Config
+from syncd.refs import Target
 from syncd.service.vitals import STALLED, Vitals, age
 from syncd.stages.plan import plan
 from syncd.testing import MemoryArtifactSource
@@ -55,7 +56,7 @@ def test_a_phase_is_told_since_it_began() -> None:
     """Not since the last beat."""
     times = Times()
     vitals = Vitals(clock=times, wall=times)
-    vitals.polled("team/proj")
+    vitals.polled(Target.parse("team/proj"))
     since = []
     for phase in ("polling", "moving", "moving"):
         times.now += 10
@@ -63,6 +64,21 @@ def test_a_phase_is_told_since_it_began() -> None:
 
     assert since == [1010.0, 1020.0, 1020.0]
     assert _detail(vitals)["last_poll"] == {"team/proj": 1000.0}
+
+
+def test_what_is_polled_with_others_was_polled_too() -> None:
+    """A hint once asked for one of an entity's projects alone; the alert counts from the last look."""
+    times = Times()
+    vitals = Vitals(clock=times, wall=times)
+    vitals.polled(Target.parse("team/proj"))
+    vitals.polled(Target.parse("other/proj"))
+    times.now += 10
+    vitals.polled(Target.parse("team/*"))
+
+    found = {"team/proj": 1010.0, "team/*": 1010.0, "other/proj": 1000.0}
+    assert _detail(vitals)["last_poll"] == found
+    vitals.watch(lambda target: target.entity == "team")
+    assert _detail(vitals)["last_poll"] == {"team/proj": 1010.0, "team/*": 1010.0}
 
 
 def test_it_is_stuck_when_there_is_work_and_nothing_goes_on() -> None:
