@@ -147,9 +147,8 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             schema.metadata.create_all(connection)
             for table in schema.metadata.tables.values():
-                for (
-                    index
-                ) in table.indexes:  # `create_all` passes over those of tables that are there
+                # `create_all` passes over those of tables that are there.
+                for index in table.indexes:
                     index.create(connection, checkfirst=True)
             connection.commit()
 
