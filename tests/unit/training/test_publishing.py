@@ -70,6 +70,16 @@ def test_oxen_has_the_bytes_and_wandb_references_to_them(world: TrainingWorld) -
     assert (made.version, {*version.aliases}) == ("team/proj/clip:v0", {"best", "latest"})
 
 
+def test_earlier_commits_are_looked_through_once(world: TrainingWorld) -> None:
+    """Each is a request to the server, and a training may publish after every epoch."""
+    for number in range(30):
+        world.publish(world.tracker(), {"w": b"epoch %d" % number})
+    before = world.store.calls["resolve"]
+    world.publish(world.tracker(), {"w": b"the last"})
+
+    assert world.store.calls["resolve"] - before < 2 * 30
+
+
 def test_metadata_may_hold_what_numpy_counts(world: TrainingWorld) -> None:
     """A score is one, and a training of three days must not end on it."""
     made = world.publish(world.tracker(), WEIGHTS, metadata={"f1": np.float32(0.5)})
