@@ -25,6 +25,7 @@ from syncd.errors import (
     NotFoundError,
     PermanentError,
     ServiceUnavailableError,
+    UsageError,
 )
 from syncd.refs import CommitRef
 from syncd.testing import Fault, MemoryVersionStore
@@ -102,6 +103,8 @@ def test_a_name_of_nothing_is_refused(
     """A slip of the pen is not an empty training set."""
     with pytest.raises(NotFoundError, match="'trian/\\*'"):
         fetch(data, paths="trian/*", environ=environ, store=world.store)
+    with pytest.raises(UsageError, match="names nothing"):
+        fetch(data, paths=[], environ=environ, store=world.store)
 
 
 @pytest.mark.parametrize(("paths", "told"), [(None, True), ("a", False)])
