@@ -21,6 +21,12 @@ from syncd.training.tracking import Tracker, WandbRun, begin
 if TYPE_CHECKING:
     import wandb
 
+LEAVE_OUT = "Leave these keys out of the config: they are filled in from the environment."
+ANOTHER = (
+    "A run has one set of commits: begin another run for others, and end one that still goes on in "
+    "this process with run.finish()."
+)
+
 
 @ends.telling
 def start_run(
@@ -46,7 +52,7 @@ def start_run(
     """
     variables = os.environ if environ is None else environ
     pins = pinned(environ=variables) if pins is None else pins
-    _refuse_others(config or {}, run_keys(pins))
+    _refuse_others(config or {}, run_keys(pins), LEAVE_OUT)
     # Without the pins: where a run goes on, what it says of itself must not be written over.
     run = begin(project, config or {}, options)
     record(run, pins, environ=variables)
@@ -70,7 +76,7 @@ def record(run: wandb.Run, pins: Pins, *, environ: Mapping[str, str] | None = No
     """
     variables = os.environ if environ is None else environ
     tracker = WandbRun(run)
-    _refuse_others(tracker.config, run_keys(pins))
+    _refuse_others(tracker.config, run_keys(pins), ANOTHER)
     # At once: whatever fails from here on, the run says what it was told to use.
     tracker.configure(run_keys(pins))
     if not tracker.server:
@@ -190,7 +196,7 @@ def _map(
     return {KEY: full_map(sides["inputs"] | {**inputs}, sides["outputs"] | {**outputs}, commits)}
 
 
-def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str], hint: str) -> None:
     """A config that names other commits would make the run say what is not so."""
     wrong = [key for key in keys if key in config and config[key] != keys[key]]
     if wrong:
@@ -200,7 +206,7 @@ def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str]) -> None:
                 f"the run's config has {key}={config[key]!r}, and {known[key]} says {keys[key]!r}"
                 for key in wrong
             ),
-            hint="Leave these keys out of the config: they are filled in from the environment.",
+            hint=hint,
         )
 
 

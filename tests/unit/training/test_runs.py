@@ -165,8 +165,9 @@ def test_a_run_that_is_resumed_on_other_data_is_refused(monkeypatch: pytest.Monk
         return run
 
     monkeypatch.setattr(runs, "begin", begin)
-    with pytest.raises(UsageError, match="dataset_commit"):
+    with pytest.raises(UsageError, match="dataset_commit") as caught:
         start_run(now, config={"epochs": 3}, resume="must", id="run")
+    assert "begin another run" in caught.value.hint
     assert run.config["dataset_commit"] == "1" * 32
 
     start_run(earlier, resume="must", id="run")
