@@ -111,13 +111,13 @@ def full_map(
         inputs: of what the run used.
         outputs: of what it logged.
         pinned: what it was told to use, by short name; where W&B has no version that stands for a
-            commit, the commit is an input under its repository's name.
+            commit, the commit is an input under its repository's name, a further one of that under its own.
     """
-    nameless = {
-        str(commit.repo): str(commit)
-        for commit in pinned.values()
-        if str(commit) not in inputs.values()
-    }
+    nameless: dict[str, str] = {}
+    for _, commit in sorted(pinned.items()):
+        if str(commit) not in inputs.values():
+            taken = (nameless | dict(inputs)).get(str(commit.repo), str(commit)) != str(commit)
+            nameless[str(commit if taken else commit.repo)] = str(commit)
     full = {"inputs": nameless | dict(inputs), "outputs": dict(outputs)}
     if pinned:
         full[PINNED] = {name: str(commit) for name, commit in sorted(pinned.items())}
