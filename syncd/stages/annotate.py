@@ -68,7 +68,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
         run: the run, its replaced inputs and outputs included.
     """
     inputs, outputs = _commits(run.inputs), _commits(run.outputs)
-    pinned = _pinned(run.config)
+    pinned = pinned_in(run.config)
     wanted: dict[str, str] = {}
     for name, kind, side in (
         ("dataset", "dataset", inputs),
@@ -124,7 +124,7 @@ def full_map(
     return full
 
 
-def _pinned(config: Mapping[str, Any]) -> dict[str, CommitRef]:
+def pinned_in(config: Mapping[str, Any]) -> dict[str, CommitRef]:
     """What a run was told to use, as `syncd.training` wrote it into the map."""
     full = config.get(KEY)
     held = full.get(PINNED) if isinstance(full, Mapping) and is_map(full) else None

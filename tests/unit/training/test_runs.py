@@ -207,6 +207,7 @@ def test_two_commits_of_one_repository_are_two_inputs() -> None:
 
     assert set(run.config["oxen"]["inputs"].values()) == {str(item) for item in commits.values()}
     assert {item.commit for item in named_inputs(ended)} == set(commits.values())
+    assert {item.type for item in named_inputs(ended)} == {"dataset"}
     assert run_config(ended) == ({}, [])
 
 
