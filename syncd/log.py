@@ -84,6 +84,7 @@ class Life(StrEnum):
     DAEMON_STOPPING = "daemon.stopping"
     DAEMON_STOPPED = "daemon.stopped"
     FETCH_PARTIAL = "fetch.partial"
+    FETCH_WAITING = "fetch.waiting"
     FACE_STARTED = "face.started"
     FACE_STOPPED = "face.stopped"
     GATEWAY_FAILED = "gateway.failed"

@@ -69,6 +69,7 @@ HIGHER = frozenset(
         "r2",
     ]
 )
+_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")  # as W&B writes them where JSON has none
 # Of a run's config what says where the data lies; that is told as data.
 _PLACES = {"oxen", *(f"{name}_{part}" for name in SHORT_KEYS for part in ("repo", "commit"))}
 
@@ -94,7 +95,7 @@ class Directions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric of both runs; None where a run has not logged it.
+    """One metric of both runs; None where a run has not logged it, NaN where it was no number there.
 
     Args:
         verdict: of the candidate: `better`, `worse`, `same`; empty where nobody knows.
@@ -110,7 +111,8 @@ class Metric:
         """What the candidate has more."""
         if self.before is None or self.after is None:
             return None
-        return self.after - self.before
+        delta = self.after - self.before
+        return delta if math.isfinite(delta) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,8 @@ def metrics(
     olds, news = dict(_numbers(before)), dict(_numbers(after))
     for name in sorted({*olds, *news}):
         old, new = olds.get(name), news.get(name)
+        if all(value is None or not math.isfinite(value) for value in (old, new)):
+            continue
         yield Metric(name=name, before=old, after=new, verdict=_verdict(old, new, directions, name))
 
 
@@ -260,14 +264,17 @@ def _verdict(before: float | None, after: float | None, directions: Directions, 
     direction = directions.of(name)
     if not direction:
         return ""
+    if not (math.isfinite(before) and math.isfinite(after)):  # a training that diverged
+        return "worse" if math.isfinite(before) else "better"
     return "better" if (after - before) * direction > 0 else "worse"
 
 
 def _numbers(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in _flat(summary):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value):
-            yield name, value
+        if value in _NO_NUMBERS:
+            yield name, math.nan
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value if math.isfinite(value) else math.nan
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

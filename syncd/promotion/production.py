@@ -27,6 +27,7 @@ from syncd.promotion import located
 from syncd.promotion.answers import Answer, Data, Endpoint, Problem
 from syncd.refs import ArtifactRef, CommitRef
 from syncd.replacements import published_of
+from syncd.stages.annotate import pinned_in
 from syncd.stages.discover import held
 from syncd.stages.plan import place
 from syncd.versions.commit_texts import inputs
@@ -81,13 +82,16 @@ def used(run: Run | None) -> tuple[Data, ...]:
         return ()
     born = {item.id: item for item in run.inputs}
     found = [_data(item, born.get(str(item["id"]))) for item in inputs(run)]
-    known = {item.commit for item in found}
-    for short, kind in (("dataset", "dataset"), ("base_model", "model")):
+    pinned = pinned_in(run.config)
+    for short in ("dataset", "base_model"):
         repo, commit = (run.config.get(f"{short}_{part}") for part in ("repo", "commit"))
         with suppress(UsageError):  # whatever a person has written there
-            pinned = CommitRef.parse(f"{repo}@{commit}")
-            if pinned not in known:
-                found.append(Data(artifact="", type=kind, commit=pinned))
+            pinned[short] = CommitRef.parse(f"{repo}@{commit}")
+    known = {item.commit for item in found}
+    for short, at in pinned.items():
+        if at not in known:
+            kind = "model" if short == "base_model" else "dataset"
+            found.append(Data(artifact="", type=kind, commit=at))
     return tuple(found)
 
 

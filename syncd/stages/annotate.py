@@ -68,7 +68,7 @@ def run_config(run: Run) -> tuple[dict[str, Any], list[str]]:
         run: the run, its replaced inputs and outputs included.
     """
     inputs, outputs = _commits(run.inputs), _commits(run.outputs)
-    pinned = _pinned(run.config)
+    pinned = pinned_in(run.config)
     wanted: dict[str, str] = {}
     for name, kind, side in (
         ("dataset", "dataset", inputs),
@@ -111,20 +111,20 @@ def full_map(
         inputs: of what the run used.
         outputs: of what it logged.
         pinned: what it was told to use, by short name; where W&B has no version that stands for a
-            commit, the commit is an input under its repository's name.
+            commit, the commit is an input under its repository's name, a further one of that under its own.
     """
-    nameless = {
-        str(commit.repo): str(commit)
-        for commit in pinned.values()
-        if str(commit) not in inputs.values()
-    }
+    nameless: dict[str, str] = {}
+    for _, commit in sorted(pinned.items()):
+        if str(commit) not in inputs.values():
+            taken = (nameless | dict(inputs)).get(str(commit.repo), str(commit)) != str(commit)
+            nameless[str(commit if taken else commit.repo)] = str(commit)
     full = {"inputs": nameless | dict(inputs), "outputs": dict(outputs)}
     if pinned:
         full[PINNED] = {name: str(commit) for name, commit in sorted(pinned.items())}
     return full
 
 
-def _pinned(config: Mapping[str, Any]) -> dict[str, CommitRef]:
+def pinned_in(config: Mapping[str, Any]) -> dict[str, CommitRef]:
     """What a run was told to use, as `syncd.training` wrote it into the map."""
     full = config.get(KEY)
     held = full.get(PINNED) if isinstance(full, Mapping) and is_map(full) else None

@@ -16,6 +16,7 @@ import fcntl
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import TextIO
 
 import xxhash
 
+from syncd import log
 from syncd.clients.disk import disk
 from syncd.config.model import home
 from syncd.errors import IntegrityError
@@ -36,6 +38,7 @@ PART = ".syncd-part-"  # begins the name of what is on its way into a folder
 FORSAKEN = (
     3600.0  # seconds without a write after which nobody writes any more, where locks do not tell
 )
+SILENCE = 60.0  # seconds that a process waits for another one without a word
 _NO_LOCKS = (
     "Contents are shared under locks, which this disk refuses: let SYNCD_CACHE_DIR name a folder on "
     "another one, such as a disk of this machine's own."
@@ -193,12 +196,29 @@ class Cache:
 
 def _locked(file: TextIO, how: int) -> bool:
     """Whether a lock was given; it is waited for unless `how` says otherwise."""
+    telling = threading.Timer(SILENCE, _tell_of_waiting, [file.name])
+    telling.daemon = True
     with disk(f"cannot lock {file.name}", hint=_NO_LOCKS):
         try:
-            fcntl.flock(file, how)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
+            if how & fcntl.LOCK_NB:
+                return False
+            telling.start()
+            try:
+                fcntl.flock(file, how)
+            finally:
+                telling.cancel()
     return True
+
+
+def _tell_of_waiting(lock: str) -> None:
+    log.get().warning(
+        log.Life.FETCH_WAITING,
+        lock=lock,
+        hint="Another process fetches the same. If none is there any more, a machine that shares the "
+        "cache may have died with the lock: delete that file, and start again.",
+    )
 
 
 def _stat(path: str) -> os.stat_result | None:

@@ -113,11 +113,12 @@ def commit(store: VersionStore, work: Work) -> CommitRef:
     plan = _plan(work)
     head = retry.call(lambda: _head(store, work), what=f"read {work.repo}")
     refuse_foreign(head, plan)
-    made = _made_before(store, work, head)
+    looked: set[str] = set()
+    made = _made_before(store, work, head, looked)
     if made is None:
         _bring(store, work, plan)
         # Nothing is committed twice: a commit whose answer was lost is found by the next attempt.
-        made = _among_others(lambda: _commit(store, work, plan), f"commit to {work.repo}")
+        made = _among_others(lambda: _commit(store, work, plan, looked), f"commit to {work.repo}")
     prove(store, made)
     if work.branch != work.main and store.resolve(work.repo, work.main) is None:
         point(store, made, [work.main])  # the first version is where the main branch begins
@@ -146,15 +147,25 @@ def _head(store: VersionStore, work: Work) -> Commit | None:
     return head
 
 
-def _made_before(store: VersionStore, work: Work, head: Commit | None) -> CommitRef | None:
-    """The commit that an earlier attempt of this run made of this content."""
+def _made_before(
+    store: VersionStore, work: Work, head: Commit | None, looked: set[str]
+) -> CommitRef | None:
+    """The commit that an earlier attempt of this run made of this content.
+
+    Args:
+        store: Oxen.
+        work: what is to be committed.
+        head: of the branch.
+        looked: commits that are known to be others; those that are seen come to be among them.
+    """
     wanted = (str(work.run.ref), work.content)
     for _ in range(LATEST):
-        if head is None:
+        if head is None or head.ref.commit in looked:
             return None
         said = head.trailers
         if (said.get("Wandb-Run"), said.get(CONTENT)) == wanted:
             return head.ref
+        looked.add(head.ref.commit)
         parent = head.parents[0] if head.parents else ""
         head = store.resolve(work.repo, parent) if parent else None
     return None
@@ -248,10 +259,10 @@ class _Placed:
         return self.file.part(begin, size)
 
 
-def _commit(store: VersionStore, work: Work, plan: TransferPlan) -> CommitRef:
+def _commit(store: VersionStore, work: Work, plan: TransferPlan, looked: set[str]) -> CommitRef:
     head = _head(store, work)  # others may have committed since
     refuse_foreign(head, plan)
-    made = _made_before(store, work, head)
+    made = _made_before(store, work, head, looked)
     if made is not None:
         return made
     held = {file.digest: StoredContent(hash=file.hash, size=file.size) for file in work.files}
@@ -274,7 +285,7 @@ def _commit(store: VersionStore, work: Work, plan: TransferPlan) -> CommitRef:
         message=message(plan, work.run, subject=subject, more={CONTENT: work.content}),
         author=Author(name=work.author or "syncd", email=f"{work.author or 'syncd'}@wandb.invalid"),
     )
-    if _made_before(store, work, _head(store, work)) is None:
+    if _made_before(store, work, _head(store, work), looked) is None:
         raise PermanentError(f"another writer moved {work.branch} of {work.repo} meanwhile")
     return made
 

@@ -59,6 +59,7 @@ def fetch(
 
     Raises:
         NotFoundError: when there is no such commit, or a path or pattern names nothing in it.
+        UsageError: when `paths` is empty.
         InvalidNameError: when a path of the commit would lead out of the folder.
         IntegrityError: when bytes arrive that are not what the commit names.
         PermanentError: when the folder holds files that are not the commit's.
@@ -126,7 +127,10 @@ def _selected(
     if paths is None:
         return [entry for entry in tree if OWN not in entry.path.split("/")]
     chosen: set[str] = set()
-    for pattern in [paths] if isinstance(paths, str) else paths:
+    patterns = [paths] if isinstance(paths, str) else list(paths)
+    if not patterns:
+        raise UsageError("paths names nothing", hint="Leave paths out to fetch all files.")
+    for pattern in patterns:
         folder = f"{pattern.rstrip('/')}/"
         named = [entry.path for entry in tree if entry.path == pattern] or [
             entry.path

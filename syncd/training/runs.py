@@ -13,13 +13,19 @@ from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.errors import NotFoundError, UsageError
 from syncd.refs import ArtifactRef, CommitRef, Target
 from syncd.replacements import KEY, commit_of, replacement_of
-from syncd.stages.annotate import full_map, is_map
+from syncd.stages.annotate import PINNED, full_map, is_map
 from syncd.training import ends
 from syncd.training.pins import SHORT, Pins, pinned, variables_of
 from syncd.training.tracking import Tracker, WandbRun, begin
 
 if TYPE_CHECKING:
     import wandb
+
+LEAVE_OUT = "Leave these keys out of the config: they are filled in from the environment."
+ANOTHER = (
+    "A run has one set of commits: begin another run for others, and end one that still goes on in "
+    "this process with run.finish()."
+)
 
 
 @ends.telling
@@ -46,9 +52,12 @@ def start_run(
     """
     variables = os.environ if environ is None else environ
     pins = pinned(environ=variables) if pins is None else pins
-    _refuse_others(config or {}, run_keys(pins))
-    # Without the pins: where a run goes on, what it says of itself must not be written over.
-    run = begin(project, config or {}, options)
+    keys = run_keys(pins)
+    _refuse_others(config or {}, keys, LEAVE_OUT)
+    # Without the pins: where a run goes on, what it says of itself must not be written over. A fork is
+    # another run, which has its parent's config.
+    more = keys if options.get("fork_from") else {}
+    run = begin(project, {**(config or {}), **more}, options)
     record(run, pins, environ=variables)
     return run
 
@@ -70,7 +79,8 @@ def record(run: wandb.Run, pins: Pins, *, environ: Mapping[str, str] | None = No
     """
     variables = os.environ if environ is None else environ
     tracker = WandbRun(run)
-    _refuse_others(tracker.config, run_keys(pins))
+    _refuse_others(tracker.config, run_keys(pins), ANOTHER)
+    _refuse_other_pins(tracker.config, pins)
     # At once: whatever fails from here on, the run says what it was told to use.
     tracker.configure(run_keys(pins))
     if not tracker.server:
@@ -190,7 +200,7 @@ def _map(
     return {KEY: full_map(sides["inputs"] | {**inputs}, sides["outputs"] | {**outputs}, commits)}
 
 
-def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str], hint: str) -> None:
     """A config that names other commits would make the run say what is not so."""
     wrong = [key for key in keys if key in config and config[key] != keys[key]]
     if wrong:
@@ -200,8 +210,21 @@ def _refuse_others(config: Mapping[str, Any], keys: Mapping[str, str]) -> None:
                 f"the run's config has {key}={config[key]!r}, and {known[key]} says {keys[key]!r}"
                 for key in wrong
             ),
-            hint="Leave these keys out of the config: they are filled in from the environment.",
+            hint=hint,
         )
+
+
+def _refuse_other_pins(config: Mapping[str, Any], pins: Pins) -> None:
+    """The same of further datasets, which have no key of their own."""
+    held = config.get(KEY)
+    said = held.get(PINNED, {}) if isinstance(held, Mapping) and is_map(held) else {}
+    for name in (name for name in pins if name not in SHORT):
+        if said.get(name, str(pins[name])) != str(pins[name]):
+            raise UsageError(
+                f"the run's config was pinned to {said[name]} as {name}, and "
+                f"{variables_of(name)[0]} says {pins[name].commit!r}",
+                hint=ANOTHER,
+            )
 
 
 def _at(name: str) -> Iterable[tuple[str, str]]:

@@ -122,10 +122,15 @@ def _numbered(name: str) -> ArtifactRef | None:
 
 def _short_type(run: Run, commit: CommitRef) -> str:
     short = {"dataset": "dataset", "base_model": "model"}
-    named = (
+    named = [
         kind for key, kind in short.items() if run.config.get(f"{key}_commit") == commit.commit
-    )
-    return next(named, "")
+    ]
+    full = run.config.get(KEY)
+    pinned = full.get("pinned") if isinstance(full, Mapping) else None
+    for key, text in pinned.items() if isinstance(pinned, Mapping) else ():
+        if str(text) == str(commit):  # what a script was told to use beside these is data, too
+            named.append(short.get(str(key), "dataset"))
+    return next(iter(named), "")
 
 
 def _relative(place: Place, members: list[Version]) -> Relative:

@@ -103,6 +103,18 @@ def test_what_is_no_number_is_no_metric(value: Any) -> None:
     assert list(metrics({"recall": value}, {}, UNSAID)) == []
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "NaN", "-Infinity"])
+def test_a_metric_that_is_no_number_any_more_is_worse(value: Any) -> None:
+    """A training that diverged must not pass a check; whichever way the metric goes."""
+    for name in ("loss", "accuracy"):
+        [metric] = metrics({name: 0.5}, {name: value}, UNSAID)
+        [back] = metrics({name: value}, {name: 0.5}, UNSAID)
+        assert (metric.verdict, back.verdict, metric.delta) == ("worse", "better", None)
+    [unknown] = metrics({"steps": 5}, {"steps": value}, UNSAID)
+    assert unknown.verdict == ""
+    assert list(metrics({"loss": value}, {"loss": value}, UNSAID)) == []
+
+
 def test_a_setting_that_is_no_number_on_both_sides_is_the_same() -> None:
     """NaN is not equal to itself, and W&B knows it in configs."""
     nan, inf = float("nan"), float("inf")

@@ -201,15 +201,26 @@ def test_nothing_in_production_is_an_error_with_a_next_step(models: Models) -> N
         assert error.value.hint
 
 
-def test_weights_that_were_published_have_the_same_answer(models: Models) -> None:
+@pytest.mark.parametrize("more", [{}, {"validation": "cd34"}])
+def test_weights_that_were_published_have_the_same_answer(
+    models: Models, more: dict[str, str]
+) -> None:
     """Born in Oxen, from a pinned commit that W&B has no version of, before W&B numbered them."""
     pinned = CommitRef(repo=RepoRef(namespace="team", repo="own-data"), commit="ab12")
-    config = {"dataset_repo": str(pinned.repo), "dataset_commit": pinned.commit}
+    others = {name: replace(pinned, commit=commit) for name, commit in more.items()}
+    config = {
+        "dataset_repo": str(pinned.repo),
+        "dataset_commit": pinned.commit,
+        "oxen": {"pinned": {"dataset": str(pinned), **{n: str(c) for n, c in others.items()}}},
+    }
     run = models.source.add_run("train", config=config)
     told = {
         "artifact": {"ref": MODEL, "type": "model"},
         "files": {},
-        "inputs": [{"artifact": None, "id": None, "type": "dataset", "oxen": str(pinned)}],
+        "inputs": [
+            {"artifact": None, "id": None, "type": "dataset", "oxen": str(commit)}
+            for commit in (pinned, *others.values())
+        ],
         "omitted": {},
         "references": {},
         "run": {"ref": str(run)},
@@ -237,8 +248,11 @@ def test_weights_that_were_published_have_the_same_answer(models: Models) -> Non
         from_catalog(runtime.catalog.mirror, SUBJECT),
         both(models),
     ]
+    used = tuple(
+        Data(artifact="", type="dataset", commit=item) for item in (pinned, *others.values())
+    )
     assert {(item.version, item.commit, item.data, item.problems) for item in answers} == {
-        (f"{MODEL}:v0", commit, (Data(artifact="", type="dataset", commit=pinned),), ())
+        (f"{MODEL}:v0", commit, used, ())
     }
     assert models.holder() == f"{MODEL}:v0"
     assert models.branch() == commit.commit

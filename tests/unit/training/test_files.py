@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from training_world import TrainingWorld
@@ -25,6 +26,7 @@ from syncd.errors import (
     NotFoundError,
     PermanentError,
     ServiceUnavailableError,
+    UsageError,
 )
 from syncd.refs import CommitRef
 from syncd.testing import Fault, MemoryVersionStore
@@ -102,6 +104,8 @@ def test_a_name_of_nothing_is_refused(
     """A slip of the pen is not an empty training set."""
     with pytest.raises(NotFoundError, match="'trian/\\*'"):
         fetch(data, paths="trian/*", environ=environ, store=world.store)
+    with pytest.raises(UsageError, match="names nothing"):
+        fetch(data, paths=[], environ=environ, store=world.store)
 
 
 @pytest.mark.parametrize(("paths", "told"), [(None, True), ("a", False)])
@@ -163,6 +167,28 @@ def test_processes_that_waited_look_together(
             assert found.result(timeout=30) == folder
         finally:
             others.close()
+
+
+def test_who_waits_for_long_says_for_what(
+    world: TrainingWorld,
+    data: CommitRef,
+    environ: Mapping[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine that shares the disk may have died with a lock."""
+    fetch(data, environ=environ, store=world.store)
+    told: Queue[str] = Queue()
+    monkeypatch.setattr(caching, "SILENCE", 0.0)
+    monkeypatch.setattr(caching, "_tell_of_waiting", told.put)
+    with ExitStack() as others, ThreadPoolExecutor(1) as pool:
+        locks = sorted((tmp_path / "cache" / "locks").iterdir())
+        for path in locks:
+            fcntl.flock(others.enter_context(path.open()), fcntl.LOCK_EX)
+        found = pool.submit(fetch, data, environ=environ, store=world.store)
+        assert told.get(timeout=30) in map(str, locks)
+        others.close()
+        assert there(found.result(timeout=30)) == SHOWN
 
 
 def test_a_process_that_waited_for_something_else_fetches_what_it_wants(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
+from moved_project import PROJECT
 from training_world import BASE, MemoryTracker, TrainingWorld
 
 from syncd.cli.resolve import from_oxen, from_wandb
@@ -21,11 +22,16 @@ from syncd.errors import (
     UsageError,
     VerificationError,
 )
+from syncd.lineage.from_catalog import CatalogNeighbours
+from syncd.lineage.from_oxen import OxenNeighbours
+from syncd.lineage.from_wandb import WandbNeighbours
+from syncd.lineage.graph import walk
 from syncd.manifest import Manifest
 from syncd.operations.audit import Part, verify_all
 from syncd.operations.backfill import follow_aliases
+from syncd.operations.births import keep_born
 from syncd.operations.restoration import BORN, restore_target
-from syncd.refs import CommitRef, RepoRef, Target, parse_reference_url
+from syncd.refs import ArtifactRef, CommitRef, RepoRef, Target, parse_reference_url
 from syncd.replacements import commit_of, linked_content, published_of
 from syncd.stages.annotate import run_config
 from syncd.testing import Fault, MemoryVersionStore
@@ -33,6 +39,7 @@ from syncd.training import Pins
 from syncd.training.publishing import gathered
 from syncd.training.runs import note
 from syncd.versions.plans import LINEAGE_PATH
+from syncd.versions.relatives import relatives
 
 WEIGHTS = {"model.safetensors": b"weights" * 1000, "config.json": b"{}"}
 REPO = RepoRef(namespace="team", repo="proj-clip")
@@ -68,6 +75,16 @@ def test_oxen_has_the_bytes_and_wandb_references_to_them(world: TrainingWorld) -
     assert (born.commit, born.url.startswith(BASE)) == (made.commit, True)
     assert version.metadata["loss"] == 0.1
     assert (made.version, {*version.aliases}) == ("team/proj/clip:v0", {"best", "latest"})
+
+
+def test_earlier_commits_are_looked_through_once(world: TrainingWorld) -> None:
+    """Each is a request to the server, and a training may publish after every epoch."""
+    for number in range(30):
+        world.publish(world.tracker(), {"w": b"epoch %d" % number})
+    before = world.store.calls["resolve"]
+    world.publish(world.tracker(), {"w": b"the last"})
+
+    assert world.store.calls["resolve"] - before < 2 * 30
 
 
 def test_metadata_may_hold_what_numpy_counts(world: TrainingWorld) -> None:
@@ -548,3 +565,35 @@ def test_where_versions_are_candidates_what_is_published_is_one_too(tmp_path: Pa
 
     assert branches["main"] == branches["candidate/one"] == first.commit.commit
     assert branches["candidate/two"] == branches["wandb/v1"] == second.commit.commit
+
+
+def test_all_sides_tell_the_same_lineage_of_a_publication(world: TrainingWorld) -> None:
+    """A dataset that was moved, one that W&B has no version of, and a model that was published."""
+    replacement = world.moved("data", {"d": b"bytes"})
+    data = commit_of(replacement.metadata, replacement.digest)
+    assert data is not None
+    base = world.publish(world.tracker("base"), {"w": b"base"}).commit
+    own = world.committed({"v": b"own"}, repo="own")
+    pins = Pins(commits={"dataset": data, "model": base, "validation": own})
+    tracker = world.tracker()
+    note(tracker, pins, world.store, world.source)
+    made = world.publish(tracker, WEIGHTS, inputs=pins)
+    for version in world.source.versions(PROJECT):
+        keep_born(world.runtime, version)
+    world.catalog.descent.keep_versions(
+        relatives(world.source.versions(Target.parse("team/proj/data")))
+    )
+    sides = (
+        CatalogNeighbours(world.catalog.descent),
+        WandbNeighbours(world.source),
+        OxenNeighbours(world.store, lambda: world.store.repositories("team")),
+    )
+    graphs = []
+    for side in sides:
+        start = side.find(ArtifactRef.parse(made.version))
+        assert start is not None
+        graph = walk(side, start, down=0)
+        graphs.append({(n.name, n.kind, n.commit) for n in graph.nodes.values()})
+
+    assert graphs[0] == graphs[1] == graphs[2]
+    assert len(graphs[0]) == 6

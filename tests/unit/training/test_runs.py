@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from training_world import TrainingWorld
 
+from syncd.clients.artifacts import Run
 from syncd.errors import UsageError
-from syncd.refs import CommitRef, RepoRef, Target
+from syncd.refs import CommitRef, RepoRef, RunRef, Target
 from syncd.replacements import commit_of
 from syncd.stages.annotate import run_config
 from syncd.training import Pins, record, runs, start_run
 from syncd.training.runs import add_output, note, run_keys, standing_for
+from syncd.versions.relatives import named_inputs
 
 
 def moved(world: TrainingWorld, name: str = "data", kind: str = "dataset") -> CommitRef:
@@ -111,6 +113,9 @@ def test_a_config_that_says_otherwise_is_refused(key: str) -> None:
         start_run(pins, config=config)
 
 
+TWO = {"dataset": "1", "validation": "2"}
+
+
 class Config(dict[str, Any]):
     """A run's config, as the wandb client has it."""
 
@@ -165,12 +170,45 @@ def test_a_run_that_is_resumed_on_other_data_is_refused(monkeypatch: pytest.Monk
         return run
 
     monkeypatch.setattr(runs, "begin", begin)
-    with pytest.raises(UsageError, match="dataset_commit"):
+    with pytest.raises(UsageError, match="dataset_commit") as caught:
         start_run(now, config={"epochs": 3}, resume="must", id="run")
+    assert "begin another run" in caught.value.hint
     assert run.config["dataset_commit"] == "1" * 32
 
     start_run(earlier, resume="must", id="run")
     assert run.config["oxen"]["pinned"] == {"dataset": str(earlier.dataset)}
+    start_run(now, fork_from="run?_step=200")
+    assert run.config["dataset_commit"] == "2" * 32
+    assert run.config["oxen"]["pinned"] == {"dataset": str(now.dataset)}
+
+
+def test_a_run_that_goes_on_with_another_further_dataset_is_refused() -> None:
+    """It has no short key; the map says what it was."""
+    run = Offline()
+    record(run, pins_of(dataset="1" * 32, validation="2" * 32))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="OXEN_VALIDATION_COMMIT"):
+        record(run, pins_of(dataset="1" * 32, validation="3" * 32))  # type: ignore[arg-type]
+    record(run, pins_of(dataset="1" * 32, validation="2" * 32))  # type: ignore[arg-type]
+
+    assert run.config["oxen"]["pinned"]["validation"].endswith("2" * 32)
+
+
+def test_two_commits_of_one_repository_are_two_inputs() -> None:
+    """Training and validation may be two states of the same data."""
+    repo = RepoRef(namespace="team", repo="data")
+    commits = {name: CommitRef(repo=repo, commit=end * 32) for name, end in TWO.items()}
+    run = Offline()
+    for _ in range(2):
+        record(run, Pins(commits=commits))  # type: ignore[arg-type]
+    ended = Run(
+        id="1", ref=RunRef.parse("team/proj/runs/r"), name="", state="finished", url="",
+        config=run.config, inputs=(), outputs=(),
+    )  # fmt: skip
+
+    assert set(run.config["oxen"]["inputs"].values()) == {str(item) for item in commits.values()}
+    assert {item.commit for item in named_inputs(ended)} == set(commits.values())
+    assert {item.type for item in named_inputs(ended)} == {"dataset"}
+    assert run_config(ended) == ({}, [])
 
 
 @pytest.mark.parametrize("own", ["a word", {"temperature": 3}])
