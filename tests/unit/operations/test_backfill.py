@@ -15,13 +15,14 @@ from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
 from syncd.clients.artifacts import Version
-from syncd.durable import context
+from syncd.durable import context, engine
 from syncd.errors import NotFoundError, PermanentError
 from syncd.operations import sweep
 from syncd.operations.backfill import Scope, new_bytes, preview
 from syncd.operations.restoration import restore_commit
 from syncd.refs import CommitRef, OxenURL, Target
 from syncd.replacements import replacement_of
+from syncd.runtime import engine_database
 from syncd.stages.plan import plan
 from syncd.testing import Damage, Fault, MemoryArtifactSource
 
@@ -491,3 +492,21 @@ def test_a_run_around_very_many_versions_is_not_read_for_each_of_them(
     config = world.source.run(run).config
     assert len(config["oxen"]["inputs"]) == count
     assert world.catalog.runs_due() == []
+
+
+def test_all_that_ended_long_ago_is_forgotten_however_much_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration ends more workflows in an hour than one statement is to delete."""
+    monkeypatch.setattr(engine, "FORGOTTEN_AT_ONCE", 2)
+    for number in range(5):
+        world.source.log("ds", {"a": bytes([number] * 4)})
+    assert len(world.backfill().replaced) == 5
+    database = engine_database(world.runtime.config)
+    engine.start(database, concurrency=1, poll=1.0, executor_id="local", traces=None)
+    try:
+        forgotten = [engine.forget_ended(datetime.now(UTC) + timedelta(days=1)) for _ in range(2)]
+    finally:
+        engine.stop(timeout=0)
+
+    assert forgotten == [5, 0]
