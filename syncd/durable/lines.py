@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from sys import intern
 
 from syncd.catalog.catalog import Record, State
 from syncd.clients.artifacts import Version
@@ -21,7 +22,7 @@ from syncd.durable import engine, handover, workflow
 from syncd.durable.context import Outcome
 from syncd.durable.handover import EndedUnheardError
 from syncd.errors import NotFoundError
-from syncd.refs import RepoRef, RunRef, Target
+from syncd.refs import ArtifactRef, RepoRef, RunRef, Target
 from syncd.runtime import Runtime
 from syncd.stages.discover import Discovered
 from syncd.stages.plan import destination
@@ -198,14 +199,33 @@ def uses(
 
 
 def slim(item: Discovered) -> Discovered:
-    """A version as it waits, without what people wrote on it: millions may wait, and it is read again."""
+    """A version as it waits: its names, each once in memory, its size and its run.
 
-    def short(version: Version) -> Version:
-        return replace(version, metadata={}, description=None, tags=())
-
+    Millions may wait; everything about one is read again when its turn comes.
+    """
     made = item.replacement
-    return replace(
-        item, version=short(item.version), replacement=short(made) if made is not None else None
+    return replace(item, version=_short(item.version), replacement=_short(made) if made else None)
+
+
+def _short(version: Version) -> Version:
+    ref, run = version.ref, version.run
+    return Version(
+        id=version.id,
+        ref=ArtifactRef(
+            entity=intern(ref.entity),
+            project=intern(ref.project),
+            collection=intern(ref.collection),
+            alias=intern(ref.alias),
+        ),
+        type=intern(version.type),
+        digest="",
+        size=version.size,
+        file_count=version.file_count,
+        created_at=version.created_at,
+        run=run
+        and RunRef(
+            entity=intern(run.entity), project=intern(run.project), run_id=intern(run.run_id)
+        ),
     )
 
 

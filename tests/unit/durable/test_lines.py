@@ -193,3 +193,4 @@ def test_what_waits_is_small(world: World) -> None:
         assert (item.id, item.ref, item.created_at) == (version.id, version.ref, version.created_at)
         assert not item.metadata
         assert not item.description
+        assert item.ref.entity is waits.version.ref.entity

@@ -585,3 +585,21 @@ def test_workflows_that_ended_long_ago_are_forgotten(
     with closing(sqlite3.connect(names)) as database:
         left = database.execute("SELECT workflow_uuid FROM workflow_status").fetchall()
     assert (f"{version.id}.1",) not in left
+
+
+def test_all_that_ended_long_ago_is_forgotten_however_much_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration ends more workflows in an hour than one statement is to delete."""
+    monkeypatch.setattr(engine, "FORGOTTEN_AT_ONCE", 2)
+    for number in range(5):
+        world.source.log("ds", {"a": bytes([number] * 4)})
+    assert len(world.backfill().replaced) == 5
+    database = engine_database(world.runtime.config)
+    engine.start(database, concurrency=1, poll=1.0, executor_id="local", traces=None)
+    try:
+        forgotten = [engine.forget_ended(datetime.now(UTC) + timedelta(days=1)) for _ in range(2)]
+    finally:
+        engine.stop(timeout=0)
+
+    assert forgotten == [5, 0]
