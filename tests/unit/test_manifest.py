@@ -14,7 +14,15 @@ from wandb.sdk.artifacts._generated import ArtifactDigestAlgorithm
 from wandb.sdk.artifacts.artifact_manifests.artifact_manifest_v1 import ArtifactManifestV1
 
 from syncd.errors import ManifestError
-from syncd.manifest import Entry, Manifest, compare, from_json, manifest_digest, to_json
+from syncd.manifest import (
+    Entries,
+    Entry,
+    Manifest,
+    compare,
+    from_json,
+    manifest_digest,
+    to_json,
+)
 
 PATIENT = [HealthCheck.too_slow]  # the machine may be busy
 MD5 = "XUFAKrxLKna5cZ2REBfFkg=="  # of b"hello"
@@ -129,6 +137,22 @@ def test_the_sdk_reads_what_is_written() -> None:
         path: (item.digest, item.size, item.ref, item.birth_artifact_id, dict(item.extra))
         for path, item in MANIFEST.entries.items()
     }
+
+
+def test_a_manifest_of_many_entries_is_read_as_it_was_written() -> None:
+    """It is written in pieces."""
+    entries = [Entry(path=f"d/{number:05}", digest=MD5, size=number) for number in range(2000)]
+    manifest = Manifest(entries={entry.path: entry for entry in entries})
+
+    assert from_json(to_json(manifest)) == manifest
+
+
+def test_the_size_is_that_of_all_entries_references_included() -> None:
+    """As far as W&B says."""
+    link = replace(MANIFEST.entries["link"], size=7)
+    entries = [*MANIFEST.entries.values(), link, Entry(path="x", digest="e", ref="s3://b/x")]
+
+    assert Manifest(entries=Entries.of(entries)).size == 5 + 5 + 7
 
 
 def test_the_document_is_the_same_whatever_the_order_of_entries() -> None:
