@@ -197,6 +197,7 @@ def test_a_size_is_a_number_of_bytes(size: object, read: int | None) -> None:
         (document(digest=MD5, size=1.5), "size"),
         (document(digest=MD5, size=True), "size"),
         (document(digest=MD5, size="5 bytes"), "size"),
+        (document(digest=MD5, size="²"), "size"),  # a digit, and no number
         (document(digest=MD5, size="9" * 5000), "size"),  # int() refuses it, too
         (document(digest=MD5, extra={"alg": "SHA256"}), "algorithm"),
         (document(digest=MD5, extra=["alg"]), "algorithm"),
