@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,11 +13,13 @@ import pytest
 from contract_files import OTHER, REPO, commit, put
 
 from syncd.clients.oxen_api import OxenApi
+from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_removal import remove_folder, remove_from_server
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
+from syncd.errors import PermanentError, StoreLockedError
 from syncd.refs import RepoRef
 from syncd.testing.oxen_process import oxen_server
 
@@ -50,6 +55,30 @@ def test_a_repository_is_removed_and_no_other(ends: Ends) -> None:
     assert store.branches(REPO) == {}
     assert b"".join(store.read(kept, "a")) == b"kept"
     assert put(store, b"kept", OTHER).size == 4
+
+
+def test_a_repository_in_which_another_process_works_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is taken from under it."""
+    store = EmbeddedVersionStore(tmp_path)
+    ref = commit(store, {"a": b"kept"}, repo=REPO)
+    with RepoIndex(tmp_path, REPO).lock.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another process does: the lock is of the open file
+        with pytest.raises(StoreLockedError):
+            remove_folder(tmp_path, REPO)
+
+    assert b"".join(EmbeddedVersionStore(tmp_path).read(ref, "a")) == b"kept"
+
+
+def test_what_the_disk_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the repository's name."""
+    commit(EmbeddedVersionStore(tmp_path), {"a": b"kept"}, repo=REPO)
+
+    def refuse(_path: Path) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(PermanentError, match=rf"{REPO} could not be removed: Permission denied"):
+        remove_folder(tmp_path, REPO)
 
 
 def test_nothing_of_an_embedded_repository_is_left(tmp_path: Path) -> None:

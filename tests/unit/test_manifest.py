@@ -14,7 +14,15 @@ from wandb.sdk.artifacts._generated import ArtifactDigestAlgorithm
 from wandb.sdk.artifacts.artifact_manifests.artifact_manifest_v1 import ArtifactManifestV1
 
 from syncd.errors import ManifestError
-from syncd.manifest import Entry, Manifest, compare, from_json, manifest_digest, to_json
+from syncd.manifest import (
+    Entries,
+    Entry,
+    Manifest,
+    compare,
+    from_json,
+    manifest_digest,
+    to_json,
+)
 
 PATIENT = [HealthCheck.too_slow]  # the machine may be busy
 MD5 = "XUFAKrxLKna5cZ2REBfFkg=="  # of b"hello"
@@ -131,6 +139,22 @@ def test_the_sdk_reads_what_is_written() -> None:
     }
 
 
+def test_a_manifest_of_many_entries_is_read_as_it_was_written() -> None:
+    """It is written in pieces."""
+    entries = [Entry(path=f"d/{number:05}", digest=MD5, size=number) for number in range(2000)]
+    manifest = Manifest(entries={entry.path: entry for entry in entries})
+
+    assert from_json(to_json(manifest)) == manifest
+
+
+def test_the_size_is_that_of_all_entries_references_included() -> None:
+    """As far as W&B says."""
+    link = replace(MANIFEST.entries["link"], size=7)
+    entries = [*MANIFEST.entries.values(), link, Entry(path="x", digest="e", ref="s3://b/x")]
+
+    assert Manifest(entries=Entries.of(entries)).size == 5 + 5 + 7
+
+
 def test_the_document_is_the_same_whatever_the_order_of_entries() -> None:
     """Written again after a kill, its bytes have the same MD5."""
     backwards = Manifest(
@@ -173,6 +197,7 @@ def test_a_size_is_a_number_of_bytes(size: object, read: int | None) -> None:
         (document(digest=MD5, size=1.5), "size"),
         (document(digest=MD5, size=True), "size"),
         (document(digest=MD5, size="5 bytes"), "size"),
+        (document(digest=MD5, size="²"), "size"),  # a digit, and no number
         (document(digest=MD5, size="9" * 5000), "size"),  # int() refuses it, too
         (document(digest=MD5, extra={"alg": "SHA256"}), "algorithm"),
         (document(digest=MD5, extra=["alg"]), "algorithm"),

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncd.entry import Entry
+from syncd.manifest import Manifest
 from syncd.refs import CommitRef, RepoRef
 from syncd.replacements import (
+    CONTENT_KEY,
     KEY,
     Logged,
+    Published,
     Reclaimed,
     Replacement,
     Restored,
     Returned,
+    commit_of,
+    linked_content,
+    published_of,
     replacement_of,
     restored_into,
     restored_of,
     returned_of,
+    version_digest,
 )
 
 PATIENT = [HealthCheck.too_slow]  # the machine may be busy
@@ -82,7 +92,15 @@ def test_what_became_of_the_version_is_read_as_it_was_written(marks: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "item", [5, {}, {"at": 1}, {"at": "x", "how": "x", "bytes": 7, "ttl_seconds": 1}]
+    "item",
+    [
+        5,
+        {},
+        {"at": 1},
+        {"at": "x", "how": "x", "bytes": 7, "ttl_seconds": 1},
+        {"at": "2026-03-01", "how": "ttl", "bytes": float("inf"), "ttl_seconds": 1},
+    ],
+    ids=str,
 )
 def test_a_mark_that_cannot_be_read_makes_it_no_less_a_replacement(item: Any) -> None:
     """It would be moved a second time else."""
@@ -112,6 +130,51 @@ def test_a_mark_on_the_version_itself_is_no_copys() -> None:
         {KEY: {"digest": DIGEST, "restored": {}}},
     ):
         assert restored_of(other, DIGEST) is None
+
+
+def test_a_version_that_was_born_in_oxen_is_read_as_it_was_written() -> None:
+    """And no draft of it, no replacement, and no key of others."""
+    born = Published(commit=LINK.commit, url=LINK.url, digest=DIGEST)
+    metadata = json.loads(json.dumps(born.into({"rows": 5})))
+
+    assert metadata["rows"] == 5
+    assert published_of(metadata, DIGEST) == born
+    assert commit_of(metadata, DIGEST) == commit_of(LINK.into({}), DIGEST) == LINK.commit
+    assert published_of(metadata, "another digest") is None  # drafts copy metadata
+    assert replacement_of(metadata, DIGEST) is None
+    assert published_of(LINK.into({}), DIGEST) is None
+    for other in ({}, {KEY: 5}, {KEY: metadata[KEY] | {"repo": "no repository"}}):
+        assert published_of(other, DIGEST) is None
+        assert commit_of(other, DIGEST) is None
+
+
+@pytest.mark.parametrize(
+    ("digest", "extra", "content"),
+    [
+        ("12ab", {}, "12ab"),
+        ("12ab", {CONTENT_KEY: "34cd"}, "12ab"),
+        ("https://oxen.example/api/x", {CONTENT_KEY: "34cd"}, "34cd"),
+        ("https://oxen.example/api/x", {}, None),
+        ("https://oxen.example/api/x", {CONTENT_KEY: "no hash"}, None),
+        ("https://oxen.example/api/x", {CONTENT_KEY: 5}, None),
+        ("12AB", {}, None),  # Oxen writes them in lower case
+        ("", {}, None),
+    ],
+)
+def test_the_content_of_a_reference_is_its_digest_or_stands_beside_it(
+    digest: str, extra: dict[str, Any], content: str | None
+) -> None:
+    """Nothing else is taken for a hash."""
+    assert linked_content(Entry(path="a", digest=digest, ref="http://x", extra=extra)) == content
+
+
+def test_a_versions_digest_is_of_its_collections_algorithm() -> None:
+    """W&B has two, and knows a version again by it."""
+    manifest = Manifest(entries={"a": Entry(path="a", digest="12ab")})
+    text = b"wandb-artifact-manifest-v1\na:12ab\n"
+
+    assert version_digest(manifest, "MANIFEST_MD5") == hashlib.md5(text).hexdigest()
+    assert version_digest(manifest, "MANIFEST_XXH128") == xxhash.xxh3_128_hexdigest(text)
 
 
 def test_the_metadata_it_is_written_into_stays_as_it_was() -> None:

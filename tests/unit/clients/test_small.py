@@ -150,6 +150,29 @@ def test_a_url_that_has_to_be_quoted_is_left_to_the_other_client(
     assert not talker.requests
 
 
+def test_a_url_with_a_password_is_left_to_the_other_client(talker: Talker) -> None:
+    """It is not asked for without."""
+    url = talker.url.replace("://", "://ann:pass@")
+    with closing(SmallGets()) as gets:
+        assert gets.get(f"{url}/a", what="download a", limit=4) is None
+    assert not talker.requests
+
+
+def test_a_connection_is_of_one_server_alone(talker: Talker) -> None:
+    """Two may be on one host; each is asked for its own."""
+    with closing(Talker()) as other, closing(SmallGets()) as gets:
+        for one in (talker, other, talker, other):
+            one.answers = [WHOLE]
+            assert gets.get(f"{one.url}/a", what="download a", limit=4) is not None
+        assert [len(one.requests) for one in (talker, other)] == [2, 2]
+
+
+def test_a_host_name_that_no_dns_takes_is_told() -> None:
+    """As what will never work."""
+    with closing(SmallGets()) as gets, pytest.raises(PermanentError, match="names no host"):
+        gets.get(f"http://{'a' * 64}.example/a", what="download a", limit=4)
+
+
 def test_a_redirect_is_left_to_the_other_client(
     talker: Talker, get: Callable[[], SmallAnswer | None]
 ) -> None:

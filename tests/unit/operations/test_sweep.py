@@ -221,6 +221,17 @@ def test_a_run_that_used_the_version_itself_keeps_it(moved: MovedProject) -> Non
     assert len(moved.reclaim()["removals"]) == 1
 
 
+def test_a_run_of_before_that_did_not_follow_keeps_it(moved: MovedProject) -> None:
+    """It asked for the version itself while that was replaced, and may ask again."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    run = moved.source.add_run(
+        "early", began_at="2025-12-31T00:00:00Z", active_at=(NOW - timedelta(days=2)).isoformat()
+    )
+    moved.source._runs[run].inputs.append(old.id)  # after all others were taken along
+
+    assert "pinned by team/proj/runs/early" in moved.stays()["team/proj/ds:v0"][0]
+
+
 def test_a_run_of_before_that_followed_keeps_nothing(moved: MovedProject) -> None:
     """It uses the replacement now."""
     lately = (NOW - timedelta(days=2)).isoformat()

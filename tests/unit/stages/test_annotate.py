@@ -174,6 +174,24 @@ def test_a_key_oxen_that_a_person_wrote_is_left_alone(theirs: object) -> None:
     assert unset == []
 
 
+def test_a_persons_map_makes_no_value_ours() -> None:
+    """It may name the same commits as a key that the person wrote, too."""
+    theirs = {"mine": {"x": OTHER}, "inputs": {}, "outputs": {}}
+    config = {"dataset_repo": "oxen://team/proj-ds2", "dataset_commit": "12ab", "oxen": theirs}
+
+    assert run_config(run(config, inputs=("ds dataset",))) == ({}, [])
+
+
+def test_what_a_run_was_told_to_use_stands_in_its_short_keys_whatever_else_it_used() -> None:
+    """It is in no doubt which of several was meant, or where W&B has no version of it."""
+    told = {"inputs": {}, "outputs": {}, "pinned": {"dataset": OTHER}}
+    values, _ = run_config(run({"oxen": told}, inputs=("ds dataset", "m dataset")))
+
+    assert short(values) == {"dataset": OTHER}
+    assert values["oxen"]["pinned"] == {"dataset": OTHER}
+    assert values["oxen"]["inputs"]["oxen://team/proj-ds2"] == OTHER
+
+
 @pytest.mark.parametrize("side", [None, 5, "text", ["x"], {"a": None}, {"a": 5}])
 def test_a_map_with_anything_in_it_is_read_without_an_exception(side: object) -> None:
     """Configs are anybody's."""

@@ -144,6 +144,15 @@ def test_what_is_not_done_keeps_its_collection_awake(here: Looker, state: State)
     assert [here.look() for _ in range(3)] == [["ds:v0"]] * 3
 
 
+def test_a_version_that_has_expired_keeps_its_collection_awake(here: Looker) -> None:
+    """Until W&B deletes it; a longer time to live may be given to it, and nothing would show that."""
+    old = here.source.log("ds", {"a": b"1"}, ttl_seconds=1)
+
+    assert old.expires_at is not None
+    assert [here.look() for _ in range(2)] == [["ds:v0"]] * 2
+    assert next(here.items()).skip.startswith("expired at")
+
+
 def test_a_replacement_that_was_cut_off_keeps_its_collection_awake(here: Looker) -> None:
     """Its runs' configs, or its aliases, are still to follow."""
     made = here.moved("ds", complete=False)

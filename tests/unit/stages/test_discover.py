@@ -253,6 +253,17 @@ def test_looking_changes_nothing_and_asks_little() -> None:
     assert source.calls == {"versions": 1}
 
 
+def test_what_was_begun_before_it_expired_is_completed() -> None:
+    """Its aliases may have moved already, and its replacement does not expire with it."""
+    source = MemoryArtifactSource()
+    begin = source.now
+    old = source.log("ds", {"a": b"1"}, ttl_seconds=3600)
+    replace(source, old, complete=False)
+    [item] = discover(source, PROJECT, Select(), clock=lambda: begin + timedelta(days=1))
+
+    assert (item.version.id, item.skip) == (old.id, "")
+
+
 def test_a_version_that_has_expired_is_left_alone() -> None:
     """W&B deletes it; a replacement would bring it back to life."""
     source = MemoryArtifactSource()

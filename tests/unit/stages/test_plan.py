@@ -16,6 +16,7 @@ from syncd.config import Config
 from syncd.errors import ManifestError, TransientError
 from syncd.manifest import Entry, Manifest
 from syncd.refs import ArtifactRef, CommitRef, reference_url
+from syncd.replacements import CONTENT_KEY
 from syncd.stages.plan import destination, place, plan
 from syncd.testing import MemoryArtifactSource
 from syncd.versions.plans import BATCH, Decision, Digest, PlannedEntry, TransferPlan
@@ -146,6 +147,7 @@ def test_the_entries_are_sorted_and_all_there(version: Version, config: Config) 
 
     assert [item.entry.path for item in found.entries] == ["a", "b", "c"]
     assert (found.moved_bytes, found.kept_bytes) == (9, 1)
+    assert planned(version, config, entry("a\\b"), entry("c", 1)).kept_bytes == 10  # it stays, too
 
 
 @pytest.mark.parametrize(
@@ -270,6 +272,9 @@ def test_the_tree_holds_moved_kept_and_linked_files(version: Version, config: Co
         entry("moved"),
         entry("small", 3),
         entry("linked", ref=f"{BASE}/in/linked", digest="cafe"),
+        entry(
+            "named", ref=f"{BASE}/in/named", digest=f"{BASE}/in/named", extra={CONTENT_KEY: "beef"}
+        ),
         entry("elsewhere", ref="s3://b/k"),
         entry("a\\b"),
     )
@@ -278,6 +283,7 @@ def test_the_tree_holds_moved_kept_and_linked_files(version: Version, config: Co
     assert list(found.tree(lambda digests: dict.fromkeys(digests, stored))) == [
         TreeEntry(path="in/linked", hash="cafe", size=9),
         TreeEntry(path="in/moved", hash="12ab", size=9),
+        TreeEntry(path="in/named", hash="beef", size=9),
         TreeEntry(path="in/small", hash="12ab", size=9),
     ]
 

@@ -317,7 +317,14 @@ def _replacement(source: MemoryArtifactSource, facts: Facts) -> None:
     source.remove(facts.replacement)
 
 
-@pytest.mark.parametrize("event", [_alias, _link, _use, _replacement])
+def _restore(source: MemoryArtifactSource, facts: Facts) -> None:
+    assert facts.replacement is not None
+    mark = Restored(at="2026-02-28T00:00:00+00:00")
+    link = changed(facts.link, restored=mark)
+    source.update_metadata(facts.replacement, link.into(facts.replacement.metadata))
+
+
+@pytest.mark.parametrize("event", [_alias, _link, _use, _replacement, _restore])
 def test_what_happened_since_the_plan_keeps_it(
     event: Callable[[MemoryArtifactSource, Facts], None],
 ) -> None:
@@ -391,6 +398,51 @@ def test_a_time_to_live_is_taken_back_when_a_guard_wakes_up(own: int) -> None:
 
     assert source.version(facts.source.id).ttl_seconds == own
     assert link_of(source.version(made.id)).reclaimed is None
+
+
+@pytest.mark.parametrize("terms", [TTL, DELETE], ids=["the same", "delete"])
+def test_what_was_begun_long_ago_is_begun_anew_under_the_policy_of_now(terms: Reclaim) -> None:
+    """The note says how it is removed, and keeps the time to live that was the version's own."""
+    source = MemoryArtifactSource()
+    facts, planned = removal(source, ttl_seconds=9_000_000)
+    remove(source, planned, TTL, NOW - timedelta(days=2), expected=7, proof=lambda: ())
+    assert run(source, planned, terms) == ()
+
+    assert facts.replacement is not None
+    note = link_of(source.version(facts.replacement.id)).reclaimed
+    assert note is not None
+    assert (note.at, note.how) == ("2026-03-01T00:00:00+00:00", terms.policy)
+    assert note.ttl_seconds == 9_000_000
+    assert gone(source, facts.source) == (terms is DELETE)
+
+
+def test_a_policy_that_is_changed_on_the_same_day_is_what_the_note_says() -> None:
+    """Who restores the version reads there whether its time to live is another than its own."""
+    source = MemoryArtifactSource()
+    facts, planned = removal(source)
+    run(source, planned, TTL)
+    run(source, planned, DELETE)
+
+    assert facts.replacement is not None
+    note = link_of(source.version(facts.replacement.id)).reclaimed
+    assert note is not None
+    assert note.how == "delete"
+
+
+def test_what_people_write_meanwhile_stays_when_a_removal_is_taken_back() -> None:
+    """The plan may be an hour old."""
+    source = MemoryArtifactSource()
+    facts, planned = removal(source)
+    run(source, planned, TTL)
+    assert facts.replacement is not None
+    made = source.version(facts.replacement.id)
+    now = changed(facts, replacement=made, link=link_of(made))
+    source.update_metadata(made, {**made.metadata, "reviewed": True}, description="checked")
+    withdraw(source, now)
+
+    after = source.version(made.id)
+    assert (after.metadata["reviewed"], after.description) == (True, "checked")
+    assert link_of(after).reclaimed is None
 
 
 def test_what_wandb_refuses_is_told() -> None:

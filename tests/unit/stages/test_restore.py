@@ -14,15 +14,24 @@ from moved_project import NOW, PROJECT, MovedProject
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.config.model import Select
-from syncd.errors import NotFoundError, ServiceUnavailableError
-from syncd.manifest import Entry
+from syncd.errors import (
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+    VerificationError,
+)
+from syncd.manifest import Entry, Manifest
 from syncd.operations.audit import Part, verify_all
 from syncd.operations.restoration import restore_commit
 from syncd.refs import OxenURL, RunRef, Target
 from syncd.replacements import KEY, Restored, replacement_of
 from syncd.stages.discover import discover
+from syncd.stages.restore import read
 from syncd.testing import Fault, MemoryArtifactSource
 from syncd.testing.faults import Calls
+from syncd.versions.originals import original
+from syncd.versions.plans import LINEAGE_PATH
 
 KILL = ServiceUnavailableError("killed here")
 WHOLE = Target.parse("team/proj/ds")
@@ -223,6 +232,75 @@ def test_damaged_bytes_are_not_put_into_wandb(moved: MovedProject) -> None:
     assert restored_of(moved, moved.restore()).digest == old.digest
 
 
+def test_the_last_bytes_come_only_when_all_are_right(moved: MovedProject) -> None:
+    """Whoever passes them on as they come has no whole file of a damaged one."""
+    old, made = moved.log_and_move("ds", {"big": b"payload"})
+    commit = moved.link(made).commit
+    entry = moved.source.manifest(old).entries["big"]
+    held = original(moved.store, commit, LINEAGE_PATH)
+    told: list[int] = []
+    moved.store._chunk_size = 3
+    assert b"".join(read(moved.store, held, entry, told.append)) == b"payload"
+    assert sum(told) == 7
+    [file] = [item for item in moved.store.tree(commit) if item.path == "big"]
+    moved.store.corrupt(commit.repo, file.hash, b"payloaD")
+    came: list[bytes] = []
+    with pytest.raises(VerificationError, match="big: 7 bytes"):
+        came.extend(read(moved.store, held, entry, lambda _bytes: None))
+
+    assert b"".join(came) == b"payloa"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entries: {**entries, "small": changed(entries["small"], digest="AAAA")},
+        lambda entries: {k: v for k, v in entries.items() if k != "small"},
+        lambda entries: {**entries, "link": changed(entries["link"], digest="another")},
+    ],
+    ids=["another content", "a file less", "another reference"],
+)
+@pytest.mark.parametrize("merged", [False, True], ids=["", "merged from parts"])
+def test_what_is_not_all_there_is_not_put_together(
+    change: Callable[[Mapping[str, Entry]], Mapping[str, Entry]],
+    merged: bool,
+    moved: MovedProject,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """W&B's manifest of the replacement is not what was logged: no version is made of it."""
+    reference = Entry(path="link", digest="etag", ref="s3://b/k", size=3)
+    old = moved.source.log("ds", FILES, references=[reference])
+    if merged:
+        held = moved.source._logged[old.id]
+        held.version = old = changed(held.version, digest="ab" * 16)
+    made = moved.move(old)
+    moved.reclaim()
+    right = moved.source.manifest
+
+    def garbled(version: Version) -> Manifest:
+        found = right(version)
+        return Manifest(entries=change(found.entries)) if version.id == made.id else found
+
+    monkeypatch.setattr(moved.source, "manifest", garbled)
+    [failure] = moved.restore()["failures"]
+
+    assert "does not make team/proj/ds:v0 again" in failure["error"]
+    assert moved.source.calls["upload"] == 0
+
+
+def test_bytes_that_arrive_damaged_are_a_failure_of_that_version(moved: MovedProject) -> None:
+    """All others come back."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.log_and_move("other", {"big": b"other payload"})
+    moved.reclaim()
+    garbled = IntegrityError("the answer was cut short")
+    moved.store._call = Calls([Fault(method="read", error=garbled, at=2)])
+    document = moved.restore()
+
+    assert [item["error"] for item in document["failures"]] == [str(garbled)]
+    assert len(document["restored"]) == 1
+
+
 def test_a_registry_that_may_not_be_written_is_told_before_anything_changes(
     moved: MovedProject,
 ) -> None:
@@ -234,6 +312,27 @@ def test_a_registry_that_may_not_be_written_is_told_before_anything_changes(
 
     assert "team/shelf/best" in failure["error"]
     assert moved.link(made).restored is None
+
+
+def test_a_version_is_restored_by_its_old_name(moved: MovedProject) -> None:
+    """Which is what people wrote down."""
+    for number in range(2):
+        moved.log_and_move("ds", {"big": b"payload %d" % number})
+    moved.reclaim()
+    document = moved.restore("team/proj/ds:v0")
+
+    assert [item["source"] for item in document["restored"]] == ["team/proj/ds:v0"]
+
+
+def test_older_versions_come_back_first(moved: MovedProject) -> None:
+    """Also where the newer one was moved before: numbers tell what is newer."""
+    first, second = (moved.source.log("ds", {"big": b"payload %d" % n}) for n in range(2))
+    for version in (second, first):
+        moved.move(version)
+    moved.reclaim()
+    document = moved.restore()
+
+    assert [item["source"] for item in document["restored"]] == [str(first.ref), str(second.ref)]
 
 
 def test_a_name_that_is_nothing_is_told(moved: MovedProject) -> None:
@@ -483,6 +582,47 @@ def test_a_commit_restores_as_its_version_does(moved: MovedProject) -> None:
     assert item["replacement"] == str(made.ref)
     assert item["source"] == str(old.ref)
     assert moved.source.version(made.id).aliases == ()
+
+
+def test_a_commit_restores_its_own_version_and_no_other(moved: MovedProject) -> None:
+    """Of all that its collection has."""
+    made = [moved.log_and_move("ds", {"big": b"payload %d" % n})[1] for n in range(3)]
+    moved.reclaim()
+    url = OxenURL.parse(str(moved.link(made[1]).commit))
+    [item] = restore_commit(moved.runtime, url, lambda: LATER).restored
+
+    assert item["source"] == "team/proj/ds:v2"
+    [new] = [v for v in moved.source.versions(WHOLE) if KEY not in v.metadata]
+    assert moved.files(new) == {"big": b"payload 1"}
+
+
+def test_files_that_oxen_could_not_hold_are_named(moved: MovedProject) -> None:
+    """They are lost with W&B's last version of them, and nothing is made without them."""
+    old, made = moved.log_and_move("ds", {"big": b"payload", "a\\b": b"omitted"})
+    url = OxenURL.parse(str(moved.link(made).commit))
+    moved.source.places.give(made.id, ("team", "proj", "ds"), [])
+    for version in (old, made):
+        moved.source._logged[version.id].removed = True
+    with pytest.raises(PermanentError, match=r"lacks 1 files of team/proj/ds:v0.*\(a\\b\)"):
+        restore_commit(moved.runtime, url, lambda: LATER)
+
+    assert moved.source.calls["upload"] == 0
+
+
+def test_a_lineage_file_that_does_not_make_its_version_is_told(moved: MovedProject) -> None:
+    """It was written over, or W&B put the version together from parts."""
+    old = moved.source.log("ds", FILES)
+    held = moved.source._logged[old.id]
+    held.version = old = changed(held.version, digest="ab" * 16)
+    made = moved.move(old)
+    url = OxenURL.parse(str(moved.link(made).commit))
+    for version in (old, made):
+        moved.source._logged[version.id].removed = True
+        moved.source.places.remove(version.id)
+    with pytest.raises(PermanentError, match="does not make team/proj/ds:v0 again"):
+        restore_commit(moved.runtime, url, lambda: LATER)
+
+    assert moved.source.calls["upload"] == 0
 
 
 def test_a_commit_that_is_none_is_told(moved: MovedProject) -> None:

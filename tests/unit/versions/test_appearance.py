@@ -230,6 +230,12 @@ def moved(path: str = "a", **changes: Any) -> Entry:
         (Entry(path="a", digest="e", ref="s3://b/a"), moved(), "", "a has another content"),
         # The content is known by its hash.
         (Entry(path="a", digest=HELLO, size=5, algorithm="XXH128"), moved(), "", ""),
+        (  # which Oxen writes without zeros before it
+            Entry(path="a", digest="AAECAwQFBgcICQoLDA0ODw==", size=5, algorithm="XXH128"),
+            moved(digest="102030405060708090a0b0c0d0e0f"),
+            "",
+            "",
+        ),
         (
             Entry(path="a", digest=HELLO, size=5, algorithm="XXH128"),
             moved(digest="1" * 32),

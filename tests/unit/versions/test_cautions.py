@@ -114,9 +114,18 @@ def test_a_version_that_nothing_refers_to_needs_no_word() -> None:
         (watch("ADD_ARTIFACT_ALIAS", condition={"$and": [{"alias": "best"}]}), True),
         (watch("ADD_ARTIFACT_ALIAS", condition={"alias": {"$in": ["x", "best"]}}), True),
         (watch("ADD_ARTIFACT_ALIAS", condition={"alias": {"$nin": ["latest", "best"]}}), False),
+        (watch("ADD_ARTIFACT_ALIAS", condition={"$or": [{"alias": "x"}, {"alias": "best"}]}), True),
+        (
+            watch("ADD_ARTIFACT_ALIAS", condition={"$and": [{"alias": "x"}, {"alias": "best"}]}),
+            False,
+        ),
+        (watch("ADD_ARTIFACT_ALIAS", condition={"$or": []}), True),  # no condition
+        (watch("ADD_ARTIFACT_ALIAS", condition=on("something", eq="else")), True),  # not known
+        (watch("ADD_ARTIFACT_ALIAS", condition=["alias"]), True),  # not understood
         (replace(watch("ADD_ARTIFACT_ALIAS"), condition="{no JSON"), True),
         (watch("ADD_ARTIFACT_TAG", condition=on("tag", eq="gold")), True),
         (watch("ADD_ARTIFACT_TAG", condition=on("tag", eq="silver")), False),
+        (watch("ADD_ARTIFACT_TAG", name="another", condition=on("tag", eq="gold")), False),
         (watch("REMOVE_ARTIFACT_TAG"), False),
         (watch("UNLINK_ARTIFACT", "entity", name="team"), True),
         (watch("UNLINK_ARTIFACT"), False),
@@ -162,6 +171,7 @@ def test_without_an_alias_no_alias_is_added() -> None:
                 )
             ],
         ),
+        (facts(automations={"team": []}), []),  # read, and there are none
         (
             facts(REGISTRY),
             [
@@ -270,6 +280,18 @@ def test_a_project_that_may_only_be_read_cannot_be_migrated() -> None:
 def test_a_time_to_live_that_ends_soon_is_told(ttl: int, said: list[str]) -> None:
     """Moving what W&B deletes in a few days may not be worth it."""
     assert [text for kind, text in told(facts(ttl_seconds=ttl)) if kind == "ttl"] == said
+
+
+def test_the_latest_run_is_the_one_that_began_last() -> None:
+    """Whatever it is called."""
+    runs = [RunRef(entity="team", project="proj", run_id=name) for name in ("z-first", "a-last")]
+    uses = list(zip(runs, ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), strict=True))
+    [(kind, text)] = told(facts(uses=uses))
+
+    assert (kind, text.partition(", which")[0]) == (
+        "consumers",
+        "2 runs have used it, the latest team/proj/runs/a-last",
+    )
 
 
 def test_a_registry_takes_a_time_to_live_away() -> None:

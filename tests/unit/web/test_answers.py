@@ -141,6 +141,20 @@ def test_a_query_does_not_reach_the_server(app: Starlette, oxen: StandIn) -> Non
     assert not [line for line in oxen.asked if "width" in line]
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"), [("100%", "%25"), ("x" * 16_384, "16384 bytes")], ids=["percent", "long"]
+)
+def test_a_url_that_nobody_writes_by_intent_is_refused_with_a_hint(
+    app: Starlette, oxen: StandIn, path: str, hint: str
+) -> None:
+    """Before the server is asked for it."""
+    answer = get(app, path)
+
+    assert answer.status == 400
+    assert hint in answer.body.decode()
+    assert not oxen.asked
+
+
 # --- tokens
 
 

@@ -258,6 +258,7 @@ def test_a_token_stands_for_a_signature() -> None:
     """Where the webhook in W&B has an access token and no secret."""
     assert proven(SECRET, {"authorization": f"bearer {SECRET.decode()}"}, b"anything")
     assert not proven(SECRET, {"authorization": "Bearer "}, b"anything")
+    assert not proven(SECRET, {"authorization": f"Basic {SECRET.decode()}"}, b"anything")
     assert not proven(SECRET, {}, b"anything")
 
 
