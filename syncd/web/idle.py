@@ -15,7 +15,9 @@ from typing import Any
 
 from syncd import log
 
-ASK_WITHIN = 30.0  # seconds in which a request has to be there
+ASK_WITHIN = (
+    90.0  # seconds in which a request has to be there; longer than uvicorn waits between two
+)
 TAKE_WITHIN = 600.0  # seconds in which some bytes of an answer have to be taken
 LOOK = 5.0  # seconds between two looks
 _Doing = tuple[

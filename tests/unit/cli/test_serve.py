@@ -7,6 +7,7 @@ import os
 import resource
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -92,6 +93,21 @@ def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:
         answers = [status(url, token) for token in ("", "third-token", "second-token")]
 
     assert answers == [401, 401, 404]
+
+
+@pytest.mark.parametrize("verb", ["gateway", "face"])
+def test_an_address_that_is_taken_is_no_mistake_in_the_configuration(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A service manager starts again what ended so, and not what ended with 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("SYNCD_WEB__BIND", address)
+        monkeypatch.setenv("SYNCD_ENGINE__STATE_DIR", str(tmp_path))
+        code = main([verb])
+
+    assert code == ExitCode.FAILED
+    assert f"web.bind {address}: Address already in use" in capfd.readouterr().err
 
 
 def test_a_gateway_with_an_oxen_token_does_not_open_it_to_everybody(

@@ -20,7 +20,7 @@ from syncd.refs import RepoRef
 from syncd.web import idle
 from syncd.web.gateway import gateway_app
 from syncd.web.idle import ASK_WITHIN, LOOK, TAKE_WITHIN, Idle
-from syncd.web.server import Server, listening
+from syncd.web.server import KEEP_ALIVE, Server, listening, settings
 
 PIECE = bytes(1 << 20)
 HALF = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -164,6 +164,12 @@ class Hours:
             yield self.now
             self.idle.look([connection])
             self.now += LOOK
+
+
+def test_a_connection_between_two_requests_is_left_to_uvicorn() -> None:
+    """It closes at that moment which a proxy expects least: later than the proxy itself does."""
+    assert 60 < KEEP_ALIVE < ASK_WITHIN
+    assert settings(Starlette()).timeout_keep_alive == KEEP_ALIVE
 
 
 def test_who_takes_a_little_at_a_time_gets_all_of_it() -> None:
