@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from syncd.errors import ConfigurationError, PermanentError
 from syncd.web.idle import watch
+from syncd.web.wire import Http, reset
 
 BACKLOG = 512  # connections that may wait to be taken
 # Another program listens there, the network is not up yet, or names cannot be asked for: that may pass
@@ -68,7 +69,7 @@ def settings(app: ASGIApp, **more: Any) -> uvicorn.Config:
     # that happens to be there shall not answer for us.
     return uvicorn.Config(
         app,
-        http="h11",
+        http=Http,
         ws="none",
         access_log=False,
         log_config=None,
@@ -108,3 +109,9 @@ class Server(uvicorn.Server):
         if self.started:
             self._watch = asyncio.create_task(watch(self.server_state.connections))
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; what clients have not taken by then is no whole answer."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            reset(connection.transport)
