@@ -15,7 +15,7 @@ from functools import cached_property
 from syncd import log, retry
 from syncd.catalog.catalog import Catalog
 from syncd.catalog.catalog import opened as opened_catalog
-from syncd.clients.disk import disk
+from syncd.clients.disk import disk, private_folder
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.references import References
@@ -192,7 +192,7 @@ def only_one(config: Config, name: str = "lock") -> Iterator[None]:
     """
     path = config.engine.state_dir / name
     with disk(f"cannot use [engine] state_dir = {config.engine.state_dir}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         opened_file = path.open("a+")
     with opened_file as file:
         try:

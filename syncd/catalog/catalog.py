@@ -26,7 +26,7 @@ from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
-from syncd.clients.disk import disk
+from syncd.clients.disk import disk, private_folder
 from syncd.config import Config
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.versions.plans import Digest
@@ -332,7 +332,7 @@ class Catalog:
 def opened(config: Config) -> Iterator[Catalog]:
     """The catalog of a configuration, closed at the end of the block; made where there is none."""
     with disk(f"cannot use [engine] state_dir = {config.engine.state_dir}"):
-        config.engine.state_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(config.engine.state_dir)
         if not os.access(config.engine.state_dir, os.W_OK):
             raise PermissionError(errno.EACCES, "it cannot be written to")
     catalog = Catalog(str(config.engine.database))

@@ -11,9 +11,16 @@ def face(context: Context) -> None:
     """Serve webhooks, dashboard, figures, health and moved files.
 
     `syncd run` starts it and starts it again; by hand it shows what is there while nothing moves.
-    Prints one JSON line when ready: {"url"}. Ends on SIGINT or SIGTERM.
+    Prints one JSON line when ready: {"url"}. Ends on SIGINT or SIGTERM; SIGHUP reads `[wandb]
+    projects` again.
     """
+    from syncd import config  # noqa: PLC0415
     from syncd.web import face as server  # noqa: PLC0415
 
     with suppress(KeyboardInterrupt):  # a signal is how a server is meant to end
-        server.serve(context.config, context.environ, lambda url: context.output.line({"url": url}))
+        server.serve(
+            context.config,
+            context.environ,
+            ready=lambda url: context.output.line({"url": url}),
+            load=lambda: config.load(context.config_file, context.environ),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from syncd.errors import DiskFullError, PermanentError, SyncdError
 
@@ -37,3 +38,14 @@ def disk(what: str, *, hint: str = HINT) -> Iterator[None]:
         yield
     except OSError as error:
         raise translated(error, what, hint=hint) from error
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else on this machine may look into; one that is there stays as it is.
+
+    Names of projects and people, and payload on its way, lie in there.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)

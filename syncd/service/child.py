@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,6 +75,11 @@ class Child:
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 our own words
         self._began = now
         log.get().info(log.Life.CHILD_STARTED, child=self._name, pid=self._process.pid)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it lives; one that does not know it yet ends, and starts anew."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def stop(self, *, timeout: float = STOP_TIMEOUT) -> None:
         """Ask it to end, and make it."""

@@ -268,6 +268,8 @@ class Daemon:
             log.get().error(log.Life.RELOAD_REFUSED, problems=error.problems, hint=error.hint)
         else:
             self._apply(found.config)
+            if self._face is not None and "wandb.projects" in found.applied:
+                self._face.tell(signal.SIGHUP)  # it hears of new versions there
             log.get().info(
                 log.Life.RELOAD_DONE, applied=list(found.applied), needs_restart=list(found.held)
             )

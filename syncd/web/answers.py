@@ -159,7 +159,7 @@ class _Transfer(StreamingResponse):
         super().__init__(pieces, status_code=status, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; an answer that is left without its end makes the server close the connection."""
+        """Send it; an answer that is left without its end makes the server break the connection off."""
         try:
             await super().__call__(scope, receive, send)
         except SyncdError as error:

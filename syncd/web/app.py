@@ -7,7 +7,7 @@ while the mover is busy, and imports neither liboxen nor the engine, so that it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -45,6 +45,7 @@ class Parts:
         tokens: who may read; None when nobody is named.
         operators: those of them who may change something; empty for all.
         secret: what W&B signs webhooks with; None when there is none.
+        projects: `[wandb] projects` as it is now; None for that of `config`.
         clock: Unix seconds.
     """
 
@@ -55,11 +56,18 @@ class Parts:
     tokens: frozenset[str] | None
     secret: bytes | None
     operators: frozenset[str] = frozenset()
+    projects: Callable[[], Sequence[object]] | None = None
     clock: Callable[[], float] = time.time
 
 
-def parts(config: Config, environ: Mapping[str, str], catalog: Catalog, inbox: Inbox) -> Parts:
-    """The parts that a configuration names.
+def parts(
+    config: Config,
+    environ: Mapping[str, str],
+    catalog: Catalog,
+    inbox: Inbox,
+    projects: Callable[[], Sequence[object]] | None = None,
+) -> Parts:
+    """The parts that a configuration names; the arguments are those of `Parts`.
 
     Raises:
         ConfigurationError: when the server's URL, a token or the secret cannot be used.
@@ -73,6 +81,7 @@ def parts(config: Config, environ: Mapping[str, str], catalog: Catalog, inbox: I
         tokens=origins.readers(config, environ),
         operators=frozenset(t.get_secret_value() for t in operator_tokens(config, environ)),
         secret=secret.get_secret_value().encode() if secret else None,
+        projects=projects,
     )
 
 
@@ -105,7 +114,10 @@ def face_app(made: Parts) -> Starlette:
             return dashboard.refusal(request, refused)
         return reason(refused)
 
-    targets = tuple(Target.parse(str(text)) for text in config.wandb.projects)
+    def targets() -> list[Target]:
+        watched = made.projects() if made.projects else config.wandb.projects
+        return [Target.parse(str(text)) for text in watched]
+
     routes: list[BaseRoute] = [
         *gateway_routes(made.origin, tokens=made.tokens, hosts=origins.hosts(config)),
         *webhook_routes(made.inbox, targets, made.secret, made.clock),

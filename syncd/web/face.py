@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from syncd import log
 from syncd.catalog.catalog import opened
 from syncd.config import Config
+from syncd.errors import ConfigurationError
 from syncd.web.app import face_app, parts
 from syncd.web.inbox import Inbox
 from syncd.web.server import Server, listening
@@ -15,21 +17,29 @@ from syncd.web.server import Server, listening
 PATIENCE = 5  # seconds that downloads under way are given at the end
 
 
-def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(
+    config: Config,
+    environ: Mapping[str, str],
+    ready: Callable[[str], None],
+    load: Callable[[], Config],
+) -> None:
+    """Serve until SIGINT or SIGTERM; with SIGHUP, hear of the projects that the configuration names now.
 
     Args:
         config: the configuration.
         environ: the environment variables.
         ready: called once with the base URL when requests are answered.
+        load: reads the configuration again; raises `ConfigurationError`.
 
     Raises:
         ConfigurationError: when the address cannot be listened at, or a secret cannot be read.
     """
     host, port = config.web.address
+    projects = Projects(config, load)
+    signal.signal(signal.SIGHUP, projects.again)
     with opened(config) as catalog:
         inbox = Inbox(catalog)
-        app = face_app(parts(config, environ, catalog, inbox))
+        app = face_app(parts(config, environ, catalog, inbox, projects))
         with listening(host, port, "web.bind") as (listener, url):
             server = Server(app, lambda: _started(url, ready), patience=PATIENCE)
             writer = threading.Thread(target=inbox.run, name="inbox", daemon=True)
@@ -40,6 +50,30 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], Non
                 inbox.end()
                 writer.join()
                 log.get().info(log.Life.FACE_STOPPED)
+
+
+class Projects:
+    """The projects that are moved, as the daemon hears of them: both are told by the same signal.
+
+    Args:
+        config: the configuration at the start.
+        load: reads it again.
+    """
+
+    def __init__(self, config: Config, load: Callable[[], Config]) -> None:
+        self._named: Sequence[object] = config.wandb.projects
+        self._load = load
+
+    def __call__(self) -> Sequence[object]:
+        """Their names."""
+        return self._named
+
+    def again(self, *_signal: object) -> None:
+        """Read them again; a configuration with a mistake changes nothing."""
+        try:
+            self._named = self._load().wandb.projects
+        except ConfigurationError as error:
+            log.get().error(log.Life.RELOAD_REFUSED, problems=error.problems, hint=error.hint)
 
 
 def _started(url: str, ready: Callable[[str], None]) -> None:

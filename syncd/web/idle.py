@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from syncd import log
+from syncd.web.wire import reset
 
-ASK_WITHIN = 30.0  # seconds in which a request has to be there
+ASK_WITHIN = (
+    90.0  # seconds in which a request has to be there; longer than uvicorn waits between two
+)
 TAKE_WITHIN = 600.0  # seconds in which some bytes of an answer have to be taken
 LOOK = 5.0  # seconds between two looks
 _Doing = tuple[
@@ -52,7 +55,7 @@ class Idle:
             if now - since < doing[1]:
                 self._waiting[connection] = (doing, since)
             else:
-                connection.transport.abort()
+                reset(connection.transport)
                 dropped[doing[0]] += 1
         for reason, count in dropped.items():
             log.get().info(log.Life.CLIENT_DROPPED, reason=reason, connections=count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 from collections.abc import Callable, Iterator
@@ -12,10 +13,20 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from syncd.errors import ConfigurationError
+from syncd.errors import ConfigurationError, PermanentError
 from syncd.web.idle import watch
+from syncd.web.wire import Http, reset
 
 BACKLOG = 512  # connections that may wait to be taken
+# Another program listens there, the network is not up yet, or names cannot be asked for: that may pass
+# by itself, and whoever starts us again shall not take it for a mistake in the configuration.
+LATER = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+LATER_HINT = (
+    "Look what else listens there and whether this machine has the address, or name another."
+)
+KEEP_ALIVE = (
+    75  # seconds between two requests; longer than a proxy keeps its end, which is 60 mostly
+)
 
 
 @contextmanager
@@ -29,6 +40,7 @@ def listening(host: str, port: int, what: str) -> Iterator[tuple[socket.socket, 
 
     Raises:
         ConfigurationError: when the address cannot be listened at.
+        PermanentError: when it cannot now, and might later.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's delay off for named ones only.
@@ -38,7 +50,10 @@ def listening(host: str, port: int, what: str) -> Iterator[tuple[socket.socket, 
             listener.bind((host, port))
             listener.listen(BACKLOG)
         except OSError as error:
-            raise ConfigurationError([f"{what} {host}:{port}: {error.strerror}"]) from error
+            problem = f"{what} {host}:{port}: {error.strerror}"
+            if error.errno in LATER:
+                raise PermanentError(problem, hint=LATER_HINT) from error
+            raise ConfigurationError([problem]) from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         yield listener, f"http://{shown}:{listener.getsockname()[1]}"
 
@@ -53,7 +68,14 @@ def settings(app: ASGIApp, **more: Any) -> uvicorn.Config:
     # h11, unlike httptools, bounds the head of a request. Of WebSockets we have none, and a library
     # that happens to be there shall not answer for us.
     return uvicorn.Config(
-        app, http="h11", ws="none", access_log=False, log_config=None, lifespan="off", **more
+        app,
+        http=Http,
+        ws="none",
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE,
+        **more,
     )
 
 
@@ -87,3 +109,9 @@ class Server(uvicorn.Server):
         if self.started:
             self._watch = asyncio.create_task(watch(self.server_state.connections))
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; what clients have not taken by then is no whole answer."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            reset(connection.transport)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,7 +55,7 @@ class Ignored:
 
 def webhook_routes(
     inbox: Inbox,
-    targets: tuple[Target, ...],
+    targets: Callable[[], Sequence[Target]],
     secret: bytes | None,
     clock: Callable[[], float] = time.time,
 ) -> list[BaseRoute]:
@@ -63,7 +63,7 @@ def webhook_routes(
 
     Args:
         inbox: takes what is accepted.
-        targets: projects that are moved; notices of others are ignored.
+        targets: tells the projects that are moved; notices of others are ignored.
         secret: what W&B signs with; without it every request is refused.
         clock: Unix seconds.
     """
@@ -73,7 +73,7 @@ def webhook_routes(
     async def receive(request: Request) -> Response:
         try:
             body = await _proven_body(request, secret)
-            notice = read(body, targets, clock())
+            notice = read(body, targets(), clock())
         except RefusedError as error:
             return refusals.answer(error)
         if isinstance(notice, Ignored):
@@ -142,7 +142,7 @@ async def _proven_body(request: Request, secret: bytes | None) -> bytes:
     return body
 
 
-def read(body: bytes, targets: tuple[Target, ...], now: float) -> Notice | Ignored:
+def read(body: bytes, targets: Sequence[Target], now: float) -> Notice | Ignored:
     """What a proven body says.
 
     Args:

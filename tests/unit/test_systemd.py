@@ -87,6 +87,14 @@ def test_a_service_runs_a_verb_as_nobody_in_particular(unit: Path) -> None:
     assert f"SYNCD_ENGINE__STATE_DIR=%S/{folder}" in " ".join(settings(unit, "Environment"))
 
 
+def test_a_nightly_job_does_not_stop_the_daemon() -> None:
+    """Whoever has both finds a job that failed, and not in a week that nothing moves any more."""
+    [unit] = [unit for unit in UNITS if unit.name == "syncd-backfill.service"]
+
+    assert settings(unit, "Conflicts") == []
+    assert "1" in settings(unit, "RestartPreventExitStatus")[0].split()
+
+
 def test_the_daemon_is_watched() -> None:
     """It says when it is up, that it makes progress, and is started again when it does not."""
     [unit] = [unit for unit in UNITS if unit.name == "syncd.service"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ import pytest
 
 from syncd.cli import ExitCode
 from syncd.cli.main import main
+from syncd.operations.webhooks import PATH, SIGNATURE, signed
 
 ANYWHERE = {"SYNCD_WEB__BIND": "127.0.0.1:0"}
 
@@ -92,6 +96,67 @@ def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:
         answers = [status(url, token) for token in ("", "third-token", "second-token")]
 
     assert answers == [401, 401, 404]
+
+
+def test_the_face_hears_of_new_projects_as_the_daemon_does(tmp_path: Path) -> None:
+    """With the same signal; a configuration with a mistake changes nothing."""
+    config, secret = tmp_path / "config.toml", "the secret of the webhook"
+    environ = ANYWHERE | {
+        "SYNCD_CONFIG": str(config),
+        "SYNCD_ENGINE__STATE_DIR": str(tmp_path),
+        "SYNCD_WEBHOOK_SECRET": secret,
+    }
+    config.write_text('[wandb]\nprojects = ["team/first"]\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "syncd", "face"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ) | environ,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        url = json.loads(process.stdout.readline())["url"]
+
+        def told(number: int) -> str:
+            body = json.dumps({"entity": "team", "project": "second", "number": number}).encode()
+            headers = {SIGNATURE: signed(secret.encode(), body)}
+            request = urllib.request.Request(url + PATH, body, headers)
+            with urllib.request.urlopen(request) as answer:
+                status: str = json.load(answer)["status"]
+                return status
+
+        found = [told(0)]
+        config.write_text('[wandb]\nprojects = ["team/first", "team/second", 7]\n')
+        process.send_signal(signal.SIGHUP)
+        while "reload.refused" not in process.stderr.readline():
+            pass
+        found.append(told(1))
+        config.write_text('[wandb]\nprojects = ["team/first", "team/second"]\n')
+        process.send_signal(signal.SIGHUP)
+        numbers = itertools.count(2)
+        end = time.monotonic() + 20
+        while told(next(numbers)) != "accepted":
+            assert time.monotonic() < end
+        process.terminate()
+        process.stderr.read()
+
+    assert (found, process.returncode) == (["ignored", "ignored"], ExitCode.DONE)
+
+
+@pytest.mark.parametrize("verb", ["gateway", "face"])
+def test_an_address_that_is_taken_is_no_mistake_in_the_configuration(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A service manager starts again what ended so, and not what ended with 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("SYNCD_WEB__BIND", address)
+        monkeypatch.setenv("SYNCD_ENGINE__STATE_DIR", str(tmp_path))
+        code = main([verb])
+
+    assert code == ExitCode.FAILED
+    assert f"web.bind {address}: Address already in use" in capfd.readouterr().err
 
 
 def test_a_gateway_with_an_oxen_token_does_not_open_it_to_everybody(

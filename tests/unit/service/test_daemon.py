@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +51,26 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FRESH", 0.0)
 
 
-def settings(*face: str) -> Settings:
-    """What the command line would say."""
+def nobody_asks() -> Config:
+    """In the place of what reads the configuration again."""
+    raise AssertionError("nobody sent the signal")
 
-    def load() -> Any:
-        raise AssertionError("nobody sent the signal")
 
+def settings(*face: str, load: Callable[[], Config] = nobody_asks) -> Settings:
+    """What a daemon is started with."""
     return Settings(face=face, load=load, log_as=lambda _config: None, version="0")
 
 
-def live(world: World, until: Callable[[], bool], *face: str, environ: Any = None) -> None:
+def live(
+    world: World,
+    until: Callable[[], bool],
+    *face: str,
+    environ: Any = None,
+    load: Callable[[], Config] = nobody_asks,
+) -> None:
     """Be a daemon until something is true, and then drain."""
     alone = Member(executor_id=LOCAL, locks=Locks())
-    made = Daemon(world.runtime, settings(*face), alone, Notifier(environ or {}))
+    made = Daemon(world.runtime, settings(*face, load=load), alone, Notifier(environ or {}))
     failed: list[str] = []
 
     def end() -> None:
@@ -271,6 +279,40 @@ def test_systemd_is_told_and_the_face_lives_as_long_as_the_daemon(tmp_path: Path
         drain = Config.model_validate(CONFIG).engine.drain.total_seconds()
         assert int(end.partition("EXTEND_TIMEOUT_USEC=")[2]) > drain * 1e6
         assert any(line.startswith("STATUS=") for line in heard)
+
+
+def test_the_face_is_told_of_new_projects(tmp_path: Path) -> None:
+    """Once, by the signal that told the daemon; of other changes it has no need to hear."""
+    there, heard = tmp_path / "there", tmp_path / "heard"
+    script = (
+        "import pathlib, signal, time\n"
+        f"heard = pathlib.Path({str(heard)!r})\n"
+        "signal.signal(signal.SIGHUP, lambda *_: heard.open('a').write('x'))\n"
+        f"pathlib.Path({str(there)!r}).touch()\n"
+        "while True: time.sleep(1)\n"
+    )
+    with opened(World(tmp_path, **CONFIG)) as world:
+        old = world.runtime.config
+        poll = old.schedule.model_copy(update={"poll": timedelta(seconds=2)})
+        wandb = old.wandb.model_copy(update={"projects": ("team/*", "other/*")})
+        changes: list[dict[str, Any]] = [{"schedule": poll}, {"schedule": poll, "wandb": wandb}]
+        loaded: list[Config] = []
+
+        def load() -> Config:
+            loaded.append(old.model_copy(update=changes[len(loaded)]))
+            return loaded[-1]
+
+        asked: list[int] = []
+
+        def reloaded() -> bool:
+            if there.exists() and len(asked) == len(loaded) < len(changes):
+                asked.append(1)
+                os.kill(os.getpid(), signal.SIGHUP)
+            return heard.exists() and heard.read_text() != ""
+
+        live(world, reloaded, sys.executable, "-c", script, load=load)
+
+    assert (len(loaded), heard.read_text()) == (2, "x")
 
 
 def test_a_clock_that_was_set_back_stops_no_poll(

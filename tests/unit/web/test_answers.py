@@ -344,21 +344,28 @@ def served(url: str) -> Iterator[http.client.HTTPConnection]:
 def test_a_transfer_that_fails_on_its_way_is_never_a_short_success(
     oxen: StandIn, faults: Mapping[str, Mapping[str, object]], headers: Mapping[str, str]
 ) -> None:
-    """The client is promised the whole length and sees the connection end before it."""
+    """The connection is reset: a client that counts no bytes, as urllib3 1.26 does not, notices too."""
     with served(oxen.url) as connection:
         for name, value in faults.items():
             setattr(oxen, name, value)
         connection.request("GET", f"{REPO}/file/{COMMIT}/large", headers=dict(headers))
         response = connection.getresponse()
         assert response.status in {200, 206}
-        with pytest.raises(http.client.IncompleteRead) as broken:
-            response.read()
-        assert LARGE.startswith(broken.value.partial) or LARGE[5:].startswith(broken.value.partial)
+        came = bytearray()
+        with pytest.raises(ConnectionResetError):
+            all_of(response, came)
+        assert LARGE.startswith(came) or LARGE[5:].startswith(came)
         for name in faults:
             setattr(oxen, name, {})
         connection.close()
         connection.request("GET", f"{REPO}/file/{COMMIT}/large")
         assert connection.getresponse().read() == LARGE
+
+
+def all_of(response: http.client.HTTPResponse, came: bytearray) -> None:
+    """Read to the end."""
+    while piece := response.read(1 << 16):
+        came += piece
 
 
 def test_a_client_that_leaves_ends_the_servers_transfer(oxen: StandIn) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from syncd.refs import RepoRef
 from syncd.web import idle
 from syncd.web.gateway import gateway_app
 from syncd.web.idle import ASK_WITHIN, LOOK, TAKE_WITHIN, Idle
-from syncd.web.server import Server, listening
+from syncd.web.server import KEEP_ALIVE, Server, listening, settings
 
 PIECE = bytes(1 << 20)
 HALF = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -118,6 +118,23 @@ def test_who_takes_nothing_of_an_answer_is_given_up(capsys: pytest.CaptureFixtur
     assert "takes nothing" in capsys.readouterr().err
 
 
+def test_what_is_not_taken_when_the_server_ends_is_no_whole_answer() -> None:
+    """The client sees a reset, and not an end that it might take for the file's."""
+    app = gateway_app(Endless(), tokens=None)
+    with ExitStack() as clients:
+        with served(app) as address:
+            client = clients.enter_context(socket.create_connection(address))
+            client.sendall(b"GET /api/repos/n/r/file/c/a HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+        with pytest.raises(ConnectionResetError):
+            _all_of(client)
+
+
+def _all_of(client: socket.socket) -> None:
+    while client.recv(1 << 16):
+        pass
+
+
 # --- what is no fault of the client's
 
 
@@ -145,6 +162,13 @@ class Connection:
         """Bytes that the client has not taken."""
         return self.unsent
 
+    def get_extra_info(self, _name: str) -> Connection:
+        """What it is made on."""
+        return self
+
+    def setsockopt(self, *_option: object) -> None:
+        """How it ends."""
+
     def abort(self) -> None:
         """Give it up."""
         self.aborted = True
@@ -164,6 +188,12 @@ class Hours:
             yield self.now
             self.idle.look([connection])
             self.now += LOOK
+
+
+def test_a_connection_between_two_requests_is_left_to_uvicorn() -> None:
+    """It closes at that moment which a proxy expects least: later than the proxy itself does."""
+    assert 60 < KEEP_ALIVE < ASK_WITHIN
+    assert settings(Starlette()).timeout_keep_alive == KEEP_ALIVE
 
 
 def test_who_takes_a_little_at_a_time_gets_all_of_it() -> None:
