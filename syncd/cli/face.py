@@ -13,7 +13,13 @@ def face(context: Context) -> None:
     `syncd run` starts it and starts it again; by hand it shows what is there while nothing moves.
     Prints one JSON line when ready: {"url"}. Ends on SIGINT or SIGTERM.
     """
+    from syncd import config  # noqa: PLC0415
     from syncd.web import face as server  # noqa: PLC0415
 
     with suppress(KeyboardInterrupt):  # a signal is how a server is meant to end
-        server.serve(context.config, context.environ, lambda url: context.output.line({"url": url}))
+        server.serve(
+            context.config,
+            context.environ,
+            lambda url: context.output.line({"url": url}),
+            lambda: config.load(context.config_file, context.environ),
+        )

@@ -75,6 +75,11 @@ class Child:
         self._began = now
         log.get().info(log.Life.CHILD_STARTED, child=self._name, pid=self._process.pid)
 
+    def tell(self, number: int) -> None:
+        """Send it a signal, if it is there."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def stop(self, *, timeout: float = STOP_TIMEOUT) -> None:
         """Ask it to end, and make it."""
         if self._process is None:

@@ -33,6 +33,7 @@ from syncd.durable import engine, fleet, workflow
 from syncd.durable.context import Context
 from syncd.durable.fleet import Member
 from syncd.errors import ConfigurationError, TransientError
+from syncd.operations.webhooks import RELOAD
 from syncd.refs import Target
 from syncd.runtime import Runtime, engine_database
 from syncd.service.child import Child
@@ -279,6 +280,8 @@ class Daemon:
         self._mover.exchange(self._runtime)
         self._chores.runtime = self._firer.runtime = self._runtime
         self._scheduler.set(self._jobs())
+        if self._face is not None:
+            self._face.tell(RELOAD)
 
     # --- the end
 

@@ -76,11 +76,17 @@ def parts(config: Config, environ: Mapping[str, str], catalog: Catalog, inbox: I
     )
 
 
-def face_app(made: Parts) -> Starlette:
+def targets_of(config: Config) -> tuple[Target, ...]:
+    """The projects that are moved."""
+    return tuple(Target.parse(str(text)) for text in config.wandb.projects)
+
+
+def face_app(made: Parts, targets: Callable[[], tuple[Target, ...]] | None = None) -> Starlette:
     """The application.
 
     Args:
         made: its parts.
+        targets: the projects that are moved by now; by default those of the configuration.
     """
     config = made.config
     host, _ = config.web.address
@@ -105,10 +111,11 @@ def face_app(made: Parts) -> Starlette:
             return dashboard.refusal(request, refused)
         return reason(refused)
 
-    targets = tuple(Target.parse(str(text)) for text in config.wandb.projects)
     routes: list[BaseRoute] = [
         *gateway_routes(made.origin, tokens=made.tokens),
-        *webhook_routes(made.inbox, targets, made.secret, made.clock),
+        *webhook_routes(
+            made.inbox, targets or (lambda: targets_of(config)), made.secret, made.clock
+        ),
         *health_routes(made.catalog, made.inbox, made.clock),
         Route("/metrics", metrics),
         *(dashboard.routes() if config.web.dashboard else ()),

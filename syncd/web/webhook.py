@@ -56,7 +56,7 @@ class Ignored:
 
 def webhook_routes(
     inbox: Inbox,
-    targets: tuple[Target, ...],
+    targets: Callable[[], tuple[Target, ...]],
     secret: bytes | None,
     clock: Callable[[], float] = time.time,
 ) -> list[BaseRoute]:
@@ -64,7 +64,7 @@ def webhook_routes(
 
     Args:
         inbox: takes what is accepted.
-        targets: projects that are moved; notices of others are ignored.
+        targets: projects that are moved, asked each time; notices of others are ignored.
         secret: what W&B signs with; without it every request is refused.
         clock: Unix seconds.
     """
@@ -74,7 +74,7 @@ def webhook_routes(
     async def receive(request: Request) -> Response:
         try:
             body = await _proven_body(request, secret)
-            notice = read(body, targets, clock())
+            notice = read(body, targets(), clock())
         except RefusedError as error:
             return refusals.answer(error)
         if isinstance(notice, Ignored):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from acceptance_process import Process, until
 from acceptance_world import World
 
 from syncd.catalog.catalog import Catalog
-from syncd.operations.webhooks import PATH
+from syncd.operations.webhooks import PATH, SIGNATURE, signed
 
 SECRET = "the secret of the webhook"
 WEBHOOK = """
@@ -80,6 +82,30 @@ def test_wandb_calls_and_the_hint_arrives(small: World) -> None:
         ready = httpx.get(f"{url}/readyz")
         assert (ready.status_code, "no engine" in ready.text) == (503, True)
     assert SECRET not in "".join(small.said)
+
+
+def test_webhooks_of_a_project_that_was_added_are_heard_without_a_restart(empty: World) -> None:
+    """The daemon tells its face that it has read the configuration again."""
+    added = f"{empty.entity}/added"
+    body = json.dumps({"event": "CREATE_ARTIFACT", "entity": empty.entity, "project": "added"})
+    headers = {SIGNATURE: signed(SECRET.encode(), body.encode())}
+    with empty.running("run", SYNCD_WEBHOOK_SECRET=SECRET) as process:
+        process.alive_until(lambda: process.told("face.started"), "its face had started")
+        lines = [line for line in process.err.splitlines() if '"event": "face.started"' in line]
+        url = json.loads(lines[0])["url"]
+
+        def answer() -> str:
+            return str(httpx.post(url + PATH, content=body, headers=headers).json()["status"])
+
+        assert answer() == "ignored"
+        process.alive_until(lambda: process.told("daemon.started"), "it had started")
+        right = empty.config.read_text()
+        empty.config.write_text(right.replace(f'"{empty.target}"', f'"{empty.target}", "{added}"'))
+        process.popen.send_signal(signal.SIGHUP)
+        process.alive_until(lambda: process.told("reload.done"), "it was taken over")
+        until(lambda: answer() != "ignored", "its face heard of it")
+
+        assert not process.told("child.lost")
 
 
 def test_the_face_starts_without_liboxen_and_engine() -> None:
