@@ -50,22 +50,29 @@ class Lines:
             repo, _ = destination(item.version, self.runtime.config)
             self._lines.setdefault(repo, deque()).append(item)
 
-    def release(self) -> None:
+    def release(self, most: int | None = None) -> bool:
         """Hand what waits for nothing over to the engine; when that fails, it is there for the next.
+
+        One of each line in turn: each costs a few writes, and a repository takes one at a time.
+
+        Args:
+            most: how many at most, None for all.
+
+        Returns:
+            Whether there were more.
 
         Raises:
             TransientError: when the catalog cannot be written.
         """
-        for repo, line in self._lines.items():
-            while line:
-                item = line[0]
-                if item.version.id not in self.open:  # somebody else brought it to its end
-                    line.popleft()
-                    continue
-                if self._waits[item.version.id] & self.open.keys():
-                    break
+        left = most
+        while ready := [repo for repo, line in self._lines.items() if self._ready(line)]:
+            for repo in ready:
+                if left == 0:
+                    return True
+                item = self._lines[repo][0]
                 self.running[item.version.id] = _enqueue(self.runtime, item, repo)
-                line.popleft()
+                self._lines[repo].popleft()
+                left = left - 1 if left is not None else None
         self._lines = {repo: line for repo, line in self._lines.items() if line}
         if not self.running and self._lines:
             # A circle: a run logged a version and then used a later one. The oldest goes first.
@@ -74,7 +81,14 @@ class Lines:
                 key=lambda version: (version.created_at, str(version.ref)),
             )
             self._waits[oldest.id] = set()
-            self.release()
+            return self.release(most)
+        return False
+
+    def _ready(self, line: deque[Discovered]) -> bool:
+        """Whether the first of a line waits for nothing."""
+        while line and line[0].version.id not in self.open:
+            line.popleft()  # somebody else brought it to its end
+        return bool(line) and not self._waits[line[0].version.id] & self.open.keys()
 
     def ended(self, artifact_id: str) -> bool:
         """A version reached its end; whether it was on its way."""

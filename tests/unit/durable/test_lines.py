@@ -40,3 +40,28 @@ def test_a_version_that_others_brought_to_its_end_does_not_block_its_line(
 
     assert queued == [data.id, later.id]
     world.catalog.close()
+
+
+def test_a_long_line_is_handed_over_in_pieces_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand versions take an hour, in which others have ended and more has come."""
+    world = World(tmp_path)
+    long = [world.source.log("long", {"d": b"data %d" % number}) for number in range(5)]
+    short = world.source.log("short", {"d": b"other data"})
+    queued: list[str] = []
+
+    def enqueue(_runtime: Any, item: Discovered, _repo: Any) -> str:
+        queued.append(item.version.id)
+        return item.version.id
+
+    monkeypatch.setattr(module, "_enqueue", enqueue)
+    lines = Lines(world.runtime)
+    lines.add([Discovered(version=version) for version in (*long, short)], {})
+
+    assert lines.release(2)
+    assert queued == [long[0].id, short.id]
+    assert lines.release(2)
+    assert not lines.release(2)
+    assert queued == [long[0].id, short.id, *(version.id for version in long[1:])]
+    world.catalog.close()
