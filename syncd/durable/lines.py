@@ -70,17 +70,26 @@ class Lines:
             self._lines.setdefault(repo, deque()).append(item)
             self._ready[repo] = None
 
-    def release(self) -> None:
+    def release(self, most: int | None = None) -> bool:
         """Hand what waits for nothing over to the engine; when that fails, it is there for the next.
+
+        One of each line in turn: each costs a few writes, and a repository takes one at a time.
+
+        Args:
+            most: how many at most, None for all.
+
+        Returns:
+            Whether there were more.
 
         Raises:
             TransientError: when the catalog cannot be written.
         """
-        while self._room() and self._lines:
+        bound = MOST if most is None else min(MOST, len(self.running) + most)
+        while self._lines and len(self.running) < bound:
             if self._ready:
                 self._advance(next(iter(self._ready)))
             elif self.running:
-                return
+                break
             else:
                 # A circle: a run logged a version and then used a later one. The oldest goes first.
                 repo, oldest = min(
@@ -90,6 +99,7 @@ class Lines:
                 self._waits.pop(oldest.id, None)
                 self._stopped.pop(repo, None)
                 self._ready[repo] = None
+        return bool(self._ready) and len(self.running) < MOST
 
     def ended(self, artifact_id: str) -> bool:
         """A version reached its end; whether it was on its way."""
@@ -112,25 +122,22 @@ class Lines:
         self._ready |= {repo: None for repo in (own, *after) if repo in self._lines}
         return True
 
-    def _room(self) -> bool:
-        return len(self.running) < MOST
-
     def _advance(self, repo: RepoRef) -> None:
-        """Hand over what a line has; when there is no room any more, the line stays ready."""
+        """Hand over the next of a line, and let others have their turn; when it fails, it stays ready."""
         line = self._lines[repo]
-        while line and self._ahead[repo] < AHEAD:
+        while line and (line[0].version.id not in self.open or line[0].version.id in self.running):
+            line.popleft()  # somebody else brought it to its end
+        goes_on = False
+        if line and self._ahead[repo] < AHEAD and not self._is_stopped(repo, line[0].version.id):
             item = line[0]
-            own = item.version.id
-            if own in self.open and own not in self.running:
-                if self._is_stopped(repo, own):
-                    break
-                if not self._room():
-                    return
-                self.running[own] = _enqueue(self.runtime, item, repo)
-                self._places[own] = repo
-                self._ahead[repo] += 1
+            self.running[item.version.id] = _enqueue(self.runtime, item, repo)
+            self._places[item.version.id] = repo
+            self._ahead[repo] += 1
             line.popleft()
+            goes_on = bool(line) and self._ahead[repo] < AHEAD
         del self._ready[repo]
+        if goes_on:
+            self._ready[repo] = None  # behind all others
         if not line:
             del self._lines[repo]
 

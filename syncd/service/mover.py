@@ -40,6 +40,7 @@ LOOK_AGAIN_SHARED = 1.0  # the same where other machines work, of which there is
 FIRST_RETRY = timedelta(hours=1)  # after which a version in quarantine is tried again, doubled
 LONGEST_RETRY = timedelta(days=1)
 LAG_SHARE = 50  # times as long as it took the oldest versions are not looked for again
+AT_A_TIME = 50  # versions that are handed over to the engine before anything else is looked at
 RUNS_A_POLL = 20  # runs that are asked whether they have ended
 
 
@@ -88,6 +89,7 @@ class Mover:
         self._read: dict[Name, str] = {}  # see `discover.changed`
         self._oldest: dict[str, str] = {}  # by project, when the oldest that has not ended was made
         self._oldest_until = float("-inf")
+        self._more = False  # whether there is more to hand over to the engine
         self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
 
@@ -173,7 +175,10 @@ class Mover:
             while not self._stopped:
                 away = bool(self._patience.away)
                 with suppress(queue.Empty):
-                    self._take(self._told.get(timeout=wait if away else self._every))
+                    patience = 0.0 if self._more else wait if away else self._every
+                    self._take(self._told.get(timeout=patience))
+                if self._more:  # a hundred thousand take an hour, and nobody is to wait so long
+                    self._release()
                 now = time.monotonic()
                 if not self._patience.away:
                     wait = FIRST_WAIT
@@ -199,14 +204,15 @@ class Mover:
             self.poll(target)
 
     def _release(self) -> None:
-        self._hand_over(self._lines.release)
+        self._hand_over(lambda: self._lines.release(AT_A_TIME))
 
-    def _hand_over(self, work: Callable[[], None]) -> None:
+    def _hand_over(self, work: Callable[[], bool | None]) -> None:
         """Put versions in the queue, unless that is for later; see `Lines`."""
+        self._more = False
         if self._stopped or self._patience.away:
             return
         try:
-            work()
+            self._more = bool(work())
         except TransientError as error:
             log.get().warning(log.Life.CALL_RETRIED, error=str(error), hint=error.hint)
             self._patience.ask()

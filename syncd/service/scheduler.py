@@ -46,8 +46,9 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        # A run that is late is run, however late; of several that were missed, one.
-        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        # A run that is late is run, however late; of several that were missed, one. One that is due while
+        # it is being said is said again: APScheduler would leave it out until the next time.
+        defaults = {"coalesce": True, "max_instances": 10, "misfire_grace_time": None}
         self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults, daemon=True)
 
     def start(self) -> None:

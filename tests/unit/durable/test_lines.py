@@ -12,6 +12,7 @@ from unit_world import World
 from syncd.catalog.catalog import State
 from syncd.durable import lines as module
 from syncd.durable.lines import Lines, slim, uses
+from syncd.errors import ServiceUnavailableError
 from syncd.stages.discover import Discovered
 
 
@@ -194,3 +195,52 @@ def test_what_waits_is_small(world: World) -> None:
         assert not item.metadata
         assert not item.description
         assert item.ref.entity is waits.version.ref.entity
+
+
+def test_a_long_line_is_handed_over_in_pieces_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand versions take an hour, in which others have ended and more has come."""
+    world = World(tmp_path)
+    long = [world.source.log("long", {"d": b"data %d" % number}) for number in range(5)]
+    short = world.source.log("short", {"d": b"other data"})
+    queued: list[str] = []
+
+    def enqueue(_runtime: Any, item: Discovered, _repo: Any) -> str:
+        queued.append(item.version.id)
+        return item.version.id
+
+    monkeypatch.setattr(module, "_enqueue", enqueue)
+    lines = Lines(world.runtime)
+    lines.add([Discovered(version=version) for version in (*long, short)], {})
+
+    assert lines.release(2)
+    assert queued == [long[0].id, short.id]
+    assert lines.release(2)
+    assert not lines.release(2)
+    assert queued == [long[0].id, short.id, *(version.id for version in long[1:])]
+    world.catalog.close()
+
+
+def test_what_could_not_be_handed_over_is_the_next_ones_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalog that is away for a moment loses nobody his turn."""
+    made = [world.source.log("ds", {"a": bytes([number])}) for number in range(3)]
+    queued: list[str] = []
+    fails = [False, True, False]
+
+    def enqueue(_runtime: Any, item: Discovered, _repo: Any) -> str:
+        if fails.pop(0) if fails else False:
+            raise ServiceUnavailableError("the catalog did not answer")
+        queued.append(item.version.id)
+        return item.version.id
+
+    monkeypatch.setattr(module, "_enqueue", enqueue)
+    lines = Lines(world.runtime)
+    lines.add([Discovered(version=version) for version in made], {})
+    with pytest.raises(ServiceUnavailableError):
+        lines.release()
+    lines.release()
+
+    assert queued == [version.id for version in made]

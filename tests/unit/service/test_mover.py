@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.refs import Target
+from syncd.service import mover as module
 from syncd.service.mover import Mover, due
 from syncd.service.patience import Waiting
 from syncd.service.vitals import STALLED, Vitals, age
@@ -237,4 +239,35 @@ def test_thousands_of_runs_that_are_asked_for_are_progress(
 
     assert (len(queued), world.source.calls["run"]) == (5, 6)
     assert not any(stuck)
+    world.catalog.close()
+
+
+def test_what_is_handed_over_in_pieces_is_handed_over_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nothing is heard between two of them; and what is told meanwhile is heard."""
+    monkeypatch.setattr(module, "AT_A_TIME", 2)
+    world = World(tmp_path, **PROJECTS)
+    ids = [world.source.log("ds", {"a": b"payload %d" % number}).id for number in range(5)]
+    queued: queue.SimpleQueue[str] = queue.SimpleQueue()
+    vitals = Vitals()
+    mover = mover_of(world, vitals)
+    heard: list[int] = []  # of ends, when each is handed over
+
+    def enqueue(_runtime: Any, item: Discovered, _repo: Any) -> str:
+        queued.put(item.version.id)
+        if item.version.id == ids[1]:
+            mover.ended({"artifact_id": ids[0], "state": "replaced"})
+        heard.append(vitals.replaced)
+        return item.version.id
+
+    monkeypatch.setattr(lines_module, "_enqueue", enqueue)
+    mover.start()
+    mover.poll(Target.parse("team/proj"))
+    found = [queued.get(timeout=20) for _ in ids]
+    mover.stop()
+    mover._thread.join(20)
+
+    assert found == ids
+    assert (heard[0], heard[-1]) == (0, 1)
     world.catalog.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -69,6 +70,22 @@ def test_jobs_that_are_set_again_go_on_and_others_come_and_go(
     scheduler.again()
     assert {fired.next(), fired.next()} == {"a", "c"}
     assert fired.quiet
+
+
+def test_what_becomes_due_while_it_is_being_said_is_said_again(scheduler: Scheduler) -> None:
+    """The clock was set at that moment; an hour is too long to wait for the next one."""
+    said: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    go_on = threading.Event()
+
+    def fire() -> None:
+        said.put(True)
+        go_on.wait(PATIENCE)
+
+    scheduler.set([Job(name="a", every=HOUR, fire=fire)])
+    said.get(timeout=PATIENCE)
+    scheduler.again()
+    said.get(timeout=PATIENCE / 2)
+    go_on.set()
 
 
 def test_a_job_that_is_set_again_says_what_it_says_now(scheduler: Scheduler, fired: Fired) -> None:
