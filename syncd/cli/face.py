@@ -11,7 +11,7 @@ def face(context: Context) -> None:
     """Serve webhooks, dashboard, figures, health and moved files.
 
     `syncd run` starts it and starts it again; by hand it shows what is there while nothing moves.
-    Prints one JSON line when ready: {"url"}. Ends on SIGINT or SIGTERM; SIGHUP reads `[wandb]
+    Prints one JSON line when ready: {"url"}. Ends on SIGINT or SIGTERM; SIGUSR1 reads `[wandb]
     projects` again.
     """
     from syncd import config  # noqa: PLC0415

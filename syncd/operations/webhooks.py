@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ SIGNATURE = "x-wandb-signature"
 AUTOMATION = "syncd: new versions"
 TEST_EVENT = "SYNCD_TEST"
 FACE = "face"  # the name of the receiver's sign of life
+# By which the mover lets the receiver read again which projects are moved. Not SIGHUP: by that a terminal
+# that is closed ends what was started in it.
+RELOAD = signal.SIGUSR1
 PATIENCE = 10.0  # seconds until what was sent has to have arrived
 # What W&B is asked to send, its variables in it.
 PAYLOAD = {

@@ -33,6 +33,7 @@ from syncd.durable import engine, fleet, workflow
 from syncd.durable.context import Context
 from syncd.durable.fleet import Member
 from syncd.errors import ConfigurationError, TransientError
+from syncd.operations.webhooks import RELOAD
 from syncd.refs import Target
 from syncd.runtime import Runtime, engine_database
 from syncd.service.child import Child
@@ -269,7 +270,7 @@ class Daemon:
         else:
             self._apply(found.config)
             if self._face is not None and "wandb.projects" in found.applied:
-                self._face.tell(signal.SIGHUP)  # it hears of new versions there
+                self._face.tell(RELOAD)  # it hears of new versions there
             log.get().info(
                 log.Life.RELOAD_DONE, applied=list(found.applied), needs_restart=list(found.held)
             )

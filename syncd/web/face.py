@@ -10,6 +10,7 @@ from syncd import log
 from syncd.catalog.catalog import opened
 from syncd.config import Config
 from syncd.errors import ConfigurationError
+from syncd.operations.webhooks import RELOAD
 from syncd.web.app import face_app, parts
 from syncd.web.inbox import Inbox
 from syncd.web.server import Server, listening
@@ -23,7 +24,7 @@ def serve(
     ready: Callable[[str], None],
     load: Callable[[], Config],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; with SIGHUP, hear of the projects that the configuration names now.
+    """Serve until SIGINT or SIGTERM; with `RELOAD`, hear of the projects that the configuration names now.
 
     Args:
         config: the configuration.
@@ -36,7 +37,7 @@ def serve(
     """
     host, port = config.web.address
     projects = Projects(config, load)
-    signal.signal(signal.SIGHUP, projects.again)
+    signal.signal(RELOAD, projects.again)
     with opened(config) as catalog:
         inbox = Inbox(catalog)
         app = face_app(parts(config, environ, catalog, inbox, projects))
@@ -53,7 +54,7 @@ def serve(
 
 
 class Projects:
-    """The projects that are moved, as the daemon hears of them: both are told by the same signal.
+    """The projects that are moved; the daemon, which is told of a change, tells of it.
 
     Args:
         config: the configuration at the start.

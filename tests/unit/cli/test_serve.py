@@ -128,12 +128,12 @@ def test_the_face_hears_of_new_projects_as_the_daemon_does(tmp_path: Path) -> No
 
         found = [told(0)]
         config.write_text('[wandb]\nprojects = ["team/first", "team/second", 7]\n')
-        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR1)
         while "reload.refused" not in process.stderr.readline():
             pass
         found.append(told(1))
         config.write_text('[wandb]\nprojects = ["team/first", "team/second"]\n')
-        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR1)
         numbers = itertools.count(2)
         end = time.monotonic() + 20
         while told(next(numbers)) != "accepted":

@@ -282,12 +282,12 @@ def test_systemd_is_told_and_the_face_lives_as_long_as_the_daemon(tmp_path: Path
 
 
 def test_the_face_is_told_of_new_projects(tmp_path: Path) -> None:
-    """Once, by the signal that told the daemon; of other changes it has no need to hear."""
+    """Once; of other changes it has no need to hear."""
     there, heard = tmp_path / "there", tmp_path / "heard"
     script = (
         "import pathlib, signal, time\n"
         f"heard = pathlib.Path({str(heard)!r})\n"
-        "signal.signal(signal.SIGHUP, lambda *_: heard.open('a').write('x'))\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: heard.open('a').write('x'))\n"
         f"pathlib.Path({str(there)!r}).touch()\n"
         "while True: time.sleep(1)\n"
     )
