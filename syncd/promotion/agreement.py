@@ -69,7 +69,11 @@ def from_both(
         problems.append(
             Problem(
                 problem="W&B says that the run used other versions than the commit says: "
-                + ", ".join(sorted({i.artifact for i in set(other.data) ^ set(answer.data)})),
+                + ", ".join(
+                    sorted(
+                        {i.artifact or str(i.commit) for i in set(other.data) ^ set(answer.data)}
+                    )
+                ),
                 hint="What was recorded after the commit stands in W&B alone; nothing is to be done "
                 "unless the run's inputs were changed by mistake.",
             )

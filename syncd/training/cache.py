@@ -114,8 +114,13 @@ class Cache:
 
     def tidy(self) -> None:
         """Take away what downloads left that were killed."""
+        folders = [self._parts]
         with suppress(FileNotFoundError):
-            remove_forsaken(self._parts, [path.name for path in self._parts.iterdir()])
+            if not self._parts.exists():  # an older syncd wrote beside the contents: looked at once
+                folders = [path for path in self._parts.parent.iterdir() if path.is_dir()]
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                remove_forsaken(folder, [path.name for path in folder.iterdir()])
 
     @property
     def _parts(self) -> Path:

@@ -369,3 +369,15 @@ def test_one_alias_that_is_gone_does_not_keep_the_others_from_being_told() -> No
     assert [item.subject for item in answered(ask, ["gone", "there"], [])] == ["there"]
     with pytest.raises(NotFoundError):
         answered(ask, ["gone"], ["gone"])
+
+
+def test_data_without_a_name_is_told_by_its_commit(models: Models, trained: list[Version]) -> None:
+    """Somebody pinned the run to something else afterwards, which W&B has no version of."""
+    models.promote(trained[0])
+    other = "oxen://team/own-data@ab12"
+    models.source.update_config(
+        RunRef.parse("team/proj/runs/train-0"), {"oxen": {"pinned": {"validation": other}}}, ()
+    )
+    [problem] = both(models).problems
+
+    assert problem.problem.endswith(f"than the commit says: {other}")

@@ -420,6 +420,19 @@ def test_what_another_process_writes_stays_however_long_nothing_came(
 
 
 @pytest.mark.usefixtures("later")
+def test_what_an_older_syncd_left_beside_the_contents_goes_too(
+    world: TrainingWorld, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Caches are older than programs."""
+    dead = half(tmp_path / "cache" / "contents" / "3f")
+    whole = tmp_path / "cache" / "contents" / "3f" / "content"
+    whole.write_bytes(b"whole")
+    fetch(world.committed({"a": b"1"}), environ=environ, store=world.store)
+
+    assert (dead.exists(), whole.exists()) == (False, True)
+
+
+@pytest.mark.usefixtures("later")
 def test_half_files_in_a_folder_go_and_no_others(
     world: TrainingWorld, data: CommitRef, environ: Mapping[str, str], tmp_path: Path
 ) -> None:
