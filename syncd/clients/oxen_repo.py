@@ -101,6 +101,7 @@ class OxenRepository:
         self.index = index
         self._config = config
         self._head = index.oxen / "HEAD"
+        self._heads: dict[str, str] | None = None  # as they are as long as this thread has it
         self.checkpoint = checkpoint
         if not index.exists():
             self._init()
@@ -179,9 +180,15 @@ class OxenRepository:
     # --- commits and branches
 
     def branches(self) -> dict[str, str]:
-        """Branch -> commit; the first call to make, it fails when another process is at work."""
-        with self._translated("list the branches of"):
-            return {str(branch.name): str(branch.commit_id) for branch in self._library.branches()}
+        """Branch -> commit; the first call to make, it fails when another process is at work.
+
+        Each version has a branch, so liboxen is asked once, and again when something may have moved.
+        """
+        if self._heads is None:
+            with self._translated("list the branches of"):
+                listed = self._library.branches()
+                self._heads = {str(branch.name): str(branch.commit_id) for branch in listed}
+        return dict(self._heads)
 
     def commit_info(self, commit: str) -> Commit | None:
         """A commit as liboxen describes it, or None."""
@@ -237,6 +244,7 @@ class OxenRepository:
 
     def commit(self, message: str, author: Author) -> str:
         """Commit what is staged on top of the commit that HEAD names; HEAD names the new one."""
+        self._heads = None
         for _ in range(COMMIT_TRIES):
             with _author_lock, self._translated("commit to"):
                 self._write_author(author)
@@ -261,6 +269,7 @@ class OxenRepository:
     def move_branch(self, name: str, commit: str | None) -> None:
         """Point a branch at a commit, making or moving it, or delete it (None)."""
         heads = self.branches()
+        self._heads = None
         with self._translated(f"move the branch {name!r} of"):
             if name in heads:
                 self.set_head(heads[name])

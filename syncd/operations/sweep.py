@@ -264,9 +264,7 @@ def execute(
             runtime.catalog.reclaimed(facts.source.id, expected)
         log.get().info(log.Stage.RECLAIM.done, artifact=name, bytes=expected)
         report.removals.append(_removal(removal, expected))
-    freed = sweep.freed
-    for facts in kept:
-        freed = freed.without(runtime.source.manifest(facts.source))
+    freed = sweep.freed.without(runtime.source.manifest(facts.source) for facts in kept)
     report.expected = sweep.expected.total()
     report.freed = freed.by_version().total() if terms.policy == reclaim.DELETE else 0
     return report

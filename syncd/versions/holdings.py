@@ -7,6 +7,7 @@ born in a deleted version stays for the drafts that took it over.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from syncd.blocks import Blocks, Builder
 from syncd.manifest import Manifest
@@ -60,11 +61,16 @@ class Freed:
                 found[number] += size
         return found
 
-    def without(self, kept: Manifest) -> Freed:
-        """The same where a version stayed after all."""
+    def without(self, kept: Iterable[Manifest]) -> Freed:
+        """The same where some versions stayed after all; all contents are sorted anew, once."""
+        builder = Builder()
+        for manifest in kept:
+            for _, digest, size, ref, _, algorithm, _ in manifest.entries.rows:
+                if ref is None:
+                    builder.add((f"{algorithm}:{digest}", size or 0, _STAYS))
+        if not len(stayed := builder.build()):
+            return self
         builder = Builder()
         builder.extend(self._rows)
-        for _, digest, size, ref, _, algorithm, _ in kept.entries.rows:
-            if ref is None:
-                builder.add((f"{algorithm}:{digest}", size or 0, _STAYS))
+        builder.extend(stayed)
         return Freed(builder.build())

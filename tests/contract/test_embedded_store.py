@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,41 @@ def test_the_work_tree_and_the_stage_are_empty_after_everything(tmp_path: Path) 
     assert (index.oxen / "HEAD").read_text() == "main"
     links = [index.content(e.hash).stat().st_nlink for e in store.tree(commit(store, SECOND))]
     assert set(links) == {1}
+
+
+class _Counted:
+    """A repository of liboxen that counts how often its branches are listed."""
+
+    listed = 0
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        _Counted.listed += name == "branches"
+        return getattr(self._library, name)
+
+
+def test_branches_are_listed_once_as_long_as_nothing_moves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one for each version, and each version's path asks some ten times where a branch is."""
+    store = EmbeddedVersionStore(tmp_path / "store")
+    made = commit(store, FIRST)
+    open_library = OxenRepository._open
+    monkeypatch.setattr(
+        OxenRepository, "_open", lambda self, path: _Counted(open_library(self, path))
+    )
+    _Counted.listed = 0
+    found = store.resolve(REPO, "main")
+    assert found is not None
+    assert found.ref == made
+    assert _Counted.listed == 1
+
+    _Counted.listed = 0
+    store.set_branch(made, "latest")
+    assert _Counted.listed == 2
+    assert store.branches(REPO) == {"main": made.commit, "latest": made.commit}
 
 
 def test_the_users_own_configuration_is_not_touched(
