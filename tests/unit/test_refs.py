@@ -21,6 +21,7 @@ from syncd.refs import (
     alias_branch,
     branch_index,
     check_path,
+    index_at,
     parse_reference_url,
     reference_url,
     repo_name,
@@ -395,6 +396,40 @@ def test_a_branch_tells_which_version_it_stands_for(
     assert branch_index(name, prefix) == index
     if index is not None:
         assert version_branch(index, prefix) == name
+
+
+def test_a_commits_number_is_the_highest_that_a_branch_at_it_stands_for() -> None:
+    """A branch of people's that is called like a number stands for none."""
+    branches = {"wandb/v2": "aa", "wandb/v10": "aa", "wandb/v11": "bb", "99": "aa", "main": "aa"}
+
+    assert index_at(branches, "aa") == 10
+    assert index_at(branches, "bb") == 11
+    assert index_at(branches, "cc") is None
+    assert index_at({"in/wandb/v3": "aa", "wandb/v4": "aa"}, "aa", "in") == 3
+
+
+def test_a_long_name_is_cut_and_stays_one_of_its_own() -> None:
+    """A folder of it has to fit into a file system."""
+    one, other = (repo_name("n" * 300 + last) for last in "ab")
+
+    assert one != other
+    assert max(map(len, (one, other))) <= 120
+
+
+def test_a_versions_branch_in_an_oxen_name_is_read_as_people_write_it() -> None:
+    """With its slash, and nothing that only begins so."""
+    found = OxenURL.parse("oxen://team/ds@wandb/v3/d/a.bin")
+    other = OxenURL.parse("oxen://team/ds@wandb/v3x/a.bin")
+
+    assert (found.revision, found.path) == ("wandb/v3", "d/a.bin")
+    assert (other.revision, other.path) == ("wandb", "v3x/a.bin")
+
+
+@pytest.mark.parametrize("text", ["team/proj/sweeps/r1", "team/proj/runs", "team//runs/r1"])
+def test_what_is_no_run_is_refused(text: str) -> None:
+    """Before W&B is asked for it."""
+    with pytest.raises(UsageError, match="is not a run"):
+        RunRef.parse(text)
 
 
 def test_a_version_without_a_number_is_named_by_its_collection() -> None:
