@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import blocks
-from syncd.blocks import Blocks, Builder, Marks, Row, batches
+from syncd.blocks import Blocks, Builder, Marks, Row, batches, paired
 
 PATIENT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 ROWS = st.lists(
@@ -52,6 +52,28 @@ def test_packed_rows_equal_a_plain_dict(rows: list[Row]) -> None:
     assert [
         index for index, some in found.blocks() for index in range(index, index + len(some))
     ] == list(range(len(expected)))
+
+
+@pytest.mark.usefixtures("tiny")
+@settings(max_examples=100, deadline=None, suppress_health_check=PATIENT)
+@given(st.lists(st.sampled_from("abcdef"), max_size=40))
+def test_of_few_keys_that_come_again_and_again_the_last_rows_count(keys: list[str]) -> None:
+    """However little is left to be packed of what has gathered."""
+    rows = [(key, number) for number, key in enumerate(keys)]
+    plain = {row[0]: row for row in rows}
+
+    assert list(built(rows)) == [plain[key] for key in sorted(plain)]
+
+
+@given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
+def test_two_sequences_side_by_side_are_each_there_once(left: set[str], right: set[str]) -> None:
+    """With what the other one has under the same key."""
+    found = list(paired(sorted(left), sorted(right), str, str))
+
+    assert found == [
+        (key if key in left else None, key if key in right else None)
+        for key in sorted(left | right)
+    ]
 
 
 @pytest.mark.usefixtures("tiny")

@@ -13,6 +13,7 @@ from syncd.naming import (
     alias_branch,
     branch_index,
     folder_name,
+    index_at,
     namespace_name,
     repo_name,
     version_branch,
@@ -167,3 +168,21 @@ def test_a_branch_tells_which_version_it_stands_for(
     assert branch_index(name, prefix) == index
     if index is not None:
         assert version_branch(index, prefix) == name
+
+
+def test_a_commits_number_is_the_highest_that_a_branch_at_it_stands_for() -> None:
+    """A branch of people's that is called like a number stands for none."""
+    branches = {"wandb/v2": "aa", "wandb/v10": "aa", "wandb/v11": "bb", "99": "aa", "main": "aa"}
+
+    assert index_at(branches, "aa") == 10
+    assert index_at(branches, "bb") == 11
+    assert index_at(branches, "cc") is None
+    assert index_at({"in/wandb/v3": "aa", "wandb/v4": "aa"}, "aa", "in") == 3
+
+
+def test_a_long_name_is_cut_and_stays_one_of_its_own() -> None:
+    """A folder of it has to fit into a file system."""
+    one, other = (repo_name("n" * 300 + last) for last in "ab")
+
+    assert one != other
+    assert max(map(len, (one, other))) <= 120

@@ -260,6 +260,22 @@ def test_another_url_is_no_reference_of_ours(url: str) -> None:
     assert parse_reference_url(url) is None
 
 
+def test_a_versions_branch_in_an_oxen_name_is_read_as_people_write_it() -> None:
+    """With its slash, and nothing that only begins so."""
+    found = OxenURL.parse("oxen://team/ds@wandb/v3/d/a.bin")
+    other = OxenURL.parse("oxen://team/ds@wandb/v3x/a.bin")
+
+    assert (found.revision, found.path) == ("wandb/v3", "d/a.bin")
+    assert (other.revision, other.path) == ("wandb", "v3x/a.bin")
+
+
+@pytest.mark.parametrize("text", ["team/proj/sweeps/r1", "team/proj/runs", "team//runs/r1"])
+def test_what_is_no_run_is_refused(text: str) -> None:
+    """Before W&B is asked for it."""
+    with pytest.raises(UsageError, match="is not a run"):
+        RunRef.parse(text)
+
+
 def test_a_version_without_a_number_is_named_by_its_collection() -> None:
     """As W&B has not logged it yet."""
     assert str(ArtifactRef(entity="e", project="p", collection="c", alias="")) == "e/p/c"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from syncd.operations import sweep
 from syncd.refs import Target
 from syncd.replacements import Reclaimed
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.versions.plans import LINEAGE_PATH
 
 
 def pointer(version: Version, path: str = "x.table.json") -> str:
@@ -117,6 +119,30 @@ def test_a_commit_that_is_another_keeps_it(moved: MovedProject) -> None:
     assert "holds another version" in document["stays"][0]["reasons"][0]
 
 
+def test_a_lineage_file_that_is_gone_keeps_it(moved: MovedProject) -> None:
+    """Nobody could say any more what the version held."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    commit = moved.link(new).commit
+    tree = list(moved.store.tree(commit))
+    moved.store.falsify(commit, [entry for entry in tree if entry.path == "big"])
+
+    [reason] = moved.stays()["team/proj/ds:v0"]
+    assert "lineage.json" in reason
+    assert moved.there(old)
+
+
+def test_a_tree_that_is_not_the_one_of_the_receipt_keeps_it(moved: MovedProject) -> None:
+    """The receipt in W&B was written when the version was proved."""
+    old, new = moved.log_and_move("ds", {"big": b"payload"})
+    receipt = moved.link(new).receipt
+    moved.say(new, receipt={**receipt, "tree": "00" * 32})
+    document = moved.reclaim()
+
+    assert moved.there(old)
+    assert document["removals"] == []
+    assert "not the one that the receipt in W&B names" in document["failures"][0]["error"]
+
+
 def test_a_replacement_that_lacks_a_file_keeps_it(moved: MovedProject) -> None:
     """Whatever it says of itself."""
     old, new = moved.log_and_move("ds", {"big": b"payload", "more": b"another"})
@@ -127,6 +153,68 @@ def test_a_replacement_that_lacks_a_file_keeps_it(moved: MovedProject) -> None:
 
     assert moved.stays() == {"team/proj/ds:v0": ["more: only in the replaced version"]}
     assert moved.there(old)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "reason"),
+    [
+        ("small", {"digest": "XUFAKrxLKna5cZ2REBfFkg=="}, "small: not the same"),
+        ("small", {"algorithm": "XXH128", "extra": {"alg": "XXH128"}}, "small: not the same"),
+        ("link", {"ref": "s3://b/another"}, "link: not the same"),
+        (
+            "big",
+            {"ref": "https://data.example/api/repos/team/proj-ds/file/12ab/big"},
+            "big: the replacement's reference does not name",
+        ),
+        ("big", {"digest": "12ab"}, "big: the replacement's reference names another content"),
+    ],
+)
+def test_a_replacement_whose_file_is_another_keeps_it(
+    path: str, change: dict[str, Any], reason: str, moved: MovedProject
+) -> None:
+    """Who follows it would get other bytes, and nobody has those of the version then."""
+    reference = Entry(path="link", digest="etag", ref="s3://b/k", size=3)
+    old, new = moved.log_and_move(
+        "ds", {"big": b"payload", "small": b"abc"}, references=[reference]
+    )
+    manifest = moved.source.manifest(new)
+    entries = {**manifest.entries, path: replace(manifest.entries[path], **change)}
+    moved.source._logged[new.id].manifest = type(manifest)(entries=entries)
+
+    [told] = moved.stays()["team/proj/ds:v0"]
+    assert told.startswith(reason)
+    assert moved.there(old)
+
+
+@pytest.mark.parametrize("part", ["digest", "algorithm"])
+def test_a_lineage_file_that_names_another_content_keeps_it(part: str, moved: MovedProject) -> None:
+    """With it nobody could put the version together again."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    commit = moved.link(new).commit
+    document = json.loads(b"".join(moved.store.read(commit, LINEAGE_PATH)))
+    document["files"]["big"][part] = "another"
+    text = json.dumps(document).encode()
+    stored = moved.store.put(commit.repo, [text])
+    tree = [
+        replace(entry, hash=stored.hash, size=stored.size) if entry.path == LINEAGE_PATH else entry
+        for entry in moved.store.tree(commit)
+    ]
+    moved.store.falsify(commit, tree)
+
+    assert moved.stays() == {
+        "team/proj/ds:v0": ["big: the commit's lineage file names another content"]
+    }
+
+
+def test_a_link_whose_url_is_another_commits_keeps_it(moved: MovedProject) -> None:
+    """What it says of itself contradicts itself."""
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    _, other = moved.log_and_move("other", {"big": b"another"})
+    moved.say(new, url=moved.link(other).url)
+
+    document = moved.reclaim(Target.parse("team/proj/ds"))
+    assert document["removals"] == []
+    assert "is no lineage file of" in document["stays"][0]["reasons"][0]
 
 
 def test_a_replacement_that_is_not_complete_keeps_it(moved: MovedProject) -> None:
@@ -178,6 +266,31 @@ def test_a_reference_of_another_version_keeps_it(moved: MovedProject) -> None:
     moved.source.log("joined", {}, references=[reference], project="elsewhere")
 
     assert moved.stays() == {"team/proj/ds:v0": ["team/elsewhere/joined:v0 points into it"]}
+
+
+def test_a_reference_from_another_entity_that_is_moved_too_keeps_it(
+    moved: MovedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the configuration names is looked at, whatever is reclaimed."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    reference = Entry(path="theirs", digest="d", ref=pointer(old))
+    joined = moved.source.log("joined", {}, references=[reference])
+    listed = moved.source.versions
+
+    def versions(target: Target) -> Iterator[Version]:
+        if target.entity == "them":
+            yield replace(joined, ref=replace(joined.ref, entity="them"))
+            return
+        yield from (version for version in listed(target) if version.id != joined.id)
+
+    monkeypatch.setattr(moved.source, "versions", versions)
+    config = moved.runtime.config
+    wandb = config.wandb.model_copy(update={"projects": ("team/proj", "them/*")})
+    runtime = replace(moved.runtime, config=config.model_copy(update={"wandb": wandb}))
+    planned = sweep.plan(runtime, [PROJECT], NOW).plan
+
+    assert [stay.reasons for stay in planned.stays] == [("them/proj/joined:v0 points into it",)]
+    assert planned.removals == ()
 
 
 @pytest.mark.parametrize("move", [False, True])
@@ -369,6 +482,18 @@ def test_a_file_is_counted_with_the_last_version_that_holds_it(moved: MovedProje
     assert freed(document) == {"v0": 0, "v2": len("payload 1"), "v4": len("payload 2")}
     assert document["bytes"] == {"expected": 18, "freed": 18}
     assert moved.files(draft)["shared"] == b"in all three"
+
+
+def test_what_a_version_holds_that_has_to_wait_is_not_counted(moved: MovedProject) -> None:
+    """Its turn comes tomorrow; what it shares stays until then."""
+    moved.terms["max_per_day"] = 1
+    for number in range(2):
+        files = {"own": f"payload {number}".encode(), "shared": b"in both of them"}
+        moved.log_and_move("ds", files, aliases=[])
+
+    document = moved.reclaim()
+    assert freed(document) == {"v0": 9}
+    assert document["bytes"] == {"expected": 9, "freed": 9}
 
 
 def first(moved: MovedProject) -> str:

@@ -308,6 +308,12 @@ def links_old(scene: Scene) -> None:
     scene.source.link_to(scene.old, "team/proj/other", ["new"])
 
 
+def links_old_behind_another(scene: Scene) -> None:
+    """Somebody does, and then links a newer one there, which takes `latest`."""
+    scene.source.link_to(scene.old, "team/proj/other")
+    scene.source.link_to(scene.source.log("else", {"a": b"linked"}), "team/proj/other")
+
+
 def uses_old(scene: Scene) -> None:
     """A run starts on the old version."""
     run = scene.source.add_run("late")
@@ -323,6 +329,45 @@ def test_a_newer_version_keeps_latest_whenever_it_is_logged() -> None:
 
         assert newest.aliases == ("latest",), at
         assert set(scene.source.version(scene.new.id).aliases) == {"best", "fine"}, at
+
+
+def replaced_without_links(at: int) -> tuple[MemoryArtifactSource, Version, str]:
+    """A version that nothing links is replaced; somebody logs a newer one before a call.
+
+    Returns:
+        The source, the replacement, and the method of that call; empty when there was none.
+    """
+    happened: list[str] = []
+
+    def before(method: str, _count: int) -> None:
+        if begun and not happened and method != "versions":
+            calls.append(method)
+            if len(calls) == at:
+                happened.append(method)
+                source.log("ds", {"a": b"newest"}, aliases=["latest"])
+
+    calls: list[str] = []
+    begun = False
+    source = MemoryArtifactSource(before=before)
+    old = source.log("ds", {"a": b"1"}, aliases=["latest", "best"])
+    new = replaced(source, old)
+    begun = True
+    advance(source, old.id, new, nullcontext(), fresh=True)
+    follow(source, old.id, new.id, nullcontext())
+    return source, new, "".join(happened)
+
+
+def test_a_newer_version_keeps_latest_though_nothing_is_linked() -> None:
+    """Without portfolios the aliases move in another way, and meet the same moment."""
+    for at in range(1, 100):
+        source, new, happened = replaced_without_links(at)
+        if not happened:
+            assert at > 3
+            return
+        newest = list(source.versions(Target.parse("team/proj/ds")))[-1]
+        assert newest.aliases == ("latest",), (at, happened)
+        assert source.version(new.id).aliases == ("best",), (at, happened)
+    pytest.fail("a replacement never ends")
 
 
 def test_a_newer_version_keeps_latest_when_we_are_killed_right_after_taking_it() -> None:
@@ -382,7 +427,7 @@ def test_a_younger_replacement_is_no_newer_version() -> None:
     assert scene.source.version(younger.id).aliases == ()
 
 
-@pytest.mark.parametrize("race", [gives_alias, links_old, uses_old])
+@pytest.mark.parametrize("race", [gives_alias, links_old, links_old_behind_another, uses_old])
 def test_what_comes_to_the_old_version_meanwhile_follows(race: Happening) -> None:
     """Before any call but those after which nothing is asked any more."""
     calls = every_call()
@@ -397,6 +442,8 @@ def test_what_comes_to_the_old_version_meanwhile_follows(race: Happening) -> Non
         assert set(old.consumers) <= set(new.consumers), at
         if race is gives_alias:
             assert "chosen" in new.version.aliases, at
+        if race is links_old_behind_another:
+            assert "team/proj/other" in scene.links(scene.new), at
         if race is links_old:
             [other] = [place for place in new.links if place.name == "team/proj/other"]
             assert set(other.aliases) == {"new", "latest"}, at
