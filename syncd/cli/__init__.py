@@ -42,6 +42,7 @@ class Context:
         environ: the environment variables.
         given_log_level: what `--log-level` said, once the configuration was read.
         given_log_format: what `--log-format` said, likewise.
+        leaves: whether threads are at work that nobody is to wait for when the verb has ended.
     """
 
     output: Output = field(default_factory=Output)
@@ -51,6 +52,7 @@ class Context:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     given_log_level: str | None = None
     given_log_format: str | None = None
+    leaves: bool = False
     _config: Config | None = None
 
     @property

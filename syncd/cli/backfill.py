@@ -76,7 +76,9 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
             with runtime.opened(context.config, context.environ) as opened:
                 _reach(opened)
                 with _progress(context) as follower:
-                    return work(opened, follower)
+                    done = work(opened, follower)
+                context.leaves = bool(done.left)
+                return done
         except KeyboardInterrupt as error:
             if threading.active_count() > 1:  # the engine's threads would finish their version
                 from syncd.cli.main import report  # noqa: PLC0415 the one place that reports

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _sigterm_interrupts():
         try:
             with build(VERBS).make_context("syncd", words, obj=context) as parsed:
-                return int(parsed.command.invoke(parsed) or ExitCode.DONE)
+                code = int(parsed.command.invoke(parsed) or ExitCode.DONE)
         except typer.Exit as end:
             return end.exit_code
         except BrokenPipeError:  # whoever read our output has gone, and with them the result
@@ -70,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.FAILED
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the one place that reports
             return report(error, context)
+        if context.leaves:  # Python would wait for them
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
 
 
 def build(table: Table) -> TyperGroup:

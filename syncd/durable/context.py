@@ -119,6 +119,12 @@ class Context:
         with self._lock:
             return artifact_id in self._begun
 
+    @property
+    def busy(self) -> int:
+        """Versions that a thread of this process is on the path of."""
+        with self._lock:
+            return len(self._begun)
+
     def config_of(self, artifact_id: str) -> Config:
         """The configuration that a version's path began under."""
         with self._lock:

@@ -43,12 +43,22 @@ LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a backfill did; `document()` is the answer of `syncd backfill --json`."""
+    """What a backfill did; `document()` is the answer of `syncd backfill --json`.
+
+    Args:
+        discovered: versions that were looked at.
+        replaced: how versions ended that moved.
+        skipped: versions of which nothing moves, and why.
+        failures: versions that could not be moved, and why.
+        left: versions of an earlier call that were on their way beside; threads are still at them, and
+            whatever these do is done again by the next call.
+    """
 
     discovered: int = 0
     replaced: list[Outcome] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    left: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count how one version ended."""
@@ -247,6 +257,7 @@ def move(
             finally:
                 steps.use(None)
                 engine.stop(timeout=0)
+                report.left = context.busy
     finish_runs(runtime, runtime.catalog.runs_due())
     triggers.fire(runtime.catalog, runtime.config)
     return report

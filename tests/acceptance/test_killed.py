@@ -115,6 +115,25 @@ def test_interrupted_politely_it_says_so_at_once_and_goes_on_later(
     _assert_as(undisturbed, small)
 
 
+def test_what_an_earlier_call_left_on_its_way_keeps_nobody_waiting(small: World) -> None:
+    """The engine goes on with it beside what is asked for, and is stopped when that is done."""
+    small.fault("download:train.bin", HELD)
+    with small.running("backfill") as process:
+        process.alive_until(lambda: small.stats()["downloads"] > 0, "files arrive")
+        process.kill()
+    with small.running("backfill", "--json", f"{small.target}/model") as process:
+        done = process.wait()
+    small.heal()
+
+    assert done.code == 0
+    assert len(done.document["replacements"]) == 1
+    # Nobody waited until it failed, which would have been told.
+    assert '"event": "transfer.started"' in done.err
+    assert "Exception encountered" not in done.err
+    assert small.syncd("quarantine", "list", "--json").document["quarantined"] == []
+    assert len(small.backfill()["replacements"]) == 2
+
+
 def test_killed_in_the_middle_of_a_download_the_next_run_reaches_the_same_end(
     small: World, undisturbed: dict[str, Any]
 ) -> None:

@@ -292,6 +292,23 @@ def test_a_member_goes_on_with_its_own_work_when_it_starts_again(engine: Engine)
         assert outcomes(ids) == ["replaced"] * 2
 
 
+def test_work_that_a_member_began_and_lost_goes_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke when the engine was told that it has it, and the process lives on."""
+    monkeypatch.setattr(handover, "STRAY", 0.0)
+    ids = engine.left_behind(2, by="gone")
+    with fleet.joined(engine.config("here")) as here:
+        engine.launch(here.executor_id)
+        mine = f"UPDATE dbos.workflow_status SET executor_id = '{here.executor_id}'"
+        engine.sql(f"{mine} WHERE status = 'PENDING'")
+        time.sleep(3 * POLL)
+        assert handover.ended(ids) == {}
+        fleet.recover(here)
+
+        assert outcomes(ids) == ["replaced"] * 2
+
+
 def test_work_of_another_path_is_left_to_those_who_speak_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
