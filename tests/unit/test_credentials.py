@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def test_a_broken_netrc_is_told_by_line_without_its_content(tmp_path: Path) -> N
         errors.ConfigurationError, match=r"\.netrc: is not a netrc file: line 2"
     ) as it:
         config.wandb_api_key(config.load(None, environ), environ)
-    assert "hunter22" not in str(it.value)
+    assert "hunter22" not in "".join(traceback.format_exception(it.value))
 
 
 def test_read_tokens_stand_one_on_a_line(tmp_path: Path) -> None:
@@ -115,6 +116,48 @@ def test_read_tokens_stand_one_on_a_line(tmp_path: Path) -> None:
     found = config.gateway_tokens(config.load(None, environ), environ)
 
     assert [token.get_secret_value() for token in found] == ["first-token", "second-token"]
+
+
+def test_an_operators_token_reads_too_and_no_token_is_ever_printed(tmp_path: Path) -> None:
+    """Each is a secret of its own, though they stand in one file."""
+    environ = {
+        "HOME": str(tmp_path),
+        "SYNCD_READ_TOKENS": "first-of-readers\nsecond-of-readers",
+        "SYNCD_OPERATOR_TOKENS": "first-of-operators",
+    }
+    loaded = config.load(None, environ)
+    found = [token.get_secret_value() for token in config.gateway_tokens(loaded, environ)]
+    changing = [token.get_secret_value() for token in config.operator_tokens(loaded, environ)]
+
+    assert found == ["first-of-readers", "second-of-readers", "first-of-operators"]
+    assert changing == ["first-of-operators"]
+    for token in found:
+        assert token not in log.clean(f"somebody sent {token} twice: {token}")
+
+
+def test_the_netrc_file_may_lie_elsewhere(tmp_path: Path) -> None:
+    """As curl, git and wandb take it."""
+    (tmp_path / "elsewhere").write_text(NETRC)
+    environ = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "elsewhere")}
+
+    key = config.wandb_api_key(config.load(None, environ), environ)
+    assert key.get_secret_value() == "from-netrc"
+
+
+def test_a_group_that_may_read_a_secret_is_told_of(tmp_path: Path) -> None:
+    """As everybody else is."""
+    keys = ("SYNCD_WEB__OPERATOR_TOKEN_FILE", "SYNCD_WEB__READ_TOKEN_FILE")
+    environ = {"HOME": str(tmp_path)} | {key: str(tmp_path / key) for key in keys}
+    for key in keys:
+        (tmp_path / key).write_text("a-token-for-somebody")
+        (tmp_path / key).chmod(0o640)
+    said = [
+        text.partition(":")[0]
+        for text in config.warnings(config.load(None, environ), environ)
+        if "chmod 600" in text
+    ]
+
+    assert said == ["web.read_token_file", "web.operator_token_file"]
 
 
 def test_without_read_tokens_there_are_none(tmp_path: Path) -> None:

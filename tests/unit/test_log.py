@@ -159,26 +159,75 @@ def test_setting_up_twice_does_not_tell_twice(capsys: pytest.CaptureFixture[str]
         ("https://bucket/x?X-Amz-Signature=abcdef&y=1", "X-Amz-Signature=[redacted]&y=1"),
         ("postgresql://syncd:hunter22@db/syncd", "postgresql://syncd:[redacted]@db/syncd"),
         ("basic authentication failed", "basic authentication failed"),
+        ("sent bearer abc123def456 to it", "sent bearer [redacted] to it"),
+        ("Basic dXNlcjpwYXNzd29yZA==", "Basic [redacted]"),
+        ("AUTHORIZATION=abcdefgh", "AUTHORIZATION=[redacted]"),
+        ("Proxy-Authorization: abcdefgh", "Proxy-Authorization: [redacted]"),
+        ("x?X-Goog-Signature=ab&y=1", "X-Goog-Signature=[redacted]&y=1"),
+        ("x?x-amz-security-token=ab&y=1", "x-amz-security-token=[redacted]&y=1"),
+        ("x?Signature=ab&y=1", "Signature=[redacted]&y=1"),  # Google's older ones
+        ("x?sv=1&sig=ab%2F&y=1", "sig=[redacted]&y=1"),  # Azure's
+        ("x?token=ab&y=1", "token=[redacted]&y=1"),
+        ("the keys are longer-s3cr3t-value!", "the keys are [redacted]!"),
+        ("six123", "[redacted]"),
     ],
 )
 def test_no_event_holds_a_credential(
     text: str, kept: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Known secrets, and what looks like one, at any depth; ordinary words stay."""
-    log.redact("s3cr3t-value")
-    log.get().warning(log.Stage.TRANSFER.failed, error=text, nested={"deep": [text]})
+    for secret in ("s3cr3t-value", "longer-s3cr3t-value", "six123"):
+        log.redact(secret)
+    told = {"error": text, "nested": {"deep": [text]}, "cause": ValueError(text)}
+    log.get().warning(log.Stage.TRANSFER.failed, **told)
     [line] = lines(capsys)
 
     assert kept in line["error"]
     assert kept in line["nested"]["deep"][0]
+    assert kept in line["cause"]
+
+
+def test_no_library_tells_a_signed_url(capsys: pytest.CaptureFixture[str]) -> None:
+    """At debug urllib3 tells each with its query, and so with a signature of whatever name."""
+    log.configure("debug", "json")
+    logging.getLogger("urllib3.connectionpool").debug('"GET /x?AWSAccessKeyId=1&y=2 HTTP/1.1"')
+    logging.getLogger("urllib3.connectionpool").warning("retrying")
+
+    assert [line["event"] for line in lines(capsys)] == ["retrying"]
+
+
+def test_a_handler_that_a_library_brought_tells_nothing_beside_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It would tell secrets."""
+    logging.getLogger("wandb").addHandler(logging.StreamHandler())
+    log.redact("s3cr3t-value")
+    log.configure("info", "json")
+    logging.getLogger("wandb").warning("sent s3cr3t-value")
+
+    assert [line["event"] for line in lines(capsys)] == ["sent [redacted]"]
+
+
+def test_text_of_strangers_does_nothing_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may hold whatever moves a cursor or sets a title."""
+    log.configure("info", "console")
+    log.get().info(log.Stage.PLAN.started, artifact="e/p/\x1b]0;owned\x07ds:v0")
+    said = capsys.readouterr().err
+
+    assert "\x1b]0" not in said
+    assert "\x07" not in said
+    assert "owned" in said
 
 
 def test_keys_that_name_a_credential_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever their value looks like."""
-    log.get().info(log.Stage.PLAN.done, headers={"Authorization": "anything", "Accept": "*/*"})
+    names = ("Authorization", "Proxy-Authorization", "api_key", "token", "password")
+    headers = {**dict.fromkeys(names, "anything"), "Accept": "*/*"}
+    log.get().info(log.Stage.PLAN.done, headers=headers, token="anything")
     [line] = lines(capsys)
 
-    assert line["headers"] == {"Authorization": "[redacted]", "Accept": "*/*"}
+    assert line["headers"] == {**dict.fromkeys(names, "[redacted]"), "Accept": "*/*"}
+    assert line["token"] == "[redacted]"
 
 
 def test_a_traceback_and_a_library_hold_no_credential(capsys: pytest.CaptureFixture[str]) -> None:
