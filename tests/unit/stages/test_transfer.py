@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -463,15 +463,19 @@ def test_each_small_file_is_a_request_and_each_group_has_its_room(bench: Bench_)
     requests: list[bool] = []
 
     class Told(Limiter):
-        def room(self, size: int) -> AbstractContextManager[None]:
+        @contextmanager
+        def room(self, size: int) -> Iterator[None]:
             rooms.append(size)
-            return super().room(size)
+            with super().room(size):
+                yield
 
+        @contextmanager
         def request(
             self, *, small: bool = False
-        ) -> AbstractContextManager[Callable[[ServiceUnavailableError], None]]:
+        ) -> Iterator[Callable[[ServiceUnavailableError], None]]:
             requests.append(small)
-            return super().request(small=small)
+            with super().request(small=small) as busy:
+                yield busy
 
     here = bench()
     files = {"a": b"first", "b": b"other", "large": bytes(SMALL + 1)}
