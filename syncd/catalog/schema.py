@@ -50,6 +50,7 @@ versions = Table(
     Index("syncd_versions_by_name", "entity", "project", "collection", "version_index"),
     Index("syncd_versions_by_state", "state"),
     Index("syncd_versions_by_replacement", "replacement_id"),
+    Index("syncd_versions_by_commit", "commit_id"),
 )
 
 # Which content of Oxen a digest of W&B stands for, learned while the bytes passed.

@@ -105,6 +105,31 @@ def test_retry_after_holds_every_request_back() -> None:
     assert limiter.pressure.allowed == 2
 
 
+def test_whoever_waits_for_a_service_holds_nobody_else_up() -> None:
+    """Bytes that are on their way go on, and what is done gives its room back."""
+    done: list[str] = []
+
+    def others(_seconds: float) -> None:
+        def go_on() -> None:
+            limiter.pace(1)
+            with limiter.room(1):
+                done.append("went on")
+
+        now[0] += 12
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        thread.join(20)
+
+    now = [0.0]
+    limiter = Limiter(4, clock=lambda: now[0], sleep=others)
+    with pytest.raises(ServiceUnavailableError), limiter.request():
+        raise ServiceUnavailableError("429", retry_after=12)
+    with limiter.request():
+        pass
+
+    assert done == ["went on"]
+
+
 def test_other_errors_slow_nothing_down() -> None:
     """A file that is gone says nothing about the service."""
     limiter = Limiter(4)

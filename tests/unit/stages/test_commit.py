@@ -172,11 +172,12 @@ def test_an_alias_does_not_hide_a_main_branch_of_another_name(
 ) -> None:
     """Where `[oxen] branch` names it."""
     trunk = config.model_copy(update={"oxen": config.oxen.model_copy(update={"branch": "trunk"})})
-    versions = [
-        source.log("ds", {"a": b"0"}, aliases=["trunk"]),
-        source.log("ds", {"a": b"1"}, aliases=[]),
+    first = source.log("ds", {"a": b"first"}, aliases=["trunk"])
+    second = source.log("ds", {"a": b"second"}, aliases=[])
+    _, made = [
+        committed(source, store, plan(version, source.manifest(version), trunk))
+        for version in (first, second)
     ]
-    _, made = [committed(source, store, plan(v, source.manifest(v), trunk)) for v in versions]
 
     branches = store.branches(made.repo)
     assert set(branches) == {"trunk", "wandb/v0", "wandb/v1", "wandb/alias/trunk"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import pytest
 import xxhash
@@ -464,13 +464,19 @@ def test_each_small_file_is_a_request_and_each_group_has_its_room(bench: Bench_)
     requests: list[bool] = []
 
     class Told(Limiter):
-        def room(self, size: int) -> Any:
+        @contextmanager
+        def room(self, size: int) -> Iterator[None]:
             rooms.append(size)
-            return super().room(size)
+            with super().room(size):
+                yield
 
-        def request(self, *, small: bool = False) -> Any:
+        @contextmanager
+        def request(
+            self, *, small: bool = False
+        ) -> Iterator[Callable[[ServiceUnavailableError], None]]:
             requests.append(small)
-            return super().request(small=small)
+            with super().request(small=small) as busy:
+                yield busy
 
     here = bench()
     files = {"a": b"first", "b": b"other", "large": bytes(SMALL + 1)}

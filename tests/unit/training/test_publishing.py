@@ -30,8 +30,8 @@ from syncd.manifest import Manifest
 from syncd.operations.audit import Part, verify_all
 from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
-from syncd.operations.restoration import BORN, restore_target
-from syncd.refs import ArtifactRef, CommitRef, RepoRef, Target, parse_reference_url
+from syncd.operations.restoration import BORN, restore_commit, restore_target
+from syncd.refs import ArtifactRef, CommitRef, OxenURL, RepoRef, Target, parse_reference_url
 from syncd.replacements import commit_of, linked_content, published_of
 from syncd.stages.annotate import run_config
 from syncd.testing import Fault, MemoryVersionStore
@@ -481,17 +481,39 @@ def test_verify_proves_published_versions_too(world: TrainingWorld) -> None:
     assert "config.json" in bad["problems"][0]
 
 
-def test_verify_sees_references_that_name_something_else(world: TrainingWorld) -> None:
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"digest": "abc"}, "W&B names another content than the commit"),
+        (
+            {"ref": "https://data.example/api/repos/team/proj-clip/file/12ab/config.json"},
+            "W&B does not refer to the commit",
+        ),
+        ({"ref": None}, "W&B does not refer to the commit"),
+    ],
+)
+def test_verify_sees_references_that_name_something_else(
+    change: dict[str, Any], problem: str, world: TrainingWorld
+) -> None:
     """A manifest that was tampered with, though Oxen is as it should be."""
     world.publish(world.tracker(), WEIGHTS)
     [version] = world.source.versions(CLIP)
     logged = world.source._logged[version.id]
     entries = dict(logged.manifest.entries)
-    entries["config.json"] = replace(entries["config.json"], digest="abc")
+    entries["config.json"] = replace(entries["config.json"], **change)
     logged.manifest = Manifest(entries=entries)
     [found] = verify_all(world.runtime, [CLIP], Part())
 
-    assert found["problems"] == ["config.json: W&B names another content than the commit"]
+    assert found["problems"] == [f"config.json: {problem}"]
+
+
+def test_a_commit_that_was_born_in_oxen_is_not_put_into_wandb(world: TrainingWorld) -> None:
+    """Nor with its version gone: W&B never had its files."""
+    made = world.publish(world.tracker(), WEIGHTS)
+    url = OxenURL.parse(str(made.commit))
+    report = restore_commit(world.runtime, url, lambda: world.source.now)
+
+    assert (report.restored, [item["reason"] for item in report.skipped]) == ([], [BORN])
 
 
 def test_both_names_of_a_published_version_are_found(

@@ -19,7 +19,7 @@ import pytest
 from face_world import SECRET, client, made_parts, until
 
 from syncd.catalog.catalog import Catalog, State
-from syncd.operations.webhooks import PATH, PAYLOAD, SIGNATURE, signed
+from syncd.operations.webhooks import PATH, PAYLOAD, SIGNATURE, TEST_EVENT, signed
 from syncd.refs import Target
 from syncd.testing import MemoryArtifactSource
 from syncd.web.answers import RefusedError
@@ -312,12 +312,24 @@ def test_what_concerns_nothing_that_moves_is_ignored(changes: dict[str, Any]) ->
     assert isinstance(told(**changes), Ignored)
 
 
-@pytest.mark.parametrize("name", ["", None, 7, "${artifact_collection_name}", "bad\x00name"])
+@pytest.mark.parametrize(
+    "name", ["", None, 7, "${artifact_collection_name}", "bad\x00name", "x" * 256]
+)
 def test_without_a_usable_collection_the_project_is_meant(name: object) -> None:
     """The mover then looks at all of it."""
     assert told(collection=name, version="") == Notice(
         project="team/proj", artifact_id="QXJ0aWZhY3Q6MQ=="
     )
+
+
+def test_what_is_no_id_and_what_belongs_to_a_test_are_left_out() -> None:
+    """The mover asks W&B for the one, and an answer waits for the other."""
+    assert told(artifact="team/proj/ds:v3", nonce="5ecret") == Notice(
+        project="team/proj", collection="ds"
+    )
+    found = told(event=TEST_EVENT, nonce="5ecret")
+    assert isinstance(found, Notice)
+    assert found.test == "5ecret"
 
 
 def test_metadata_that_wandb_did_not_fill_in_means_nothing() -> None:
