@@ -36,10 +36,10 @@ from syncd.durable import workflow
 from syncd.footprint import keep_small
 from syncd.manifest import Manifest, compare, json_chunks
 from syncd.refs import ArtifactRef, CommitRef, RepoRef
-from syncd.stages.commit import lineage
 from syncd.stages.plan import plan
 from syncd.stages.replace import reference_manifest
 from syncd.stages.verify import verify
+from syncd.versions.commit_texts import lineage
 from syncd.versions.plans import BATCH, Digest, TransferPlan
 
 _CHUNK = 1 << 20
