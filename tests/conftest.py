@@ -17,6 +17,17 @@ from syncd import log, retry
 from syncd.testing import oxen_process, postgres_process
 from syncd.testing.postgres_process import Postgres
 
+# Modules of tests/acceptance whose tests take half a minute and more, the longest first.
+LONGEST = (
+    "test_story",
+    "test_reclaimed",
+    "test_promotion",
+    "test_complete",
+    "test_many_files",
+    "test_training",
+    "test_migration",
+    "test_soak",
+)
 FOREIGN = ("WANDB_", "OXEN_", "SYNCD_", "XDG_", "DBOS_", "CREDENTIALS_DIRECTORY", "NETRC")
 
 
@@ -24,6 +35,16 @@ def pytest_configure() -> None:
     """Look for the servers while the variables that name them are there."""
     oxen_process.find_server()
     postgres_process.find_postgres()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: else one worker is left with it when the others have ended."""
+
+    def place(item: pytest.Item) -> int:
+        is_long = item.path.parent.name == "acceptance" and item.path.stem in LONGEST
+        return LONGEST.index(item.path.stem) if is_long else len(LONGEST)
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
