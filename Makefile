@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # More than there are cores: some tests wait for a server while others work.
 JOBS ?= 4
+# Tests of the night too.
+ALL := -m "nightly or not nightly"
 SEED ?= $(shell date +%s)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,8 +43,8 @@ test: check
 
 nightly: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m nightly
-	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_reclaimed.py
-	SYNCD_TEST_RUNS=50 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest tests/acceptance/test_story.py
+	SYNCD_TEST_VERSIONS=200 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest $(ALL) tests/acceptance/test_reclaimed.py
+	SYNCD_TEST_RUNS=50 SYNCD_TEST_DEADLINE=1800 $(BIN)/python -m pytest $(ALL) tests/acceptance/test_story.py
 	SYNCD_TEST_SEQUENCES=500 $(BIN)/python -m pytest tests/unit/test_generated_project.py
 	SYNCD_TEST_KILLS=200 SYNCD_TEST_SEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
 	  tests/acceptance/test_killed_anywhere.py
@@ -50,7 +52,7 @@ nightly: install
 # Prints its figures as JSON; those of a run stand in docs/daemon.md. SOAK: seconds.
 SOAK ?= 480
 soak: install
-	SYNCD_TEST_SOAK=$(SOAK) $(BIN)/python -m pytest -q -s tests/acceptance/test_soak.py
+	SYNCD_TEST_SOAK=$(SOAK) $(BIN)/python -m pytest $(ALL) -q -s tests/acceptance/test_soak.py
 
 lint: install
 	$(BIN)/ruff check --fix

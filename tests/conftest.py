@@ -19,14 +19,12 @@ from syncd.testing.postgres_process import Postgres
 
 # Modules of tests/acceptance whose tests take half a minute and more, the longest first.
 LONGEST = (
-    "test_story",
     "test_reclaimed",
     "test_promotion",
     "test_complete",
     "test_many_files",
     "test_training",
     "test_migration",
-    "test_soak",
 )
 FOREIGN = ("WANDB_", "OXEN_", "SYNCD_", "XDG_", "DBOS_", "CREDENTIALS_DIRECTORY", "NETRC")
 

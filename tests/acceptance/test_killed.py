@@ -32,8 +32,8 @@ CALLS = (  # in the order in which a replacement is made
     nightly("CreateArtifact"),
     nightly("CreateArtifactManifest"),
     "CommitArtifact",
-    "AddAliases",
-    "UseArtifact",
+    nightly("AddAliases"),
+    nightly("UseArtifact"),
     nightly("UpsertBucket"),
     nightly("UpdateArtifact"),
 )

@@ -187,6 +187,7 @@ def _kill_at(made: World, operation: str, *words: str) -> None:
     _lose_state(made)
 
 
+@pytest.mark.nightly
 def test_killed_again_and_again_without_its_state_both_ways_end_as_if_undisturbed(
     tmp_path: Path, moved_data: Path
 ) -> None:

@@ -15,6 +15,7 @@ POLL = 5  # seconds
 
 
 @pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.nightly
 def test_a_long_life_loses_nothing_doubles_nothing_and_leaks_nothing(empty: World) -> None:
     """With a tenth of the requests failing, hints lost and doubled, stops and kills."""
     long = SECONDS >= LONG

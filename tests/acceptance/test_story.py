@@ -130,6 +130,7 @@ def team(empty: World) -> Team:
 
 
 @pytest.mark.timeout(400 + 10 * RUNS)
+@pytest.mark.nightly
 def test_what_trained_what_is_in_production_and_back(team: Team) -> None:
     """Two data versions and two models; the worse one is found out, explained, and rolled back."""
     # In March: a cleaned dataset, some runs, the best one's weights in production.
