@@ -152,6 +152,11 @@ class Replacement:
     logged: Logged | None = None
 
     @property
+    def source_alias(self) -> str:
+        """The number of the version it replaces, `vN`."""
+        return self.source_version.rpartition(":")[2]
+
+    @property
     def first(self) -> Logged:
         """What was logged first of this content, as far as is known."""
         return self.logged or Logged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli import Context
@@ -9,8 +10,6 @@ from syncd.cli.scope import Targets, counted, size
 from syncd.cli.trigger import print_triggers
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
 
 COUNTS = ("seen", "moved", "waiting", "skipped", "quarantined")
@@ -19,10 +18,9 @@ FIGURES = (*COUNTS, "moved_bytes", "kept_bytes", "downloaded", "deduplicated")
 
 def status(context: Context, targets: Targets = None) -> None:
     """Show what was seen, moved, and is waiting, per collection. W&B is not asked."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.catalog.firings import DUE, FAILED  # noqa: PLC0415
+    from syncd.clients.artifacts import age  # noqa: PLC0415
     from syncd.refs import Target  # noqa: PLC0415
 
     named = [Target.parse(text) for text in targets or ()]
@@ -39,14 +37,14 @@ def status(context: Context, targets: Targets = None) -> None:
         }
         due = [str(run) for run in catalog.runs_due()]
         firings = [item.document() for item in catalog.firings.all([DUE, FAILED])]
-    now = datetime.now(UTC)
+    now = time.time()
     document = {
         "collections": [
             {
                 "collection": name,
                 **{key: getattr(tally, key) for key in FIGURES},
                 "freed_bytes": freed.get(name, 0),
-                "lag_seconds": _since(tally.waiting_since, now),
+                "lag_seconds": int(age(tally.waiting_since, now)) if tally.waiting_since else 0,
             }
             for name, tally in tallies.items()
         ],
@@ -64,13 +62,6 @@ def status(context: Context, targets: Targets = None) -> None:
         "triggers": firings,
     }
     context.output.result(document, lambda console: _print(console, document))
-
-
-def _since(text: str, now: datetime) -> int:
-    """Seconds since a time of W&B's, 0 where there is none."""
-    from syncd.clients.artifacts import utc  # noqa: PLC0415
-
-    return max(0, int((now - utc(text)).total_seconds())) if text else 0
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:

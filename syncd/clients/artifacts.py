@@ -19,6 +19,11 @@ def utc(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def age(text: str, now: float) -> float:
+    """Seconds since a time of W&B's, never less than none; `now` is in Unix seconds."""
+    return max(0.0, now - utc(text).timestamp())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """A COMMITTED version of a W&B artifact collection.

@@ -81,13 +81,9 @@ def replacements(
     """All replacement versions of the targets; a named version also by its source's name."""
     for target in targets:
         for version, link in discover.replacements(runtime.source, target):
-            names = {version.ref.alias, _old_alias(link), *version.aliases}
+            names = {version.ref.alias, link.source_alias, *version.aliases}
             if target.alias is None or target.alias in names:
                 yield version, link
-
-
-def _old_alias(link: Replacement) -> str:
-    return link.source_version.rpartition(":")[2]
 
 
 def verify_all(runtime: Runtime, targets: Sequence[Target], part: Part) -> Iterator[dict[str, Any]]:
@@ -113,7 +109,7 @@ def _verify_target(runtime: Runtime, target: Target, part: Part) -> Iterator[dic
     for version in runtime.source.versions(target.whole):  # once: there may be very many
         link = replacement_of(version.metadata, version.digest)
         born = None if link else published_of(version.metadata, version.digest)
-        names = {version.ref.alias, *version.aliases, *([_old_alias(link)] if link else [])}
+        names = {version.ref.alias, *version.aliases, *([link.source_alias] if link else [])}
         if (link is None and born is None) or target.alias not in {None, *names}:
             continue
         there = True

@@ -222,7 +222,7 @@ def _replacements(versions: list[Version]) -> list[tuple[Version, Replacement]]:
 
 
 def _names(version: Version, link: Replacement) -> set[str]:
-    return {version.ref.alias, link.source_version.rpartition(":")[2], *version.aliases}
+    return {version.ref.alias, link.source_alias, *version.aliases}
 
 
 def _lineage_of(runtime: Runtime, commit: CommitRef, artifact_id: str) -> str:

@@ -20,6 +20,7 @@ from functools import partial
 from syncd import log
 from syncd.catalog.catalog import Record, State
 from syncd.catalog.looks import Name
+from syncd.clients.artifacts import age, utc
 from syncd.deployment.triggers import enlist
 from syncd.durable.context import Outcome
 from syncd.durable.following import finish_runs, follow_runs
@@ -31,7 +32,7 @@ from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, RunRef, Target
 from syncd.runtime import Runtime
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
-from syncd.service.vitals import Vitals, age, moment
+from syncd.service.vitals import Vitals
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import fingerprint
 
@@ -387,4 +388,4 @@ def due(record: Record, now: float) -> bool:
     doublings = min(max(record.attempts - 1, 0), 60)
     wait = min(FIRST_RETRY.total_seconds() * 2.0**doublings, LONGEST_RETRY.total_seconds())
     # What failed under a clock that was ahead does not wait until that time has come.
-    return abs(now - moment(record.updated_at)) >= wait
+    return abs(now - utc(record.updated_at).timestamp()) >= wait

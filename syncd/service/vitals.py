@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log
@@ -159,26 +158,6 @@ class Vitals:
                 "replaced": self.replaced,
                 "version": version,
             }
-
-
-def age(created_at: str, now: float) -> float:
-    """Seconds since a time of W&B's, never less than none.
-
-    Args:
-        created_at: ISO 8601; without a zone it is UTC.
-        now: Unix seconds.
-    """
-    return max(0.0, now - moment(created_at))
-
-
-def moment(text: str) -> float:
-    """Unix seconds of a time; without a zone it is UTC.
-
-    Args:
-        text: ISO 8601.
-    """
-    found = datetime.fromisoformat(text)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _told(item: _Transfer, now: float) -> dict[str, Any]:

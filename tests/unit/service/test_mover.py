@@ -13,6 +13,7 @@ import pytest
 from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
+from syncd.clients.artifacts import age
 from syncd.config import Config
 from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
@@ -21,7 +22,7 @@ from syncd.refs import Target
 from syncd.service import mover as module
 from syncd.service.mover import Mover, due
 from syncd.service.patience import Waiting
-from syncd.service.vitals import STALLED, Vitals, age
+from syncd.service.vitals import STALLED, Vitals
 from syncd.stages.discover import Discovered
 from syncd.testing import Fault, MemoryArtifactSource
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syncd import log
+from syncd.clients.artifacts import age
 from syncd.config import Config
 from syncd.refs import Target
-from syncd.service.vitals import STALLED, Vitals, age
+from syncd.service.vitals import STALLED, Vitals
 from syncd.stages.plan import plan
 from syncd.testing import MemoryArtifactSource
 
