@@ -20,6 +20,7 @@ from syncd.refs import Target
 
 PAGE = 50  # rows a page
 _ESCAPE = "\\"
+_COLLECTION = tuple(schema.versions.c[name] for name in ("entity", "project", "collection"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +121,10 @@ class Panels:
             page: which, from 0.
         """
         table = schema.versions
-        named = (table.c.entity, table.c.project, table.c.collection)
         query = (
-            sa.select(*named, sa.func.max(table.c.type).label("type"), *sums())
+            sa.select(*_COLLECTION, sa.func.max(table.c.type).label("type"), *sums())
             .where(table.c.entity == entity, table.c.project == project)
-            .group_by(*named)
+            .group_by(*_COLLECTION)
             .order_by(table.c.collection)
             .limit(PAGE + 1)
             .offset(page * PAGE)
@@ -134,8 +134,11 @@ class Panels:
     def standings(self, target: Target | None) -> list[Tally]:
         """All collections of a target (all when None), by name; what travelled is of moved versions."""
         table = schema.versions
-        named = (table.c.entity, table.c.project, table.c.collection)
-        query = sa.select(*named, *sums(of_moved=True)).group_by(*named).order_by(*named)
+        query = (
+            sa.select(*_COLLECTION, *sums(of_moved=True))
+            .group_by(*_COLLECTION)
+            .order_by(*_COLLECTION)
+        )
         if target is not None:
             query = query.where(*within(table, target))
         return [tally_of(row) for row in self._database.rows(query)]
@@ -143,11 +146,10 @@ class Panels:
     def freed_in(self, target: Target | None) -> dict[str, int]:
         """Bytes that taking versions out of W&B was to free, by collection (all when None)."""
         table, freed = schema.versions, schema.reclaimed
-        named = (table.c.entity, table.c.project, table.c.collection)
         query = (
-            sa.select(*named, total(freed.c.bytes))
+            sa.select(*_COLLECTION, total(freed.c.bytes))
             .select_from(freed.join(table, table.c.artifact_id == freed.c.artifact_id))
-            .group_by(*named)
+            .group_by(*_COLLECTION)
         )
         if target is not None:
             query = query.where(*within(table, target))
@@ -156,23 +158,21 @@ class Panels:
     def replaced(self, target: Target) -> dict[tuple[str, str, str], int]:
         """How many versions were replaced in each collection of a target."""
         table = schema.versions
-        named = (table.c.entity, table.c.project, table.c.collection)
         query = (
-            sa.select(*named, sa.func.count())
+            sa.select(*_COLLECTION, sa.func.count())
             .where(table.c.state == "replaced", *within(table, target))
-            .group_by(*named)
-            .order_by(*named)
+            .group_by(*_COLLECTION)
+            .order_by(*_COLLECTION)
         )
         return {(row[0], row[1], row[2]): row[3] for row in self._database.tuples(query)}
 
     def collection(self, entity: str, project: str, collection: str) -> Tally | None:
         """One collection, None when nothing is known of it."""
         table = schema.versions
-        named = (table.c.entity, table.c.project, table.c.collection)
         query = (
-            sa.select(*named, sa.func.max(table.c.type).label("type"), *sums())
+            sa.select(*_COLLECTION, sa.func.max(table.c.type).label("type"), *sums())
             .where(*_of(entity, project, collection))
-            .group_by(*named)
+            .group_by(*_COLLECTION)
         )
         return next((tally_of(row) for row in self._database.rows(query)), None)
 

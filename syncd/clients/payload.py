@@ -30,7 +30,6 @@ from syncd.clients.http import (
 from syncd.errors import PermanentError, SyncdError
 
 REDIRECTS = 5
-SEND_CHUNK = 1 << 18  # bytes of a body that is in memory, handed to the socket at a time
 REDIRECTED = frozenset({301, 302, 303, 307, 308})
 # Bytes, chunks whose number of bytes is unknown, or chunks with that number.
 Body = bytes | Iterable[bytes] | tuple[Iterable[bytes], int]

@@ -80,10 +80,13 @@ def fetch(
         folder = Path(to).absolute() if to is not None else _own_folder(cache, named)
         held = {entry.path for entry in wanted}
 
-        def bring() -> None:
+        def all_wanted() -> list[TreeEntry]:
             # What another fetch of this commit brought into the folder is brought up again with it.
             present = _present(folder, named, tree)
-            brought = [entry for entry in tree if entry.path in held or entry.path in present]
+            return [entry for entry in tree if entry.path in held or entry.path in present]
+
+        def bring() -> None:
+            brought = all_wanted()
             _bring(there, named, cache, brought)
             _lay(cache, folder, brought)
 
@@ -93,9 +96,7 @@ def fetch(
             if is_alone:
                 bring()
                 return folder
-            present = _present(folder, named, tree)
-            brought = [entry for entry in tree if entry.path in held or entry.path in present]
-            if all(cache.is_in(e.hash, e.size, folder / e.path) for e in brought):
+            if all(cache.is_in(e.hash, e.size, folder / e.path) for e in all_wanted()):
                 return folder
         with cache.alone(*keys):
             bring()

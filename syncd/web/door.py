@@ -20,6 +20,7 @@ from starlette.requests import cookie_parser
 
 from syncd.errors import AuthenticationError
 from syncd.web.answers import RefusedError
+from syncd.web.hosts import hostname
 from syncd.web.tokens import authorize
 
 COOKIE = "syncd_session"
@@ -130,10 +131,7 @@ class Door:
                 "address",
                 "Set [web] read_token_file, or bind to 127.0.0.1 and leave public_url out.",
             )
-        try:
-            name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-        except ValueError:
-            name = ""
+        name = hostname(headers.get("host", ""))
         # A proxy on this machine may call us localhost, and let in whoever comes to it.
         if not is_local(name) or any(headers.get(key) for key in _FORWARDED):
             raise RefusedError(

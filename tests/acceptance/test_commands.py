@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from acceptance_process import SYNCD
 from acceptance_state import end_state
 from acceptance_world import World
+
+from syncd.testing.terminal import seen_on_terminal
 
 
 @pytest.fixture
@@ -199,16 +197,5 @@ def test_a_person_sees_bars_what_goes_wrong_and_the_result(small: World) -> None
 
 def _on_a_terminal(world: World, *words: str) -> str:
     """What a terminal shows while syncd runs in it."""
-    ours, terminal = pty.openpty()
-    environ = world.environ(TERM="xterm-256color", SYNCD_LOG__FORMAT="auto")
-    with subprocess.Popen(
-        [*SYNCD, *words], cwd=world.folder, env=environ, stdout=terminal, stderr=terminal
-    ) as process:
-        os.close(terminal)
-        seen = b""
-        with suppress(OSError):  # how a terminal ends
-            while data := os.read(ours, 4096):
-                seen += data
-        os.close(ours)
-        assert process.wait() == 0
-    return seen.decode()
+    environ = world.environ(SYNCD_LOG__FORMAT="auto")
+    return seen_on_terminal([*SYNCD, *words], environ, world.folder).decode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from syncd.cli import output
 from syncd.cli.people import People, print_table
+from syncd.testing.terminal import seen_on_terminal
 
 
 def test_a_result_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
@@ -114,16 +114,9 @@ with Output().guarded(loud=False):
 
 def test_liboxen_draws_nothing_on_a_terminal(tmp_path: Path) -> None:
     """Its bars would cut through ours, which still know what the terminal can do."""
-    ours, terminal = pty.openpty()
-    environ = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm-256color"}
+    environ = {**os.environ, "HOME": str(tmp_path)}
     command = [sys.executable, "-c", DRAWING, str(tmp_path / "repo")]
-    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environ):
-        os.close(terminal)
-        seen = b""
-        with suppress(OSError):  # how a terminal ends
-            while data := os.read(ours, 4096):
-                seen += data
-    os.close(ours)
+    seen = seen_on_terminal(command, environ)
 
     assert seen == b"\x1b[1mours\x1b[0m\r\n"
 

@@ -27,18 +27,23 @@ from syncd.operations.webhooks import PATH, SIGNATURE, signed
 ANYWHERE = {"SYNCD_WEB__BIND": "127.0.0.1:0"}
 
 
-@contextmanager
-def serving(
-    *words: str, environ: dict[str, str], end: signal.Signals = signal.SIGTERM
-) -> Iterator[dict[str, str]]:
-    """Run a server until the block ends; the block gets its ready line."""
-    with subprocess.Popen(
+def started(*words: str, environ: dict[str, str]) -> subprocess.Popen[str]:
+    """A server's process."""
+    return subprocess.Popen(
         [sys.executable, "-m", "syncd", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=dict(os.environ) | environ,
-    ) as process:
+    )
+
+
+@contextmanager
+def serving(
+    *words: str, environ: dict[str, str], end: signal.Signals = signal.SIGTERM
+) -> Iterator[dict[str, str]]:
+    """Run a server until the block ends; the block gets its ready line."""
+    with started(*words, environ=environ) as process:
         assert process.stdout
         assert process.stderr
         try:
@@ -107,13 +112,7 @@ def test_the_face_hears_of_new_projects_as_the_daemon_does(tmp_path: Path) -> No
         "SYNCD_WEBHOOK_SECRET": secret,
     }
     config.write_text('[wandb]\nprojects = ["team/first"]\n')
-    with subprocess.Popen(
-        [sys.executable, "-m", "syncd", "face"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ) | environ,
-    ) as process:
+    with started("face", environ=environ) as process:
         assert process.stdout
         assert process.stderr
         url = json.loads(process.stdout.readline())["url"]

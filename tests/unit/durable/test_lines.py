@@ -10,6 +10,7 @@ import pytest
 from unit_world import World
 
 from syncd.catalog.catalog import State
+from syncd.clients.artifacts import Version
 from syncd.durable import lines as module
 from syncd.durable.lines import Lines, slim, uses
 from syncd.errors import ServiceUnavailableError
@@ -37,13 +38,20 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ids
 
 
+def chain(world: World) -> tuple[Version, Version, Version]:
+    """Data, and two versions of a model."""
+    return (
+        world.source.log("data", {"d": b"prepared data"}),
+        world.source.log("model", {"w": b"weights"}, kind="model"),
+        world.source.log("model", {"w": b"better weights"}, kind="model"),
+    )
+
+
 def test_a_version_that_others_brought_to_its_end_does_not_block_its_line(
     world: World, queued: list[str]
 ) -> None:
     """The engine goes on with what a killed process had queued, or another machine took it."""
-    data = world.source.log("data", {"d": b"prepared data"})
-    model = world.source.log("model", {"w": b"weights"}, kind="model")
-    later = world.source.log("model", {"w": b"better weights"}, kind="model")
+    data, model, later = chain(world)
     lines = Lines(world.runtime)
     items = [Discovered(version=version) for version in (data, model, later)]
     lines.add(items, {model.id: [data.id], later.id: [data.id]})
@@ -61,9 +69,7 @@ def test_who_waits_behind_one_that_others_brought_to_its_end_goes_on(
     world: World, queued: list[str]
 ) -> None:
     """It does not wait for what that one waited for."""
-    data = world.source.log("data", {"d": b"prepared data"})
-    model = world.source.log("model", {"w": b"weights"}, kind="model")
-    later = world.source.log("model", {"w": b"better weights"}, kind="model")
+    data, model, later = chain(world)
     lines = Lines(world.runtime)
     lines.add([Discovered(version=item) for item in (data, model, later)], {model.id: [data.id]})
     lines.release()
