@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,12 @@ FOREIGN = ("WANDB_", "OXEN_", "SYNCD_", "XDG_", "DBOS_", "CREDENTIALS_DIRECTORY"
 
 
 def pytest_configure() -> None:
-    """Look for the servers while the variables that name them are there."""
+    """Look for the servers while the variables that name them are there, and let Ctrl-C be heard.
+
+    Who was started in the background, as by `nohup` and `&`, ignores SIGINT, and so do all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     oxen_process.find_server()
     postgres_process.find_postgres()
 
