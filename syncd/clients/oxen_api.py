@@ -15,8 +15,18 @@ from urllib.parse import quote
 
 from syncd import retry
 from syncd.blocks import batches
-from syncd.clients.oxen_wire import AS_JSON, CHUNK, Json, Part, Wire, said, unpacked, zipped
-from syncd.clients.payload import Body, Payload
+from syncd.clients.oxen_wire import (
+    AS_GZIP,
+    AS_JSON,
+    CHUNK,
+    Json,
+    Part,
+    Wire,
+    said,
+    unpacked,
+    zipped,
+)
+from syncd.clients.payload import Body
 from syncd.errors import IntegrityError, NotFoundError, PermanentError
 from syncd.refs import RepoRef
 
@@ -25,7 +35,6 @@ ABSENT = "f" * 32  # no content's hash: asking for it makes the answer a list, n
 HASHES_A_REQUEST = 5000
 DIR_PAGE = 10_000  # entries, of about 800 bytes each; the server reads the whole folder for each
 REMOVALS_A_REQUEST = 500  # some 2 ms each
-_GZIP = {"Content-Type": "application/gzip"}
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -33,23 +42,25 @@ class OxenApi:
     """The calls that syncd makes to one server.
 
     Args:
-        url: where the server is, without `/api`.
-        token: the bearer token; empty for a server that asks for none.
-        http: keeps the connections.
+        wire: how the server is spoken to.
     """
 
-    def __init__(self, url: str, token: str, http: Payload) -> None:
-        self._wire = Wire(url, token, http)
-        self._probed = False
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._version = ""
 
     def probe(self) -> None:
-        """Make sure that the server speaks what this client speaks; asked once.
+        """Make sure that the server speaks what this client speaks; see `version`."""
+        self.version()
+
+    def version(self) -> str:
+        """The server's version, as `0.65.2`; asked once.
 
         Raises:
             PermanentError: when it is too old, or no Oxen server.
         """
-        if self._probed:
-            return
+        if self._version:
+            return self._version
         url = self._wire.url
         what = f"ask {url} for its version"
         try:
@@ -68,7 +79,8 @@ class OxenApi:
                 f"{url} is oxen-server {text}, and syncd needs 0.65 or later",
                 hint="Upgrade the server; earlier ones take uploads over other routes.",
             )
-        self._probed = True
+        self._version = text
+        return text
 
     # --- repositories and branches
 
@@ -148,6 +160,11 @@ class OxenApi:
             return None
         return cast(Json, found["commit"])
 
+    def rebuild_index(self, repo: RepoRef, commit: str) -> None:
+        """Let the server make a commit's folder index from its tree, all of which it reads."""
+        path = f"/fsck/rebuild-dir-hashes?commit_id={quote(commit)}"
+        self._json("POST", repo, path, f"index {commit} of {repo}")
+
     # --- trees and contents
 
     def directory(self, repo: RepoRef, commit: str, path: str) -> Iterator[Json]:
@@ -179,7 +196,7 @@ class OxenApi:
     def _absent(self, repo: RepoRef, body: bytes) -> set[str]:
         what = f"ask {repo} for contents"
         path = f"{self._wire.place(repo)}/versions"
-        with self._wire.opened("QUERY", path, what, body=body, headers=_GZIP) as answer:
+        with self._wire.opened("QUERY", path, what, body=body, headers=AS_GZIP) as answer:
             text = b"".join(answer.chunks(CHUNK)) if answer.status == 404 else b""  # noqa: PLR2004
             try:
                 return set(json.loads(text)["error"]["missing_hashes"])
@@ -215,7 +232,7 @@ class OxenApi:
         """
         path, what = f"{self._wire.place(repo)}/versions", f"read contents of {repo}"
         body = zipped(hashes)
-        with self._wire.opened("QUERY", path, what, body=body, headers=_GZIP) as answer:
+        with self._wire.opened("QUERY", path, what, body=body, headers=AS_GZIP) as answer:
             self._wire.check(answer, path, what)
             yield from unpacked(answer.chunks(CHUNK), what)
 
@@ -268,10 +285,10 @@ class OxenApi:
 
     # --- workspaces
 
-    def workspaces(self, repo: RepoRef) -> list[str]:
-        """The ids of all workspaces."""
+    def workspaces(self, repo: RepoRef) -> dict[str, Json]:
+        """The ids of all workspaces, and the commit that each is based on."""
         found = self._json("GET", repo, "/workspaces", f"list the workspaces of {repo}")
-        return [str(item["id"]) for item in found["workspaces"]]
+        return {str(item["id"]): item["commit"] for item in found["workspaces"]}
 
     def open_workspace(self, repo: RepoRef, workspace: str, branch: str) -> str:
         """Make a workspace on a branch, in an empty repository also that; its base commit."""

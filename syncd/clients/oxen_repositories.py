@@ -31,6 +31,7 @@ BASE = f"{OWN}base"  # an empty commit, on which branches without a past begin
 WORK = f"{OWN}work-"  # begins the names of branches that commits are made on
 BASE_FILE = ".syncd/base"
 SYNCD = Author(name="syncd", email="syncd@wandb.invalid")
+GATHERING = "Gather files"  # says a commit that only workspaces are based on (`oxen_gathering`)
 STALE = 7 * 86400  # seconds after which nobody is at work any more; a transfer may take days
 _MADE = re.compile(r"(?:syncd-|syncd/work-)([0-9a-f]{8})-[0-9a-f]{32}")
 DEFAULT = "main"  # the branch of a repository's first commit
@@ -66,9 +67,22 @@ class Repositories:
                 return
             if not self.there(repo):
                 self._make(repo)
-            for workspace in stale(self._api.workspaces(repo), WORKSPACE):
+            workspaces = self._api.workspaces(repo)
+            for workspace in stale(workspaces, WORKSPACE):
+                self._index(repo, workspaces[workspace])
                 self._api.delete_workspace(repo, workspace)
             self._swept.add(repo)
+
+    def sweep(self, repo: RepoRef, heads: Mapping[str, str]) -> None:
+        """Delete the branches that killed processes worked on long ago, of those that there are."""
+        for branch in stale(heads, WORK[:-1]):
+            self._index(repo, self._api.commit(repo, heads[branch]))
+            self._api.delete_branch(repo, branch)
+
+    def _index(self, repo: RepoRef, commit: Json | None) -> None:
+        """Have the index of a commit made, where a process was killed that had taken it away."""
+        if commit is not None and commit["message"] == GATHERING:
+            self._api.rebuild_index(repo, commit["id"])
 
     def _make(self, repo: RepoRef) -> None:
         """Make the repository. Where the answer was lost, or another is faster, `begin` does the rest."""

@@ -23,11 +23,12 @@ from syncd.blocks import batches
 from syncd.clients.commits import Author, Commit, Content, StoredContent, TreeEntry
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_files import OxenFiles
+from syncd.clients.oxen_gathering import Gathering
 from syncd.clients.oxen_paths import check_branch, check_tree
 from syncd.clients.oxen_repositories import BASE, OWN, Repositories, is_seed
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
-from syncd.clients.oxen_wire import check_url
+from syncd.clients.oxen_wire import Wire, check_url
 from syncd.clients.oxen_workspaces import Workspaces
 from syncd.clients.payload import Payload
 from syncd.config import Config, oxen_token
@@ -58,12 +59,15 @@ class ServerVersionStore:
     def __init__(
         self, url: str, token: str, http: Payload, *, spool: Path, spool_limit: int
     ) -> None:
-        self._api = OxenApi(check_url(url), token, http)
+        wire = Wire(check_url(url), token, http)
+        self._api = OxenApi(wire)
         self._files = OxenFiles(check_url(url), token, http)
         self._trees = TreeCache(self._api, spool / "trees")
         self._uploads = Uploads(self._api, spool, limit=spool_limit)
         self._repositories = Repositories(self._api, self._trees)
-        self._workspaces = Workspaces(self._api, self._repositories, self._trees, self._uploads)
+        self._workspaces = Workspaces(
+            self._api, self._repositories, self._trees, self._uploads, Gathering(wire, self._api)
+        )
 
     @classmethod
     def configured(cls, config: Config, environ: Mapping[str, str], http: Payload) -> Self:

@@ -27,6 +27,7 @@ from syncd.refs import RepoRef
 
 CHUNK = 1 << 20
 ERROR_BYTES = 65536  # of an error's text, at most
+AS_GZIP = {"Content-Type": "application/gzip"}
 AS_JSON = {"Content-Type": "application/json"}
 Json = dict[str, Any]
 Part = tuple[str, bytes]  # file name, content

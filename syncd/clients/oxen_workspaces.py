@@ -29,7 +29,8 @@ from syncd.blocks import Builder, Marks, batches, paired
 from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
-from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, WORK, Repositories, fresh, stale
+from syncd.clients.oxen_gathering import Gathering
+from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, WORK, Repositories, fresh
 from syncd.clients.oxen_trees import TreeCache
 from syncd.clients.oxen_uploads import Uploads
 from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
@@ -47,7 +48,7 @@ class Workspace:
         work: the branch that it is merged into.
         branch: where the commit will go.
         parent: the head of that branch, or BASE's; on it came the groundwork.
-        base: the commit that the workspace is based on.
+        base: the commit that the workspace is based on, or one whose tree is the same.
         paths: names the paths of the coming tree.
         staged: names each pair of path and hash that was staged.
     """
@@ -69,15 +70,22 @@ class Workspaces:
         repositories: what is there.
         trees: what its commits hold.
         uploads: the ways of bytes to it.
+        gathering: where the files of a first version are staged.
     """
 
     def __init__(
-        self, api: OxenApi, repositories: Repositories, trees: TreeCache, uploads: Uploads
+        self,
+        api: OxenApi,
+        repositories: Repositories,
+        trees: TreeCache,
+        uploads: Uploads,
+        gathering: Gathering,
     ) -> None:
         self._api = api
         self._repositories = repositories
         self._trees = trees
         self._uploads = uploads
+        self._gathering = gathering
         self._open: dict[RepoRef, Workspace] = {}
         self._lock = threading.Lock()
 
@@ -202,6 +210,7 @@ class Workspaces:
         if present != len(staged) or not (changes or lost):
             return False
         if lost:
+            self._gathering.close(repo, workspace.id)
             gone = (old.path for old, new in self._beside(repo, workspace, tree) if old and not new)
             removed = topmost(gone, folders_of(map(PATH, tree)))
             self._api.remove(repo, workspace.id, removed)
@@ -246,8 +255,7 @@ class Workspaces:
             heads[BASE] = self._repositories.begin(repo, heads)
         parent = base = heads.get(branch) or heads[BASE]
         work = fresh(WORK)
-        for left in stale(heads, WORK[:-1]):
-            self._api.delete_branch(repo, left)
+        self._repositories.sweep(repo, heads)
         wanted = groundwork(
             lambda: self._trees.entries(repo, parent),
             paths,
@@ -260,7 +268,7 @@ class Workspaces:
         if wanted.needed:
             base = self._lay(repo, work, base, wanted)
         name = fresh()
-        self._api.open_workspace(repo, name, work)
+        self._gathering.open(repo, name, work, base, self._trees.entries(repo, base), paths())
         opened = Workspace(
             id=name, work=work, branch=branch, parent=parent, base=base, paths=_names(paths())
         )
@@ -285,6 +293,7 @@ class Workspaces:
         return base
 
     def _merge(self, repo: RepoRef, workspace: Workspace, message: str, author: Author) -> str:
+        self._gathering.close(repo, workspace.id)
         place = (workspace.id, workspace.work, workspace.base)
         return self._merged(repo, place, message, author)
 
@@ -328,6 +337,7 @@ class Workspaces:
         """Delete the workspace that is open and its branch, if one is."""
         workspace = self._open.pop(repo, None)
         if workspace is not None:
+            self._gathering.close(repo, workspace.id)
             self._api.delete_workspace(repo, workspace.id)
             self._api.delete_branch(repo, workspace.work)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_removal import remove_folder, remove_from_server
+from syncd.clients.oxen_wire import Wire
 from syncd.clients.payload import Payload
 from syncd.clients.wandb_scratch import Item, WandbScratch
 from syncd.config import Config, oxen_token
@@ -118,7 +119,8 @@ class Cleaner:
         token = oxen_token(self._config, self._environ)
         http = Payload()
         try:
-            yield OxenApi(self._config.oxen.url, token.get_secret_value() if token else "", http)
+            bearer = token.get_secret_value() if token else ""
+            yield OxenApi(Wire(self._config.oxen.url, bearer, http))
         finally:
             http.close()
 

@@ -17,6 +17,7 @@ from syncd.clients.oxen_index import RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_removal import remove_folder, remove_from_server
 from syncd.clients.oxen_server import ServerVersionStore
+from syncd.clients.oxen_wire import Wire
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.errors import PermanentError, StoreLockedError
@@ -39,7 +40,7 @@ def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
             spool = tmp_path / "spool"
             return ServerVersionStore(started.url, "", http, spool=spool, spool_limit=1 << 20)
 
-        yield opened, lambda repo: remove_from_server(OxenApi(started.url, "", http), repo)
+        yield opened, lambda repo: remove_from_server(OxenApi(Wire(started.url, "", http)), repo)
 
 
 def test_a_repository_is_removed_and_no_other(ends: Ends) -> None:

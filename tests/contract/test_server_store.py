@@ -18,7 +18,7 @@ import pytest
 import xxhash
 from contract_files import ANN, HOSTILE, REPO, commit, contents, put
 
-from syncd.clients import oxen_repositories, oxen_uploads
+from syncd.clients import oxen_gathering, oxen_repositories, oxen_uploads
 from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_server import ServerVersionStore
 from syncd.clients.payload import Answer, Body, Payload
@@ -156,10 +156,12 @@ def test_a_file_that_the_server_takes_for_unmodified_is_committed(
 
 
 @needs_server
+@pytest.mark.parametrize("many", [oxen_gathering.MANY, 5], ids=["staged as ever", "gathered"])
 def test_a_clone_by_another_client_equals_what_was_committed(
-    server: OxenServer, tmp_path: Path
+    server: OxenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """With its whole history, hostile names included; oxenai knows nothing of us."""
+    monkeypatch.setattr(oxen_gathering, "MANY", many)
     store = opened(server.url, tmp_path)
     first = commit(store, {path: path.encode() for path in HOSTILE})
     second = commit(store, {path: b"2 " + path.encode() for path in HOSTILE[::2]})
