@@ -179,6 +179,20 @@ class _Server:
     def _get_commits(self, commit: str, *_: object) -> Json | None:
         return {"commit": self._commits[commit]} if commit in self._commits else None
 
+    def _post_commits(self, rest: str, body: bytes, *_: object) -> Json:
+        if rest == "upload":
+            return {}
+        said = json.loads(body)
+        before = self._branches[said["branch_name"]]
+        rows = Builder()
+        rows.extend(self._trees[before].rows)
+        made = self._commit(before, rows, said["message"], said["author"], said["email"])
+        self._branches[said["branch_name"]] = made
+        return {"commit": self._commits[made]}
+
+    def _post_fsck(self, *_: object) -> Json:
+        return {}
+
     def _get_dir(self, where: str, _body: bytes, query: Mapping[str, list[str]]) -> Json:
         commit, _, folder = where.partition("/")
         return self._trees[commit].page(folder, int(query["page"][0]), int(query["page_size"][0]))
