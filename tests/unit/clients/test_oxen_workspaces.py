@@ -503,3 +503,71 @@ def test_bytes_that_the_server_has_not_are_not_staged(mover: Mover) -> None:
     mover.server.begin_upload = lambda *_: {"upload_id": "u"}  # type: ignore[method-assign]
     with pytest.raises(ServiceUnavailableError, match="has lost the content"):
         mover.uploads.stage(REPO, "w", [TreeEntry(path="a", hash=lost.hash, size=lost.size)])
+
+
+def test_many_files_beside_what_stays_are_committed(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is removed, the commit itself is what needs the index; it is made once."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    mover.server.contents[name("0")] = "0"
+    mover.commit({"d/kept": "0"})
+    tree = {"d/kept": "0", "d/a": "1", "d/b": "2"}
+    mover.gather(tree, staged={"d/a": "1", "d/b": "2"})
+    assert mover.server.unindexed
+    rebuilt: list[str] = []
+    rebuild = mover.server.rebuild_index
+
+    def counted(repo: RepoRef, commit: str) -> None:
+        rebuilt.append(commit)
+        rebuild(repo, commit)
+
+    monkeypatch.setattr(mover.server, "rebuild_index", counted)
+    made = mover.workspaces.commit(REPO, "main", entries(tree), "said", ANN)
+
+    assert made is not None
+    assert mover.server.trees[made] == tree
+    assert len(rebuilt) == 1
+
+
+def test_many_files_beside_many_are_staged_as_ever(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server reads all that was there to make a commit like it."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    monkeypatch.setattr(oxen_gathering, "FEW", 3)
+    before = {f"d/{n}": str(n) for n in range(4)}
+    mover.commit(before)
+    mover.gather({**before, "d/x": "x"}, staged={"d/x": "x"})
+
+    assert not mover.server.unindexed
+
+
+def test_what_gathered_for_one_branch_does_not_get_onto_another(mover: Mover) -> None:
+    """Nor is the other one moved."""
+    tree = {"a": "1", "b": "2"}
+    mover.gather(tree)
+    made = mover.commit(tree, "side")
+
+    assert mover.server.heads["side"] == made
+    assert "main" not in mover.server.heads
+    assert mover.left() == NOTHING_LEFT
+
+
+def test_a_branch_that_was_left_on_a_commit_without_an_index_is_mended(
+    mover: Mover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the two requests that make such a commit and leave it."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(oxen_gathering.Gathering, "close", lambda *_: None)
+        mover.server.refuses = {"open": ServiceUnavailableError("killed here")}
+        with pytest.raises(ServiceUnavailableError):
+            mover.gather({"a": "1", "d/b": "2", "d/c": "3"})
+    mover.server.refuses = {}
+    assert mover.server.unindexed
+
+    monkeypatch.setattr(oxen_repositories, "STALE", -1)
+    Mover(mover.server, tmp_path / "later").commit({"z": "1"}, "side")
+
+    assert mover.left() == NOTHING_LEFT
