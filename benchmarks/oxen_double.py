@@ -169,6 +169,11 @@ class _Server:
         items = self._branches.items()
         return {"branches": [{"name": name, "commit_id": commit} for name, commit in items]}
 
+    def _post_branches(self, _rest: str, body: bytes, *_: object) -> Json:
+        said = json.loads(body)
+        self._branches[said["new_name"]] = said["commit_id"]
+        return {}
+
     def _put_branches(self, name: str, body: bytes, *_: object) -> Json:
         self._branches[name] = json.loads(body)["commit_id"]
         return {}

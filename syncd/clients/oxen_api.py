@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from syncd import retry
 from syncd.blocks import batches
+from syncd.clients.oxen_branches import Branches
 from syncd.clients.oxen_wire import (
     AS_GZIP,
     AS_JSON,
@@ -38,7 +39,7 @@ REMOVALS_A_REQUEST = 500  # some 2 ms each
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
-class OxenApi:
+class OxenApi(Branches):
     """The calls that syncd makes to one server.
 
     Args:
@@ -46,7 +47,7 @@ class OxenApi:
     """
 
     def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+        super().__init__(wire)
         self._version = ""
 
     def probe(self) -> None:
@@ -82,7 +83,7 @@ class OxenApi:
         self._version = text
         return text
 
-    # --- repositories and branches
+    # --- repositories
 
     def exists(self, repo: RepoRef) -> bool:
         """Whether the repository is there (and the token may see it)."""
@@ -126,31 +127,6 @@ class OxenApi:
             return []
         items = found["repositories"]
         return sorted(RepoRef(namespace=namespace, repo=str(item["name"])) for item in items)
-
-    def branches(self, repo: RepoRef) -> dict[str, str]:
-        """All branches with the commit each points at."""
-        found = self._json("GET", repo, "/branches", f"list the branches of {repo}")
-        return {str(item["name"]): str(item["commit_id"]) for item in found["branches"]}
-
-    def set_branch(self, repo: RepoRef, name: str, commit: str) -> None:
-        """Point a branch at a commit, making or moving it."""
-        path = f"/branches/{quote(name)}"
-        self._json("PUT", repo, path, f"move {name} of {repo}", {"commit_id": commit})
-
-    def delete_branch(self, repo: RepoRef, name: str) -> None:
-        """Delete a branch; nothing happens when there is none."""
-        try:
-            self._json("DELETE", repo, f"/branches/{quote(name)}", f"delete {name} of {repo}")
-        except NotFoundError:
-            return
-
-    def branch(self, repo: RepoRef, name: str) -> str | None:
-        """The commit a branch points at."""
-        try:
-            found = self._json("GET", repo, f"/branches/{quote(name)}", f"look up {name} of {repo}")
-        except NotFoundError:
-            return None
-        return str(found["branch"]["commit_id"])
 
     def commit(self, repo: RepoRef, commit: str) -> Json | None:
         """What the server says of a commit."""
@@ -338,10 +314,6 @@ class OxenApi:
         body = json.dumps({"message": message, "author": author, "email": email}).encode()
         found = self._wire.send("POST", path, f"commit to {repo}", body, AS_JSON)
         return str(found["commit"]["id"])
-
-    def _json(self, method: str, repo: RepoRef, path: str, what: str, body: object = None) -> Json:
-        """Send a request about a repository that may be repeated."""
-        return self._wire.json(method, f"{self._wire.place(repo)}{path}", what, body)
 
 
 def _awaited(found: Json) -> Json:

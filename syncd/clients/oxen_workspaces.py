@@ -264,7 +264,7 @@ class Workspaces:
             unchanged=unchanged,
             anew=anew,
         )
-        self._api.set_branch(repo, work, base)
+        self._api.create_branch(repo, work, base)
         if wanted.needed:
             base = self._lay(repo, work, base, wanted)
         name = fresh()

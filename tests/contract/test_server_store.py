@@ -97,11 +97,12 @@ class Bytes:
 
 
 class Counting(Payload):
-    """Remembers which folders were listed."""
+    """Remembers which folders were listed, and which branches were moved."""
 
     def __init__(self) -> None:
         super().__init__()
         self.listed: list[str] = []
+        self.moved: list[str] = []
 
     @contextmanager
     def request(
@@ -116,8 +117,43 @@ class Counting(Payload):
         """As any request."""
         if "/dir/" in url:
             self.listed.append(url.partition("/dir/")[2].partition("?")[0].partition("/")[2])
+        if method == "PUT" and "/branches/" in url:
+            self.moved.append(url.partition("/branches/")[2])
         with super().request(method, url, what=what, headers=headers, body=body) as answer:
             yield answer
+
+
+@needs_server
+def test_a_new_branch_costs_what_its_commit_adds(server: OxenServer, tmp_path: Path) -> None:
+    """Where one is made by being moved, the server looks at each file that the commit holds."""
+    http = Counting()
+    store = ServerVersionStore(server.url, "", http, spool=tmp_path / "spool", spool_limit=1 << 30)
+    first = commit(store, {"a": b"1"})
+    second = commit(store, {"a": b"1", "b": b"2"})
+    for ref, name in ((first, "wandb/v0"), (second, "wandb/v1"), (first, "latest")):
+        store.set_branch(ref, name)
+    assert [name for name in http.moved if not name.startswith("syncd/")] == ["main"]
+
+    store.set_branch(second, "latest")
+    store.set_branch(second, "latest")
+
+    assert http.moved[-1:] == ["latest"]
+    assert http.moved.count("latest") == 1
+    heads = {"main": second.commit, "wandb/v0": first.commit, "wandb/v1": second.commit}
+    assert store.branches(REPO) == {**heads, "latest": second.commit}
+
+
+@needs_server
+def test_a_branch_that_another_made_meanwhile_is_moved(server: OxenServer, tmp_path: Path) -> None:
+    """Or one whose making was answered with nothing."""
+    store = opened(server.url, tmp_path)
+    first = commit(store, {"a": b"1"})
+    second = commit(store, {"a": b"2"})
+    store.set_branch(first, "latest")
+
+    store._api.create_branch(REPO, "latest", second.commit)
+
+    assert store.branches(REPO)["latest"] == second.commit
 
 
 @needs_server

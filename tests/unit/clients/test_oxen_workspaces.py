@@ -110,6 +110,11 @@ class Server:
         assert commit in self.commits
         self.heads[branch] = commit
 
+    def create_branch(self, repo: RepoRef, branch: str, commit: str) -> None:
+        """A new one."""
+        assert branch not in self.heads
+        self.set_branch(repo, branch, commit)
+
     def delete_branch(self, _repo: RepoRef, branch: str) -> None:
         """If it is there."""
         self.heads.pop(branch, None)
