@@ -48,7 +48,8 @@ class Workspace:
         work: the branch that it is merged into.
         branch: where the commit will go.
         parent: the head of that branch, or BASE's; on it came the groundwork.
-        base: the commit that the workspace is based on, or one whose tree is the same.
+        base: the commit that the tree is made of.
+        head: the commit that the new one is made on; its tree is the same.
         paths: names the paths of the coming tree.
         staged: names each pair of path and hash that was staged.
     """
@@ -58,6 +59,7 @@ class Workspace:
     branch: str
     parent: str
     base: str
+    head: str
     paths: int
     staged: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -268,9 +270,18 @@ class Workspaces:
         if wanted.needed:
             base = self._lay(repo, work, base, wanted)
         name = fresh()
-        self._gathering.open(repo, name, work, base, self._trees.entries(repo, base), paths())
+        files = coming = 0
+        for old, _ in paired(map(PATH, self._trees.entries(repo, base)), paths(), str, str):
+            files += old is not None
+            coming += old is None
         opened = Workspace(
-            id=name, work=work, branch=branch, parent=parent, base=base, paths=_names(paths())
+            id=name,
+            work=work,
+            branch=branch,
+            parent=parent,
+            base=base,
+            head=self._gathering.open(repo, name, work, base, files, coming),
+            paths=_names(paths()),
         )
         self._open[repo] = opened
         return opened
@@ -294,7 +305,7 @@ class Workspaces:
 
     def _merge(self, repo: RepoRef, workspace: Workspace, message: str, author: Author) -> str:
         self._gathering.close(repo, workspace.id)
-        place = (workspace.id, workspace.work, workspace.base)
+        place = (workspace.id, workspace.work, workspace.head)
         return self._merged(repo, place, message, author)
 
     def _merged(

@@ -46,7 +46,7 @@ class Served:
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """One for each test, for which fewer files are many."""
     monkeypatch.setattr(oxen_gathering, "MANY", 20)
-    monkeypatch.setattr(oxen_gathering, "FEW", 25)
+    monkeypatch.setattr(oxen_gathering, "MOST", 25)
     folder = tmp_path / "server"
     with oxen_server(folder) as started:
         yield Served(started.url, folder)
@@ -133,13 +133,14 @@ def test_many_files_beside_few_that_change_and_go_are_the_tree_that_was_asked_fo
     assert contents(store, made) == files
     assert contents(store, first) == before
     assert served.unreadable() == []
+    assert list(store.verify(made)) == []
 
 
 def test_few_files_and_many_before_are_staged_as_ever(served: Served, tmp_path: Path) -> None:
-    """The server reads all that is there to make a commit like it; a few files are not worth that."""
+    """The server reads all that is there to make a commit like it."""
     http = Counting()
     store = served.store(tmp_path, http)
-    commit(store, dict(list(MANY.items())[:20]))
+    commit(store, dict(list(MANY.items())[:19]))
     many = {f"f{n}": b"%d" % n for n in range(26)}
     assert "POST /commits" not in http.seen
     commit(store, many, branch="side")

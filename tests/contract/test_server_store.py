@@ -200,7 +200,8 @@ def test_a_clone_by_another_client_equals_what_was_committed(
     monkeypatch.setattr(oxen_gathering, "MANY", many)
     store = opened(server.url, tmp_path)
     first = commit(store, {path: path.encode() for path in HOSTILE})
-    second = commit(store, {path: b"2 " + path.encode() for path in HOSTILE[::2]})
+    new = {f"folder/new {n}": b"%d" % n for n in range(6)}
+    second = commit(store, {path: b"2 " + path.encode() for path in HOSTILE[::2]} | new)
     home = tmp_path / "home"
     home.mkdir()
 

@@ -515,9 +515,8 @@ def test_many_files_beside_what_stays_are_committed(
 ) -> None:
     """Where nothing is removed, the commit itself is what needs the index; it is made once."""
     monkeypatch.setattr(oxen_gathering, "MANY", 2)
-    mover.server.contents[name("0")] = "0"
-    mover.commit({"d/kept": "0"})
-    tree = {"d/kept": "0", "d/a": "1", "d/b": "2"}
+    first = mover.commit({"d/kept": "0", "d/too": "t"})
+    tree = {"d/kept": "0", "d/too": "t", "d/a": "1", "d/b": "2"}
     mover.gather(tree, staged={"d/a": "1", "d/b": "2"})
     assert mover.server.unindexed
     rebuilt: list[str] = []
@@ -533,17 +532,22 @@ def test_many_files_beside_what_stays_are_committed(
     assert made is not None
     assert mover.server.trees[made] == tree
     assert len(rebuilt) == 1
+    assert mover.server.commits[made]["parent_ids"] == rebuilt
+    assert mover.server.commits[rebuilt[0]]["parent_ids"] == [first]
+    assert mover.left() == NOTHING_LEFT
 
 
+@pytest.mark.parametrize("most", ["MOST", "SHARE"])
 def test_many_files_beside_many_are_staged_as_ever(
-    mover: Mover, monkeypatch: pytest.MonkeyPatch
+    mover: Mover, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:
     """The server reads all that was there to make a commit like it."""
     monkeypatch.setattr(oxen_gathering, "MANY", 2)
-    monkeypatch.setattr(oxen_gathering, "FEW", 3)
-    before = {f"d/{n}": str(n) for n in range(4)}
+    monkeypatch.setattr(oxen_gathering, most, 3)
+    before = {f"d/{n}": str(n) for n in range(7)}
     mover.commit(before)
-    mover.gather({**before, "d/x": "x"}, staged={"d/x": "x"})
+    new = {f"d/x{n}": "x" for n in range(2)}
+    mover.gather({**before, **new}, staged=new)
 
     assert not mover.server.unindexed
 
