@@ -130,6 +130,15 @@ class SuspiciousListingError(PermanentError):
     )
 
 
+class ClockError(PermanentError):
+    """This machine's clock and W&B's tell different times; nobody may remove anything meanwhile."""
+
+    default_hint = (
+        "Nothing was removed. Set this machine's clock (`timedatectl` tells whether it is "
+        "synchronized), then run the same command again."
+    )
+
+
 class ConfigurationError(SyncdError):
     """The configuration is wrong; `problems` lists every mistake with its key path.
 

@@ -143,6 +143,15 @@ def raise_for_status(
     raise PermanentError(text)
 
 
+def told_time(headers: Mapping[str, str]) -> datetime | None:
+    """What time an answer says it is, by its `Date` header (RFC 9110); None when it says none."""
+    try:
+        told = parsedate_to_datetime(headers.get("date", ""))
+        return told.astimezone(UTC) if told.tzinfo else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a service asks for, by number or by date (RFC 9110), at most LONGEST_PAUSE."""
     value = headers.get("retry-after", "").strip()

@@ -24,6 +24,7 @@ from typing import Any
 from syncd import log
 from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
+from syncd.operations.clocks import check_clock
 from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
 from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
@@ -98,10 +99,15 @@ def plan(
             removal has been begun.
 
     Raises:
+        ClockError: when this machine's clock is not W&B's, and the policy allows removals.
         SuspiciousListingError: when W&B lists far less than is known to be there.
         SyncdError: when anything cannot be read: then nobody knows what is needed.
     """
     terms = runtime.config.reclaim
+    if (
+        terms.policy != reclaim.NONE and targets
+    ):  # first: what `now` says decides about all that follows
+        check_clock(runtime.source, targets[0].entity)
     candidates, counted = _candidates(runtime, targets, now)
     facts, unseen = _looked_at(runtime, candidates, now, counted, everything=everything)
     hopeful = [item for item in facts if not reclaim.reasons(item, terms, now)]
@@ -307,6 +313,9 @@ def execute(
         runtime: open clients; the caller holds the state directory's lock.
         now: the time, UTC.
         progress: told of bytes as they are read back.
+
+    Raises:
+        ClockError: when this machine's clock was set meanwhile; nothing more is removed.
     """
     terms = runtime.config.reclaim
     report = Report(policy=terms.policy, dry_run=False)
@@ -321,6 +330,7 @@ def execute(
         facts, expected = removal.facts, sweep.expected[place]
         name = str(facts.source.ref)
         log.get().info(log.Stage.RECLAIM.started, artifact=name, commit=str(facts.link.commit))
+        check_clock(runtime.source, facts.source.ref.entity)  # a sweep takes hours
         proof = partial(_proof, runtime, facts, progress)
         try:
             found = reclaim.remove(

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from moved_project import NOW, PROJECT, MovedProject
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.errors import ServiceUnavailableError, SuspiciousListingError
+from syncd.errors import ClockError, ServiceUnavailableError, SuspiciousListingError
 from syncd.manifest import Entry
 from syncd.operations import sweep
 from syncd.refs import Target
@@ -375,6 +375,55 @@ def test_a_day_has_its_limit_without_any_local_state(moved: MovedProject, tmp_pa
     assert (document["removals"], len(document["stays"])) == ([], 3)
     assert len(moved.reclaim(now=NOW + timedelta(hours=25))["removals"]) == 2
     moved.catalog.close()
+
+
+# --- whose clock
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-30), timedelta(minutes=-6), timedelta(hours=1)])
+def test_a_clock_that_is_not_wandbs_lets_nothing_go(moved: MovedProject, ahead: timedelta) -> None:
+    """Nobody knows whether the grace is over: both times are told, and nothing is changed."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = ahead
+    before = moved.source.calls["update_metadata"]
+    told = (datetime.now(UTC) + ahead).isoformat(timespec="minutes")[:15]
+
+    with pytest.raises(ClockError, match=rf"clock says .*W&B says {told}") as caught:
+        moved.reclaim()
+    assert "Set this machine's clock" in caught.value.hint
+    assert moved.there(old)
+    assert (moved.source.calls["remove"], moved.source.calls["update_metadata"]) == (0, before)
+
+
+def test_a_wandb_that_does_not_say_the_time_lets_nothing_go(moved: MovedProject) -> None:
+    """A wrong clock could not be told from a right one."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = None
+
+    with pytest.raises(ClockError, match="does not say what time it is"):
+        moved.reclaim()
+    assert moved.there(old)
+
+
+def test_a_clock_that_is_set_meanwhile_ends_the_removals(moved: MovedProject) -> None:
+    """A sweep takes hours; what is left stays."""
+    for number in range(2):
+        moved.log_and_move("ds", {"big": f"payload {number}".encode()}, aliases=[])
+
+    def jump() -> None:
+        moved.source.ahead = timedelta(days=-400)
+
+    with pytest.raises(ClockError):
+        swept(moved, jump)
+    assert moved.source.calls["remove"] == 1
+
+
+def test_seconds_and_slow_answers_are_no_other_clock(moved: MovedProject) -> None:
+    """W&B tells whole seconds."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = timedelta(minutes=-4)
+
+    assert len(moved.reclaim()["removals"]) == 1
 
 
 # --- what a sweep costs
