@@ -47,7 +47,25 @@ class PermanentError(SyncdError):
 
 
 class ServiceUnavailableError(TransientError):
-    """W&B or Oxen did not answer, or answered 429 or 5xx."""
+    """W&B or Oxen did not answer, or answered 429 or 5xx.
+
+    Args:
+        message: what failed, naming the thing and the cause.
+        hint: what the operator should do next.
+        retry_after: seconds the service asked us to wait (`Retry-After`), or None.
+        service: scheme, host and port of the server that is away; empty where it is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        service: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.service = service
 
 
 class IntegrityError(TransientError):
