@@ -68,6 +68,10 @@ class ServiceUnavailableError(TransientError):
         self.service = service
 
 
+class StateUnavailableError(ServiceUnavailableError):
+    """The database of the catalog does not answer, or refuses to write. No version's own fault."""
+
+
 class IntegrityError(TransientError):
     """Bytes that arrived are not the bytes that were promised (size or hash).
 

@@ -21,7 +21,13 @@ from pathlib import Path
 from syncd import log
 from syncd.config.units import format_size
 from syncd.durable.context import Patience
-from syncd.errors import DiskFullError, ServiceUnavailableError, SyncdError, TransientError
+from syncd.errors import (
+    DiskFullError,
+    ServiceUnavailableError,
+    StateUnavailableError,
+    SyncdError,
+    TransientError,
+)
 from syncd.outages import OUTAGES
 from syncd.refs import Target
 from syncd.runtime import Runtime, probe_oxen
@@ -124,7 +130,8 @@ class Waiting(Patience):
         if self._away:
             self.until_back()
             return own
-        if isinstance(error, DiskFullError):  # there is room, but not for this one
+        # There is room, but not for this one; or the catalog can be read, and not written.
+        if isinstance(error, (DiskFullError, StateUnavailableError)):
             log.get().warning(log.Life.CALL_RETRIED, error=str(error))
             self._pause(self._wait_after(own))
             return own + 1
