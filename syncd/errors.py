@@ -47,7 +47,29 @@ class PermanentError(SyncdError):
 
 
 class ServiceUnavailableError(TransientError):
-    """W&B or Oxen did not answer, or answered 429 or 5xx."""
+    """W&B or Oxen did not answer, or answered 429 or 5xx.
+
+    Args:
+        message: what failed, naming the thing and the cause.
+        hint: what the operator should do next.
+        retry_after: seconds the service asked us to wait (`Retry-After`), or None.
+        service: scheme, host and port of the server that is away; empty where it is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        service: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.service = service
+
+
+class StateUnavailableError(ServiceUnavailableError):
+    """The database of the catalog does not answer, or refuses to write. No version's own fault."""
 
 
 class IntegrityError(TransientError):
@@ -127,6 +149,15 @@ class SuspiciousListingError(PermanentError):
     default_hint = (
         "Nothing was removed. Look in W&B whether the versions are there. If they were deleted on "
         "purpose, `syncd catalog rebuild` makes the local state forget them."
+    )
+
+
+class ClockError(PermanentError):
+    """This machine's clock and W&B's tell different times; nobody may remove anything meanwhile."""
+
+    default_hint = (
+        "Nothing was removed. Set this machine's clock (`timedatectl` tells whether it is "
+        "synchronized), then run the same command again."
     )
 
 

@@ -13,7 +13,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Literal, cast, get_args
@@ -26,7 +27,7 @@ from syncd import errors
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
 REDACTED = "[redacted]"
-REPEATED = 60.0  # seconds in which a library's line is told once
+REPEATED = 60.0  # seconds in which a library's line, or a server's absence, is told once
 LINES_KNOWN = 1000
 SHORTEST_SECRET = 6  # characters; a shorter one would blot out ordinary words
 
@@ -98,6 +99,7 @@ class Life(StrEnum):
     RELOAD_DONE = "reload.done"
     RELOAD_REFUSED = "reload.refused"
     SCHEDULE_FIRED = "schedule.fired"
+    SERVICE_ANSWERED = "service.answered"
     SERVICE_AWAY = "service.away"
     SERVICE_BACK = "service.back"
     TRIGGER_FAILED = "trigger.failed"
@@ -255,6 +257,38 @@ class _StandardError:
     log = debug = info = warning = error = critical = exception = msg
 
 
+class Seldom:
+    """Lets what says the same through once in `REPEATED` seconds, and counts the others."""
+
+    def __init__(self) -> None:
+        self._told: dict[Hashable, float] = {}  # when something was told last
+        self._untold: Counter[Hashable] = Counter()
+
+    def __call__(self, key: Hashable, *, hush: bool = False) -> int | None:
+        """Whether something is told.
+
+        Args:
+            key: what makes it the same.
+            hush: do not tell it whenever it was told last.
+
+        Returns:
+            How many were not told since the last one; None when this one is not told either.
+        """
+        now = time.monotonic()
+        if hush or now - self._told.get(key, float("-inf")) < REPEATED:
+            self._untold[key] += 1
+            return None
+        if len(self._told) >= LINES_KNOWN:
+            self._told.clear()
+            self._untold.clear()
+        self._told[key] = now
+        return self.untold(key)
+
+    def untold(self, key: Hashable) -> int:
+        """How many were not told since the last one; they are counted anew from now on."""
+        return self._untold.pop(key, 0)
+
+
 class _Handler(logging.Handler):
     """Like `_StandardError`, for the standard library.
 
@@ -264,7 +298,7 @@ class _Handler(logging.Handler):
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._told: dict[tuple[str, ...], float] = {}  # when a first line was told last
+        self._seldom = Seldom()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -279,13 +313,7 @@ class _Handler(logging.Handler):
         cause = str(record.exc_info[1]) if record.exc_info else ""
         # Further lines hold statements and their values, which differ each time.
         key = record.name, *(text.partition("\n")[0] for text in (record.getMessage(), cause))
-        now = time.monotonic()
-        if now - self._told.get(key, float("-inf")) < REPEATED:
-            return True
-        if len(self._told) >= LINES_KNOWN:
-            self._told.clear()
-        self._told[key] = now
-        return False
+        return self._seldom(key) is None
 
 
 def _shared(*, as_json: bool) -> list[Processor]:

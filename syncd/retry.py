@@ -18,6 +18,7 @@ from typing import TypeVar
 import tenacity
 
 from syncd import errors, log
+from syncd.outages import OUTAGES
 
 Result = TypeVar("Result")
 _GIVE_UP = -1.0  # as a wait: there is no further attempt
@@ -103,12 +104,21 @@ def call(
         return _GIVE_UP if wait is None else wait
 
     def tell(state: tenacity.RetryCallState) -> None:
-        logger.warning(
-            log.retried(),
-            attempt=state.attempt_number,
-            wait_seconds=round(state.upcoming_sleep, 3),
-            error=str(_failure(state)),
-        )
+        error = _failure(state)
+        said = {
+            "attempt": state.attempt_number,
+            "wait_seconds": round(state.upcoming_sleep, 3),
+            "error": str(error),
+        }
+        service = getattr(error, "service", "")
+        if not service:  # nobody else has the same failure
+            logger.warning(log.retried(), **said)
+            return
+        untold = OUTAGES.failed(service)
+        if untold is None:
+            logger.debug(log.retried(), service=service, **said)
+        else:
+            logger.warning(log.retried(), service=service, untold=untold, **said)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(errors.TransientError),

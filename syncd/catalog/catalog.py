@@ -200,10 +200,28 @@ class Catalog:
         """Remember that a version was taken out of W&B, and the bytes that were to come free."""
         row = {"artifact_id": artifact_id, "bytes": size, "at": now()}
         self._database.upsert(schema.reclaimed, [row], ("artifact_id",))
+        gone = schema.refused.c.artifact_id == artifact_id
+        self._database.change(sa.delete(schema.refused).where(gone))
+
+    def refuse(self, artifact_ids: Collection[str], at: str) -> None:
+        """Remember that a sweep looked at versions closely and had to leave them.
+
+        Args:
+            artifact_ids: their GraphQL ids.
+            at: when it did, ISO 8601 in UTC.
+        """
+        for batch in batches(sorted(artifact_ids)):
+            rows = [{"artifact_id": artifact_id, "at": at} for artifact_id in batch]
+            self._database.upsert(schema.refused, rows, ("artifact_id",))
+
+    def refused(self) -> dict[str, str]:
+        """When a sweep last left each version that it looked at closely, ISO 8601 by GraphQL id."""
+        table = schema.refused
+        return dict(self._database.tuples(sa.select(table.c.artifact_id, table.c.at)))
 
     def forget(self, artifact_id: str) -> None:
         """Forget a version."""
-        tables = (schema.versions, schema.settled, schema.failures)
+        tables = (schema.versions, schema.settled, schema.failures, schema.refused)
         self._database.change(
             *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
         )
@@ -221,7 +239,7 @@ class Catalog:
         self._database.change(
             *(
                 sa.delete(other).where(other.c.artifact_id.in_(ids))
-                for other in (schema.settled, schema.failures)
+                for other in (schema.settled, schema.failures, schema.refused)
             ),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
             sa.delete(schema.events).where(*within(schema.events, target)),

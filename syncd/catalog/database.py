@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd import retry
 from syncd.catalog import schema
-from syncd.errors import DiskFullError, ServiceUnavailableError
+from syncd.errors import DiskFullError, StateUnavailableError
 from syncd.refs import Target
 
 Result = TypeVar("Result")
@@ -28,6 +28,8 @@ SCHEMA_LOCK = (
     0x73796E6364  # PostgreSQL's advisory lock that one process at a time makes tables under
 )
 PATIENCE = retry.Policy(attempts=5, first_wait=0.1, longest_wait=2.0, total=30.0)
+# A value that a table refuses is none of these: that is its version's own.
+DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 BATCH = 500  # values in one IN list; SQLite takes 32,766 variables, PostgreSQL more
 
 
@@ -161,7 +163,11 @@ class Database:
         def once() -> Result:
             try:
                 return work()
-            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
+                if no_room(error):
+                    raise DiskFullError(
+                        "cannot write to the catalog: PostgreSQL has no room"
+                    ) from error
                 raise unanswered(self._engine.url, error.orig) from error
 
         return retry.call(once, what="use the catalog's database", policy=PATIENCE)
@@ -186,9 +192,16 @@ def room(what: str) -> Iterator[None]:
 
 
 def no_room(error: Exception) -> bool:
-    """Whether SQLite found no room for its file."""
-    # SQLITE_FULL
-    return isinstance(error, sa.exc.OperationalError) and "disk is full" in str(error.orig)
+    """Whether SQLite found no room for its file, or PostgreSQL none for its tables."""
+    if not isinstance(error, sa.exc.OperationalError):
+        return False
+    # SQLITE_FULL, and PostgreSQL's disk_full
+    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == "53100"
+
+
+def of_database(error: Exception) -> bool:
+    """Whether it is the state of a database, the catalog's or the engine's, and no statement's fault."""
+    return isinstance(error, (*DATABASE_ERRORS, StateUnavailableError))
 
 
 def driver_url(text: str) -> sa.URL:
@@ -199,9 +212,9 @@ def driver_url(text: str) -> sa.URL:
     return parsed
 
 
-def unanswered(url: sa.URL, cause: BaseException | None) -> ServiceUnavailableError:
+def unanswered(url: sa.URL, cause: BaseException | None) -> StateUnavailableError:
     """What to raise when PostgreSQL does not answer, or gave a transaction up for another's sake."""
-    return ServiceUnavailableError(
+    return StateUnavailableError(
         f"the database {url.render_as_string(hide_password=True)} does not answer: "
         f"{str(cause).strip()}",
         hint="Look whether PostgreSQL runs and lets this machine in, then run again.",

@@ -122,6 +122,14 @@ reclaimed = Table(
     Column("at", String(40), nullable=False),
 )
 
+# Replaced versions that a sweep looked at closely and had to leave, and when it did last.
+refused = Table(
+    "syncd_refused",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("at", String(40), nullable=False),
+)
+
 # When a project's runs were last heard of, before which all that had ended were looked at.
 run_cursors = Table(
     "syncd_run_cursors",

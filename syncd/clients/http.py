@@ -22,6 +22,7 @@ from syncd.errors import (
     PermanentError,
     ServiceUnavailableError,
 )
+from syncd.outages import OUTAGES
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0  # seconds; above the 15 s heartbeats of long Oxen answers
@@ -51,6 +52,12 @@ def place(url: str) -> str:
     """A URL as an error may show it: without user, query and fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL: the server, as an outage names it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
 def check_url(url: str) -> str:
@@ -99,13 +106,16 @@ def garbled(what: str, url: str) -> IntegrityError:
 def broken_off(what: str, url: str, error: Exception) -> ServiceUnavailableError:
     """The error for a connection that ended before there was an answer."""
     return ServiceUnavailableError(
-        f"{what}: {place(url)} broke the connection off ({type(error).__name__})"
+        f"{what}: {place(url)} broke the connection off ({type(error).__name__})",
+        service=origin(url),
     )
 
 
 def unanswered(what: str, url: str, error: Exception) -> ServiceUnavailableError:
     """The error for nobody being there, or nothing coming."""
-    return ServiceUnavailableError(f"{what}: {place(url)} did not answer ({type(error).__name__})")
+    return ServiceUnavailableError(
+        f"{what}: {place(url)} did not answer ({type(error).__name__})", service=origin(url)
+    )
 
 
 def check_status(what: str, response: httpx.Response, *, detail: str = "") -> None:
@@ -131,16 +141,27 @@ def raise_for_status(
         url: where; shown without its query.
         detail: what the service said about it, if it said something a person can read.
     """
+    if status not in _RETRYABLE:  # whatever it says, it is there
+        OUTAGES.answered(origin(url))
     if 200 <= status < 300:  # noqa: PLR2004 success
         return
     text = f"{what}: {place(url)} answered {status}{f': {detail}' if detail else ''}"
     if status in _RETRYABLE:
-        raise ServiceUnavailableError(text, retry_after=_retry_after(headers))
+        raise ServiceUnavailableError(text, retry_after=_retry_after(headers), service=origin(url))
     if status in {401, 403}:
         raise AuthenticationError(text, hint="Check the API key or token and what it may access.")
     if status in {404, 410}:
         raise NotFoundError(text)
     raise PermanentError(text)
+
+
+def told_time(headers: Mapping[str, str]) -> datetime | None:
+    """What time an answer says it is, by its `Date` header (RFC 9110); None when it says none."""
+    try:
+        told = parsedate_to_datetime(headers.get("date", ""))
+        return told.astimezone(UTC) if told.tzinfo else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

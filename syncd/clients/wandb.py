@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from syncd import retry
 from syncd.clients import wandb_graphql as gql
 from syncd.clients.artifacts import (
     Automation,
@@ -24,7 +26,7 @@ from syncd.clients.artifacts import (
     Use,
     Version,
 )
-from syncd.clients.http import check_status
+from syncd.clients.http import check_status, told_time
 from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
@@ -88,6 +90,26 @@ class WandbSource:
         what = "see whether W&B answers"
         variables = {"entity": entity, "cursor": None, "perPage": 1}
         check_status(what, self._session.send(what, gql.PROJECTS, variables))
+
+    def told_time(self, entity: str) -> datetime | None:
+        """What time it is by W&B, to the second, UTC; None when its answer does not say.
+
+        Args:
+            entity: whose projects are asked for.
+
+        Raises:
+            ServiceUnavailableError: when W&B stays away.
+            SyncdError: when it is there and does not like us.
+        """
+        what = "ask W&B for the time"
+        variables = {"entity": entity, "cursor": None, "perPage": 1}
+
+        def ask() -> datetime | None:
+            answer = self._session.send(what, gql.PROJECTS, variables)
+            check_status(what, answer)
+            return told_time(answer.headers)
+
+        return retry.call(ask, what=what)
 
     def projects(self, entity: str) -> Iterator[str]:
         """Names of an entity's projects."""

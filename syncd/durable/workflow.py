@@ -12,7 +12,7 @@ from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
 from syncd import errors, log
 from syncd.catalog.catalog import State
-from syncd.catalog.database import no_room, room
+from syncd.catalog.database import of_database, room
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.durable import engine, steps
@@ -113,11 +113,13 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
             replaced = steps.replace_step(artifact_id, committed, receipt, replacement_id)
             steps.annotate_step(artifact_id, replaced["replacement_id"])
     except errors.SyncdError as error:
+        if of_database(error):
+            raise
         return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:
         # The engine cannot write what was done, or was stopped while an earlier call's versions were
         # on their way beside: it is done again when it can.
-        if no_room(error) or steps.over(context):
+        if of_database(error) or steps.over(context):
             raise
         log.get().debug(stage.failed, artifact=artifact_id, exc_info=error)
         bug = errors.PermanentError(

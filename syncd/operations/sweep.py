@@ -1,4 +1,9 @@
-"""A reclaim sweep: what is known of every replaced version is gathered, then planned, then done.
+"""A reclaim sweep: what is known of replaced versions is gathered, then planned, then done.
+
+What is listed is enough to leave most of them. The others are looked at closely, in turn, until as
+many may go as a day allows: those first that have waited longest, since their grace ended or since a
+sweep last had to leave them. So what may be removed costs requests, not what was ever replaced, and
+those that stay for long keep nobody behind them from going.
 
 Everything that could need a version is looked at: all versions of all entities that the targets or
 the configuration name, with their manifests and the objects in them. A listing that fails, or that
@@ -19,6 +24,7 @@ from typing import Any
 from syncd import log
 from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
+from syncd.operations.clocks import check_clock
 from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
 from syncd.refs import Target
 from syncd.replacements import Replacement, replacement_of
@@ -31,6 +37,7 @@ from syncd.versions.originals import coverage, lineage_path, original
 from syncd.versions.plans import LINEAGE_PATH
 from syncd.versions.pointers import Pointers
 
+MOST_REFUSED = 1000  # versions that a sweep looks at closely in vain before it leaves the others
 Clock = Callable[[], datetime]
 
 
@@ -42,11 +49,13 @@ class Sweep:
         plan: what leaves and what stays.
         expected: bytes that each removal frees, by its place in the plan.
         freed: which contents these are.
+        refused: ids of the versions that were looked at closely and stay.
     """
 
     plan: reclaim.ReclaimPlan
     expected: Counter[int]
     freed: Freed
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,34 +85,45 @@ class Report:
 # --- plan
 
 
-def plan(runtime: Runtime, targets: Sequence[Target], now: datetime) -> Sweep:
-    """Look at every replaced version of the targets and decide; changes nothing.
+def plan(
+    runtime: Runtime, targets: Sequence[Target], now: datetime, *, everything: bool = False
+) -> Sweep:
+    """Look at replaced versions of the targets and decide; changes nothing.
+
+    Args:
+        runtime: open clients.
+        targets: whose versions.
+        now: the time, UTC.
+        everything: look closely at each version, to tell all there is to tell of it. Otherwise only
+            at as many as may go today, at up to `MOST_REFUSED` more that may not, and at those whose
+            removal has been begun.
 
     Raises:
+        ClockError: when this machine's clock is not W&B's, and the policy allows removals.
         SuspiciousListingError: when W&B lists far less than is known to be there.
         SyncdError: when anything cannot be read: then nobody knows what is needed.
     """
     terms = runtime.config.reclaim
-    facts: list[Facts] = []
-    for item in _candidates(runtime, targets):
-        # What stays anyway need not be looked at closely.
-        known = item if terms.policy == reclaim.NONE else reclaim.look_again(runtime.source, item)
-        if not reclaim.reasons(known, terms, now):
-            known = changed(known, problems=tuple(_coverage(runtime, known)))
-        facts.append(known)
+    if (
+        terms.policy != reclaim.NONE and targets
+    ):  # first: what `now` says decides about all that follows
+        check_clock(runtime.source, targets[0].entity)
+    candidates, counted = _candidates(runtime, targets, now)
+    facts, unseen = _looked_at(runtime, candidates, now, counted, everything=everything)
     hopeful = [item for item in facts if not reclaim.reasons(item, terms, now)]
     if not hopeful:
         return Sweep(
-            plan=reclaim.plan(facts, terms, now, lately=0),
+            plan=reclaim.plan(facts, terms, now, lately=counted, unseen=unseen),
             expected=Counter(),
             freed=Holdings().done(),
+            refused=frozenset(item.source.id for item in facts),
         )
     holdings = Holdings()
     for number, item in enumerate(hopeful):
         holdings.goes(number, runtime.source.manifest(item.source))
     pointed, lately = _scan(runtime, targets, hopeful, holdings, now)
     facts = [changed(item, pointers=tuple(pointed.get(item.source.id, ()))) for item in facts]
-    decided = reclaim.plan(facts, terms, now, lately=lately)
+    decided = reclaim.plan(facts, terms, now, lately=lately, unseen=unseen)
     going = {item.facts.source.id for item in decided.removals}
     for item in hopeful:
         if item.source.id not in going:
@@ -117,11 +137,65 @@ def plan(runtime: Runtime, targets: Sequence[Target], now: datetime) -> Sweep:
             for place, item in enumerate(decided.removals)
         }
     )
-    return Sweep(plan=decided, expected=expected, freed=freed)
+    refused = frozenset(item.source.id for item in facts if reclaim.refusals(item, terms, now))
+    return Sweep(plan=decided, expected=expected, freed=freed, refused=refused)
 
 
-def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
-    """Replaced versions of the targets that W&B still has, each once."""
+def _looked_at(
+    runtime: Runtime,
+    candidates: Sequence[Facts],
+    now: datetime,
+    counted: int,
+    *,
+    everything: bool,
+) -> tuple[list[Facts], list[Facts]]:
+    """Look closely at those whose turn it is.
+
+    Args:
+        runtime: open clients.
+        candidates: replaced versions, as they were listed.
+        now: the time, UTC.
+        counted: removals of the last 24 hours, as far as the listing tells. It tells those of the
+            targets alone; the limit itself holds the notes of all projects.
+        everything: whether it is everybody's turn.
+
+    Returns:
+        What is known of those that were looked at, in the order in which they may go, and the others.
+    """
+    terms = runtime.config.reclaim
+    if terms.policy == reclaim.NONE:  # what stays anyway need not be looked at closely
+        return [], list(candidates)
+    refused = runtime.catalog.refused()
+
+    def order(item: Facts) -> tuple[bool, datetime]:
+        watched = reclaim.must_be_watched(item.link.reclaimed, terms, now)
+        return not watched, reclaim.turn(item, terms, refused.get(item.source.id))
+
+    left, vain = terms.max_per_day - counted, MOST_REFUSED
+    looked: list[Facts] = []
+    unseen: list[Facts] = []
+    for item in sorted(candidates, key=order):
+        note = item.link.reclaimed
+        turn = everything or reclaim.must_be_watched(note, terms, now)
+        if not turn and (left <= 0 or vain <= 0 or reclaim.refusals(item, terms, now)):
+            unseen.append(item)
+            continue
+        known = reclaim.look_again(runtime.source, item)
+        if not reclaim.reasons(known, terms, now):
+            known = changed(known, problems=tuple(_coverage(runtime, known)))
+        looked.append(known)
+        if reclaim.refusals(known, terms, now):
+            vain -= 1
+        elif not reclaim.is_counted(note, terms, now):
+            left -= 1
+    return looked, unseen
+
+
+def _candidates(
+    runtime: Runtime, targets: Sequence[Target], now: datetime
+) -> tuple[list[Facts], int]:
+    """Replaced versions of the targets that W&B still has, each once, and how many went in a day."""
+    lately: set[str] = set()
     found: dict[str, Facts] = {}
     doubted: dict[Folder, str] = {}
     for target in targets:
@@ -130,6 +204,7 @@ def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
         for place, group in groupby(runtime.source.versions(target.whole), key=place_of):
             versions = list(group)
             counted[place] = len(versions)
+            lately |= {version.id for version in versions if _went_lately(version, now)}
             for item in _replaced(versions, moved):
                 made = item.replacement
                 assert made is not None, "it has just been listed"
@@ -142,7 +217,14 @@ def _candidates(runtime: Runtime, targets: Sequence[Target]) -> list[Facts]:
         changed(item, problems=(doubted[place],)) if place in doubted else item
         for item in found.values()
         for place in [(item.link.commit.repo, _folder(item.link))]
-    ]
+    ], len(lately)
+
+
+def _went_lately(version: Version, now: datetime) -> bool:
+    """Whether a version says that the one it replaces was removed in the last 24 hours."""
+    link = replacement_of(version.metadata, version.digest)
+    note = link.reclaimed if link else None
+    return note is not None and utc(note.at) > now - reclaim.DAY
 
 
 def _replaced(versions: Sequence[Version], moved: Counter[Folder]) -> Iterator[Facts]:
@@ -191,9 +273,7 @@ def _scan(
         counted: Counter[Place] = Counter()
         for version in runtime.source.versions(whole):
             counted[place_of(version)] += 1
-            link = replacement_of(version.metadata, version.digest)
-            note = link.reclaimed if link else None
-            lately += note is not None and utc(note.at) > now - reclaim.DAY
+            lately += _went_lately(version, now)
             manifest = runtime.source.manifest(version)
             if version.id not in going:
                 holdings.stays(manifest)
@@ -233,9 +313,15 @@ def execute(
         runtime: open clients; the caller holds the state directory's lock.
         now: the time, UTC.
         progress: told of bytes as they are read back.
+
+    Raises:
+        ClockError: when this machine's clock was set meanwhile; nothing more is removed.
     """
     terms = runtime.config.reclaim
     report = Report(policy=terms.policy, dry_run=False)
+    # Those that are removed in vain below wait for their next turn, too: they may fail each time.
+    going = {removal.facts.source.id for removal in sweep.plan.removals}
+    runtime.catalog.refuse(sweep.refused | going, now().isoformat())
     for item in sweep.plan.stays:
         _leave(runtime, item)
         report.stays.append(_stay(item.facts, item.reasons))
@@ -244,6 +330,7 @@ def execute(
         facts, expected = removal.facts, sweep.expected[place]
         name = str(facts.source.ref)
         log.get().info(log.Stage.RECLAIM.started, artifact=name, commit=str(facts.link.commit))
+        check_clock(runtime.source, facts.source.ref.entity)  # a sweep takes hours
         proof = partial(_proof, runtime, facts, progress)
         try:
             found = reclaim.remove(

@@ -295,6 +295,13 @@ RELIED_ON = (
         consequence="Set [reclaim] policy to delete or none, not to ttl.",
     ),
     Assumption(
+        id="answers-say-the-time",
+        statement="Each answer has a `Date` header, and it is what this machine's clock says.",
+        source="RFC 9110, 6.6.1",
+        consequence="Set this machine's clock; until both agree, a sweep removes nothing.",
+        settings=("date_offset",),
+    ),
+    Assumption(
         id="use-is-idempotent",
         statement="A run that is recorded twice as a consumer is one consumer.",
         source=f"{_SDK}, `UseArtifact`",

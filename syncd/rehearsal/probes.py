@@ -12,7 +12,9 @@ from typing import Any
 from syncd.clients.artifacts import Version
 from syncd.clients.wandb_scratch import COMMITTED
 from syncd.entry import Entry
+from syncd.errors import ClockError
 from syncd.manifest import Manifest
+from syncd.operations.clocks import check_clock
 from syncd.refs import RunRef, Target
 from syncd.rehearsal.findings import Finding, fails, holds, judge, unknown
 from syncd.rehearsal.story import Stage, portfolio
@@ -269,6 +271,15 @@ def use(stage: Stage) -> Finding:
     return judge(list(found) == [run], f"{len(found)} consumers")
 
 
+def the_time(stage: Stage) -> Finding:
+    """Whether W&B's answers say the time, and the same as this machine."""
+    try:
+        check_clock(stage.parts.source, stage.project.entity)
+    except ClockError as error:
+        return fails(str(error))
+    return holds("both clocks agree")
+
+
 def uploads(stage: Stage) -> Finding:
     """Whether an uploaded file comes back whole and in parts."""
     data = hashlib.shake_128(stage.mark.encode()).digest(FILE_SIZE)
@@ -323,6 +334,7 @@ PROBES: Mapping[str, Probe] = {
     "link-and-give-back": give_back,
     "metadata-alone-changes": metadata,
     "ttl-is-kept": ttl,
+    "answers-say-the-time": the_time,
     "use-is-idempotent": use,
     "uploads-come-back": uploads,
     "registry-links-move": registry,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncd.sandbox.errors import SandboxError
 from syncd.sandbox.pages import ROUTES as PAGES
 from syncd.sandbox.routes import admin, api, storage
 from syncd.sandbox.routes.service import Service
+from syncd.sandbox.settings import Settings
 
 _ROUTES = [
     Route("/graphql", api.execute, methods=["POST"]),
@@ -55,6 +60,25 @@ async def _tell(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, status_code=status)
 
 
+class _Dated:
+    """Says in each answer what time it is, as far off as the settings want; or says nothing."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+
+        async def dated(message: Message) -> None:
+            offset = self._settings.date_offset
+            if message["type"] == "http.response.start" and offset is not None:
+                date = formatdate(time.time() + offset, usegmt=True).encode()
+                message["headers"] = [*message.get("headers", ()), (b"date", date)]
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
 def application(service: Service) -> Starlette:
     """The application of one sandbox."""
     app = Starlette(
@@ -62,4 +86,5 @@ def application(service: Service) -> Starlette:
         exception_handlers={SandboxError: _tell},
     )
     app.state.service = service
+    app.add_middleware(_Dated, settings=service.backend.settings)
     return app

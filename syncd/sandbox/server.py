@@ -114,6 +114,7 @@ class _Instance:
             log_config=None,
             log_level="critical",
             access_log=False,
+            date_header=False,  # the application tells the time, right or wrong
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )

@@ -30,6 +30,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "webhook_signature": ("hex", "base64"),
 }
 _SECONDS = {"webhook_cooldown"}
+_OFFSETS = {"date_offset"}  # seconds that may be negative, or nothing
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Settings:
     """The settings of one sandbox; `docs/sandbox.md` says what each does."""
 
     bare_name: str = "latest"
+    date_offset: float | None = 0
     deduplication: str = "any"
     error_status: int = 200
     latest_after_delete: str = "nobody"
@@ -65,6 +67,9 @@ class Settings:
             if name in _SECONDS:
                 if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                     raise _wrong(f"{name} is a number of seconds, not {value!r}")
+            elif name in _OFFSETS:
+                if isinstance(value, bool) or not isinstance(value, int | float | None):
+                    raise _wrong(f"{name} is a number of seconds or null, not {value!r}")
             elif choices is None and not isinstance(value, dict):
                 raise _wrong(f"{name} is an object, not {value!r}")
         for name, value in given.items():

@@ -21,7 +21,14 @@ from pathlib import Path
 from syncd import log
 from syncd.config.units import format_size
 from syncd.durable.context import Patience
-from syncd.errors import DiskFullError, ServiceUnavailableError, SyncdError, TransientError
+from syncd.errors import (
+    DiskFullError,
+    ServiceUnavailableError,
+    StateUnavailableError,
+    SyncdError,
+    TransientError,
+)
+from syncd.outages import OUTAGES
 from syncd.refs import Target
 from syncd.runtime import Runtime, probe_oxen
 
@@ -40,11 +47,13 @@ class Absence:
 
     Args:
         why: in words.
+        service: the server, as `syncd.outages` names it; empty where it is none.
         since: Unix seconds.
         began: the same moment on a clock that is never set.
     """
 
     why: str
+    service: str = ""
     since: float
     began: float
 
@@ -121,7 +130,8 @@ class Waiting(Patience):
         if self._away:
             self.until_back()
             return own
-        if isinstance(error, DiskFullError):  # there is room, but not for this one
+        # There is room, but not for this one; or the catalog can be read, and not written.
+        if isinstance(error, (DiskFullError, StateUnavailableError)):
             log.get().warning(log.Life.CALL_RETRIED, error=str(error))
             self._pause(self._wait_after(own))
             return own + 1
@@ -174,17 +184,20 @@ class Waiting(Patience):
         with self._state:
             self._state.wait_for(lambda: self._closed, seconds)
 
-    def _note(self, name: str, why: str) -> None:
+    def _note(self, name: str, error: TransientError | None) -> None:
         found = self._away.get(name)
-        if why and found is None:
-            self._away = self._away | {
-                name: Absence(why=why, since=time.time(), began=self._clock())
-            }
+        if error is not None and found is None:
+            why, service = str(error), getattr(error, "service", "")
+            absence = Absence(why=why, service=service, since=time.time(), began=self._clock())
+            self._away = self._away | {name: absence}
+            if service:
+                OUTAGES.take_over(service)
             log.get().warning(log.Life.SERVICE_AWAY, service=name, error=why)
-        elif found is not None and not why:
+        elif found is not None and error is None:
             self._away = {other: item for other, item in self._away.items() if other != name}
             seconds = round(self._clock() - found.began, 1)
-            log.get().info(log.Life.SERVICE_BACK, service=name, seconds=seconds)
+            untold = OUTAGES.over(found.service) if found.service else 0
+            log.get().info(log.Life.SERVICE_BACK, service=name, seconds=seconds, untold=untold)
 
 
 def probes(runtime: Runtime) -> dict[str, Probe]:
@@ -240,18 +253,18 @@ def check_room(folders: Sequence[Path], least: int) -> None:
             )
 
 
-def _failure(probe: Probe) -> str:
-    """Why something is away; empty when it answers, however unkindly, the second time at least."""
-    why = ""
+def _failure(probe: Probe) -> TransientError | None:
+    """Why something is away; None when it answers, however unkindly, the second time at least."""
+    why: TransientError | None = None
     for _ in range(ATTEMPTS):
         try:
             probe()
         except TransientError as error:
-            why = str(error)
+            why = error
         except SyncdError:
-            return ""  # it is there; whoever needs it tells what it does not like
+            return None  # it is there; whoever needs it tells what it does not like
         else:
-            return ""
+            return None
     return why
 
 

@@ -22,6 +22,7 @@ from syncd.replacements import Reclaimed, Replacement, replacement_of
 
 DAY = timedelta(days=1)
 MAX_SHOWN = 3  # of the same kind, in a reason
+_TURN = "waits for its turn to be looked at: this sweep left many others that it may not remove"
 TTL, DELETE, NONE = "ttl", "delete", "none"
 
 
@@ -84,7 +85,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReclaimPlan:
-    """What leaves and what stays, in the order of collections and versions."""
+    """What leaves and what stays, in the order in which they were decided about."""
 
     removals: tuple[Removal, ...]
     stays: tuple[Stay, ...]
@@ -186,34 +187,74 @@ def reasons(facts: Facts, terms: Reclaim, now: datetime) -> tuple[str, ...]:
     return tuple(reason for guard in GUARDS if (reason := guard(facts, terms, now)))
 
 
-def plan(facts: Iterable[Facts], terms: Reclaim, now: datetime, *, lately: int) -> ReclaimPlan:
+def refusals(facts: Facts, terms: Reclaim, now: datetime) -> tuple[str, ...]:
+    """Why a version stays, or why nothing need be done for it to go; nothing when it may be removed."""
+    return reasons(facts, terms, now) or tuple(filter(None, [_own_end(facts, terms)]))
+
+
+def must_be_watched(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:
+    """Whether a removal was begun that each sweep has to look at, whatever it may still remove.
+
+    W&B deletes what has a time to live without asking again, and what was begun today is in the count.
+    """
+    return note is not None and (note.how == TTL or is_counted(note, terms, now))
+
+
+def turn(facts: Facts, terms: Reclaim, refused: str | None) -> datetime:
+    """Since when a version has waited to be looked at: its grace ended, or it was refused.
+
+    Args:
+        facts: the version, as it was listed.
+        terms: the configuration.
+        refused: when a sweep last looked at it and left it, ISO 8601; None when none did.
+    """
+    over = facts.replaced_at + terms.grace
+    return max(over, utc(refused)) if refused else over
+
+
+def plan(
+    facts: Iterable[Facts],
+    terms: Reclaim,
+    now: datetime,
+    *,
+    lately: int,
+    unseen: Iterable[Facts] = (),
+) -> ReclaimPlan:
     """Decide about replaced versions that are still in W&B.
 
     Args:
-        facts: what is known of each.
+        facts: what is known of each, in the order in which they may go.
         terms: the configuration.
         now: the time, UTC.
         lately: how many versions were removed in the last 24 hours.
+        unseen: versions that were listed and not looked at closely; all of them stay.
     """
     removals: list[Removal] = []
     stays: list[Stay] = []
     left = terms.max_per_day - lately
     for item in facts:
         note = item.link.reclaimed
-        found = reasons(item, terms, now)
-        done = () if found else tuple(filter(None, [_own_end(item, terms)]))
-        if found or done:
-            begun = bool(found) and note is not None
-            stays.append(Stay(facts=item, reasons=found or done, withdraw=begun))
+        if found := refusals(item, terms, now):
+            stays.append(_stay(item, found, terms, now))
         elif is_counted(note, terms, now):
             removals.append(Removal(facts=item))  # begun before; it has its place in the count
         elif left > 0:
             left -= 1
             removals.append(Removal(facts=item))
         else:
-            reason = f"{terms.max_per_day} versions a day are removed, and that is reached"
-            stays.append(Stay(facts=item, reasons=(reason,)))
+            stays.append(Stay(facts=item, reasons=(_limit(terms),)))
+    later = (_TURN if left > 0 else _limit(terms),)
+    stays += (_stay(item, refusals(item, terms, now) or later, terms, now) for item in unseen)
     return ReclaimPlan(removals=tuple(removals), stays=tuple(stays))
+
+
+def _stay(facts: Facts, found: tuple[str, ...], terms: Reclaim, now: datetime) -> Stay:
+    begun = facts.link.reclaimed is not None and bool(reasons(facts, terms, now))
+    return Stay(facts=facts, reasons=found, withdraw=begun)
+
+
+def _limit(terms: Reclaim) -> str:
+    return f"{terms.max_per_day} versions a day are removed, and that is reached"
 
 
 def is_counted(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd.clients.artifacts import (
@@ -73,6 +74,7 @@ class MemoryArtifactSource(MemoryProject):
         self._watch = watch
         self._chunk_size = chunk_size
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
+        self.ahead: timedelta | None = timedelta()  # of its clock; None when it tells no time
         self.uploaded = 0  # bytes that `upload` was given
 
     @property
@@ -84,6 +86,12 @@ class MemoryArtifactSource(MemoryProject):
         """See `clients.wandb.WandbSource.probe`."""
         del entity
         self._call("probe")
+
+    def told_time(self, entity: str) -> datetime | None:
+        """See `clients.wandb.WandbSource.told_time`: the machine's time, and `ahead`."""
+        del entity
+        self._call("told_time")
+        return None if self.ahead is None else datetime.now(UTC) + self.ahead
 
     def projects(self, entity: str) -> Iterator[str]:
         """See `ArtifactSource.projects`."""

@@ -79,7 +79,8 @@ def test_faults_that_pass_change_nothing_about_the_end(
         small.fault(f"download:{file}", action, times=2)
     small.fault("manifest-download:*", "status:503", times=2)
     small.fault("manifest-upload:*", "drop", times=2)
-    done = small.syncd("backfill", "--json", impatient=True)
+    # Below debug a server that comes and goes is told once a minute.
+    done = small.syncd("backfill", "--json", "--log-level", "debug", impatient=True)
 
     assert done.document["versions"]["failed"] == 0
     assert done.err.count('"event": "call.retried"') >= 3 * len(CALLS)

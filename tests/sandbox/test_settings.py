@@ -58,6 +58,7 @@ def test_settings_are_told_and_nonsense_is_refused(client: Client) -> None:
             {"relink": "same", "nonsense": 1},
             {"protected_aliases": ["a"]},
             {"url_ttl": "long"},
+            {"date_offset": "long"},
         )
     ]
 
@@ -66,7 +67,7 @@ def test_settings_are_told_and_nonsense_is_refused(client: Client) -> None:
         "refuse",
         3600,
     )
-    assert refused == [400] * 6
+    assert refused == [400] * 7
     assert client.post("/sandbox/settings", {}).json()["relink"] == "refuse"
 
 

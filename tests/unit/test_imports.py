@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "refs", "naming", "blocks", "entry", "manifest"),  # values
     (
         "log",
+        "outages",
         "retry",
         "limiter",
         "config",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from wandb_server import KEY, Answer, Server, harmless, node, page
 
 from syncd import retry
-from syncd.clients.http import LONGEST_PAUSE
+from syncd.clients.http import LONGEST_PAUSE, told_time
 from syncd.clients.wandb import WandbSource
 from syncd.errors import (
     AuthenticationError,
@@ -19,6 +22,7 @@ from syncd.errors import (
     ServiceUnavailableError,
     SyncdError,
 )
+from syncd.sandbox.server import Sandbox
 
 ATTEMPTS = retry.DEFAULT.attempts
 Talk = tuple[Server, WandbSource]
@@ -167,3 +171,23 @@ def test_a_list_that_never_ends_is_an_error_and_not_a_hang(
 
     with pytest.raises(PermanentError, match="there is more"):
         list(source.projects("team"))
+
+
+@pytest.mark.parametrize("offset", [0, 90_000, -90_000, None])
+def test_wandb_tells_the_time(offset: float | None) -> None:
+    """By the `Date` header of its answers, wrong or right; none is none."""
+    with Sandbox() as sandbox, closing(WandbSource(sandbox.base_url, sandbox.api_key)) as source:
+        httpx.post(f"{sandbox.base_url}/sandbox/settings", json={"date_offset": offset})
+        told = source.told_time(sandbox.entity)
+
+    if offset is None:
+        assert told is None
+    else:
+        assert told is not None
+        assert abs(told - datetime.now(UTC) - timedelta(seconds=offset)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "Fri, 31 Feb 2026 00:00:00 GMT"])
+def test_a_date_that_is_none_tells_no_time(text: str) -> None:
+    """Whoever needs the time refuses then."""
+    assert told_time({"date": text}) is None

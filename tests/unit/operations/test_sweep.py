@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from moved_project import NOW, PROJECT, MovedProject
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
-from syncd.errors import ServiceUnavailableError, SuspiciousListingError
+from syncd.errors import ClockError, ServiceUnavailableError, SuspiciousListingError
 from syncd.manifest import Entry
 from syncd.operations import sweep
 from syncd.refs import Target
@@ -375,6 +375,131 @@ def test_a_day_has_its_limit_without_any_local_state(moved: MovedProject, tmp_pa
     assert (document["removals"], len(document["stays"])) == ([], 3)
     assert len(moved.reclaim(now=NOW + timedelta(hours=25))["removals"]) == 2
     moved.catalog.close()
+
+
+# --- whose clock
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-30), timedelta(minutes=-6), timedelta(hours=1)])
+def test_a_clock_that_is_not_wandbs_lets_nothing_go(moved: MovedProject, ahead: timedelta) -> None:
+    """Nobody knows whether the grace is over: both times are told, and nothing is changed."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = ahead
+    before = moved.source.calls["update_metadata"]
+    told = (datetime.now(UTC) + ahead).isoformat(timespec="minutes")[:15]
+
+    with pytest.raises(ClockError, match=rf"clock says .*W&B says {told}") as caught:
+        moved.reclaim()
+    assert "Set this machine's clock" in caught.value.hint
+    assert moved.there(old)
+    assert (moved.source.calls["remove"], moved.source.calls["update_metadata"]) == (0, before)
+
+
+def test_a_wandb_that_does_not_say_the_time_lets_nothing_go(moved: MovedProject) -> None:
+    """A wrong clock could not be told from a right one."""
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = None
+
+    with pytest.raises(ClockError, match="does not say what time it is"):
+        moved.reclaim()
+    assert moved.there(old)
+
+
+def test_a_clock_that_is_set_meanwhile_ends_the_removals(moved: MovedProject) -> None:
+    """A sweep takes hours; what is left stays."""
+    for number in range(2):
+        moved.log_and_move("ds", {"big": f"payload {number}".encode()}, aliases=[])
+
+    def jump() -> None:
+        moved.source.ahead = timedelta(days=-400)
+
+    with pytest.raises(ClockError):
+        swept(moved, jump)
+    assert moved.source.calls["remove"] == 1
+
+
+def test_seconds_and_slow_answers_are_no_other_clock(moved: MovedProject) -> None:
+    """W&B tells whole seconds."""
+    moved.log_and_move("ds", {"big": b"payload"})
+    moved.source.ahead = timedelta(minutes=-4)
+
+    assert len(moved.reclaim()["removals"]) == 1
+
+
+# --- what a sweep costs
+
+
+def looks(moved: MovedProject, *, now: datetime = NOW) -> tuple[int, list[str]]:
+    """How many versions a sweep's plan looks at closely, and the names of those that go then."""
+    before = moved.source.calls["memberships"]
+    planned = sweep.plan(moved.runtime, [PROJECT], now)
+    seen = moved.source.calls["memberships"] - before
+    report = sweep.execute(planned, moved.runtime, lambda: now)
+    return seen, [item["source"] for item in report.document()["removals"]]
+
+
+def test_a_sweep_looks_closely_at_no_more_than_may_go(moved: MovedProject) -> None:
+    """However many were ever replaced: those first whose grace ended first."""
+    moved.terms["max_per_day"] = 2
+    for number in range(12):
+        old = moved.source.log("ds", {"big": f"payload {number}".encode()}, aliases=[])
+        moved.move(old, at=(NOW - timedelta(days=30 + number)).isoformat())
+
+    assert looks(moved) == (2, ["team/proj/ds:v22", "team/proj/ds:v20"])
+    assert looks(moved) == (0, [])  # the day's limit is reached
+    seen, gone = looks(moved, now=NOW + timedelta(hours=25))
+    assert (seen, gone) == (2, ["team/proj/ds:v18", "team/proj/ds:v16"])
+
+
+def test_a_dry_run_tells_all_of_each_version(moved: MovedProject) -> None:
+    """It looks at every one, and names every reason."""
+    moved.terms["max_per_day"] = 1
+    pairs = [moved.log_and_move("ds", {"big": f"payload {n}".encode()}) for n in range(4)]
+    moved.source.move_aliases(pairs[3][0], ["golden"])
+    moved.source.link_to(pairs[3][0], "team/shelf/best", [])
+    planned = sweep.plan(moved.runtime, [PROJECT], NOW, everything=True)
+    document = sweep.describe(planned, moved.runtime).document()
+
+    told = {item["source"]: item["reasons"] for item in document["stays"]}
+    limit = ["1 versions a day are removed, and that is reached"]
+    assert told == {
+        "team/proj/ds:v2": limit,
+        "team/proj/ds:v4": limit,
+        "team/proj/ds:v6": ["has the alias golden", "linked in team/shelf/best"],
+    }
+
+
+def test_those_that_may_not_go_keep_nobody_behind_them(
+    moved: MovedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep gives up on some of them and goes on behind these the next time; then it is their turn again."""
+    monkeypatch.setattr(sweep, "MOST_REFUSED", 2)
+    pairs = [moved.log_and_move("ds", {"big": f"payload {n}".encode()}) for n in range(6)]
+    for old, _ in pairs[:5]:
+        moved.source.link_to(old, "team/shelf/best", [])
+
+    times = [NOW + timedelta(hours=number) for number in range(4)]
+    assert looks(moved, now=times[0]) == (2, [])
+    waits = moved.stays(now=times[1])["team/proj/ds:v10"]
+    assert waits[0].startswith("waits for its turn")
+    assert looks(moved, now=times[2]) == (3, ["team/proj/ds:v10"])
+    for place in moved.source.memberships(pairs[0][0]):
+        if place.kind == "portfolio":
+            moved.source.unlink(pairs[0][0], place)
+    gone = [name for at in times for name in looks(moved, now=at + timedelta(days=1))[1]]
+    assert gone == ["team/proj/ds:v0"]
+
+
+def test_a_removal_in_vain_waits_for_its_next_turn(moved: MovedProject) -> None:
+    """Where one a day goes, a damaged commit does not keep all others."""
+    moved.terms["max_per_day"] = 1
+    _, new = moved.log_and_move("ds", {"big": b"payload"})
+    moved.log_and_move("ds", {"big": b"another"})
+    [entry] = [e for e in moved.store.tree(moved.link(new).commit) if e.path == "big"]
+    moved.store.corrupt(moved.link(new).commit.repo, entry.hash, b"Payload")
+
+    assert len(moved.reclaim()["failures"]) == 1
+    assert [item["source"] for item in moved.reclaim()["removals"]] == ["team/proj/ds:v2"]
 
 
 # --- listings

@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from dbos._sys_db import SystemDatabase
 from sqlalchemy.exc import OperationalError
@@ -360,9 +361,18 @@ def test_a_catalog_that_does_not_answer_is_waited_for(
     assert len(told(captured, "service.back")) == len(told(captured, "service.away"))
 
 
+@pytest.mark.parametrize(
+    "cause",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        psycopg.errors.DiskFull("could not extend file: No space left on device"),
+        psycopg.OperationalError("the database system is in recovery mode"),
+    ],
+)
 @pytest.mark.parametrize("write", ["update_workflow_outcome", "record_operation_result"])
 def test_a_disk_that_was_full_at_the_wrong_moment_holds_up_no_repository(
     write: str,
+    cause: Exception,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -378,7 +388,6 @@ def test_a_disk_that_was_full_at_the_wrong_moment_holds_up_no_repository(
     def full(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: SystemDatabase, *arguments: Any, **named: Any) -> Any:
             if next(refused, None):
-                cause = sqlite3.OperationalError("database or disk is full")
                 raise OperationalError("UPDATE workflow_status", {}, cause)
             return real(self, *arguments, **named)
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from syncd.errors import DiskFullError, PermanentError, ServiceUnavailableError
+from syncd.errors import (
+    DiskFullError,
+    PermanentError,
+    ServiceUnavailableError,
+    StateUnavailableError,
+    TransientError,
+)
 from syncd.service.patience import OWN_FAILURES, Waiting, check_room
 
 PAUSE = 0.01  # seconds
@@ -91,11 +97,16 @@ def test_what_fails_while_everything_answers_is_tried_a_few_times(waiting: Waiti
     assert tries == OWN_FAILURES - 1
 
 
-def test_a_full_disk_is_always_waited_for(waiting: Waiting) -> None:
-    """It is nobody's own."""
+@pytest.mark.parametrize(
+    "error", [DiskFullError("no space left"), StateUnavailableError("it is read only")]
+)
+def test_a_full_disk_and_a_database_are_always_waited_for(
+    error: TransientError, waiting: Waiting
+) -> None:
+    """They are nobody's own, whatever answers."""
     own = 0
     for _ in range(OWN_FAILURES + 1):
-        again = waiting.again(DiskFullError("no space left"), min(own, 1))
+        again = waiting.again(error, min(own, 1))
         assert again is not None
         own = again
 
