@@ -70,10 +70,14 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
         work: moves them; the state directory is locked and all is open.
     """
     from syncd import runtime  # noqa: PLC0415
+    from syncd.durable.deaths import witnessed  # noqa: PLC0415
 
     with runtime.only_one(context.config):
         try:
-            with runtime.opened(context.config, context.environ) as opened:
+            with (
+                runtime.opened(context.config, context.environ) as opened,
+                witnessed(context.config.engine.state_dir, opened.catalog),
+            ):
                 _reach(opened)
                 with _progress(context) as follower:
                     done = work(opened, follower)

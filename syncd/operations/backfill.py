@@ -255,6 +255,7 @@ def move(
                 _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
                 engine.forget_ended(datetime.now(UTC) - engine.KEPT)
             finally:
+                context.deaths.let_go()
                 steps.use(None)
                 engine.stop(timeout=0)
                 report.left = context.busy

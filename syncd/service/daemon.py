@@ -132,6 +132,7 @@ class Daemon:
                     self._tick()
                 self._drain()
             finally:
+                self._context.deaths.let_go()  # whatever ended it, it was not what it moved
                 if self._face is not None:
                     self._face.stop()
 
@@ -322,6 +323,7 @@ class Daemon:
         self._chores.stop()
         self._firer.stop()
         self._patience.close()
+        self._context.deaths.let_go()  # before the service manager runs out of patience
         deadline = time.monotonic() + seconds
         while not self._patience.quiet(TICK) and time.monotonic() < deadline:
             self._tick()

@@ -81,6 +81,7 @@ class Worker:
         """
         log.get().info(log.Life.WORKER_STOPPING, at_most_seconds=seconds)
         self._patience.close()
+        self._context.deaths.let_go()
         self._beat("draining")
         self._patience.quiet(seconds)
         left = self._patience.busy
