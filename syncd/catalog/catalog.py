@@ -25,6 +25,7 @@ from syncd.catalog.looks import Looks
 from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
+from syncd.catalog.stores import Stores
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
 from syncd.clients.disk import disk, private_folder
@@ -119,6 +120,7 @@ class Catalog:
         looks: what discovery decided for good, and how far it came.
         mirror: what was promoted and deployed.
         panels: what the pages and the figures ask.
+        stores: where versions were moved to.
         pulse: what the processes of an installation tell each other.
     """
 
@@ -131,6 +133,7 @@ class Catalog:
         self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)
+        self.stores = Stores(self._database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -113,6 +113,14 @@ failures = Table(
     Column("last_at", String(40), nullable=False),
 )
 
+# Where versions were moved to: Oxen servers, and folders with the id in their mark.
+stores = Table(
+    "syncd_stores",
+    metadata,
+    Column("url", String(1024), primary_key=True),
+    Column("mark", String(64), nullable=False),
+)
+
 # Versions that a process is moving, or was moving when it died: one that ends otherwise leaves none.
 deaths = Table(
     "syncd_deaths",

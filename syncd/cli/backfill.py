@@ -111,7 +111,8 @@ def _reach(opened: Runtime) -> None:
             hint=f"Check [oxen] url ({url}); the same command then goes on where it stopped.",
         ) from error
     except errors.AuthenticationError:
-        return  # who may see this one repository is not who may see others
+        pass  # who may see this one repository is not who may see others
+    runtime.check_store(opened)
 
 
 def _date(text: str) -> str:

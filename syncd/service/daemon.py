@@ -35,13 +35,13 @@ from syncd.durable.fleet import Member
 from syncd.errors import ConfigurationError, TransientError
 from syncd.operations.webhooks import RELOAD
 from syncd.refs import Target
-from syncd.runtime import Runtime, engine_database
+from syncd.runtime import Runtime, check_store, engine_database
 from syncd.service.child import Child
 from syncd.service.chores import Chores
 from syncd.service.firing import Firer
 from syncd.service.mover import Mover
 from syncd.service.notify import Notifier
-from syncd.service.patience import DISK, Waiting, probes
+from syncd.service.patience import ALWAYS, Waiting, probes
 from syncd.service.reload import change
 from syncd.service.scheduler import Job, Scheduler, spread
 from syncd.service.vitals import Vitals
@@ -88,7 +88,7 @@ class Daemon:
         self._member, self._shared = member, member.presence is not None
         self._told: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
         self._vitals = Vitals()
-        self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
+        self._patience = Waiting(probes(runtime), always=ALWAYS)
         self._mover = Mover(
             runtime, self._vitals, self._patience, self._told.put, shared=self._shared
         )
@@ -138,6 +138,9 @@ class Daemon:
 
     def _start(self) -> None:
         config = self._runtime.config
+        check_store(
+            self._runtime
+        )  # notes a server, too: what is in use by now explains a new folder
         workflow.launch(
             self._context,
             database=engine_database(config),
