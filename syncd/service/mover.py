@@ -308,6 +308,9 @@ class Mover:
     ) -> None:
         """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
         config = runtime.config
+        check_store(
+            runtime
+        )  # else each alias of what was moved would be told as a commit that is gone
         heads: dict[RepoRef, dict[str, str]] = {}
         looks, decided = runtime.catalog.looks, fingerprint(config)
         moving = {_name(item) for item in self._lines.open.values()}
