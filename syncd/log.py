@@ -91,6 +91,7 @@ class Life(StrEnum):
     GATEWAY_FAILED = "gateway.failed"
     GATEWAY_STARTED = "gateway.started"
     GATEWAY_STOPPED = "gateway.stopped"
+    PROCESS_DIED = "process.died"
     POLL_FAILED = "poll.failed"
     POLL_RECOVERED = "poll.recovered"
     PAGE_FAILED = "page.failed"

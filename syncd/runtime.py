@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,8 @@ from syncd import log, retry
 from syncd.catalog.catalog import Catalog
 from syncd.catalog.catalog import opened as opened_catalog
 from syncd.clients.disk import disk, private_folder
+from syncd.clients.oxen_index import RepoIndex
+from syncd.clients.oxen_mark import Mark
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import VersionStore
 from syncd.clients.references import References
@@ -36,6 +38,7 @@ class Runtime:
     store: VersionStore
     catalog: Catalog
     etagged: Callable[[str], bool]
+    mark: Mark | None = None  # of an embedded store's folder
 
 
 @contextmanager
@@ -70,6 +73,7 @@ def opened(
             store=store,
             catalog=catalog,
             etagged=References(http, config.references.base_url, server).etagged,
+            mark=Mark(config.oxen.directory) if config.oxen.directory else None,
         )
 
 
@@ -150,6 +154,47 @@ def probe_oxen(store: VersionStore, config: Config) -> None:
         SyncdError: when it is away, is no Oxen server, or refuses.
     """
     store.branches(RepoRef(namespace=config.oxen.namespace or "syncd", repo="syncd-is-it-there"))
+
+
+def check_store(runtime: Runtime, met: Collection[RepoRef] = (), *, begins: bool = False) -> None:
+    """Make sure that the folder of an embedded store is that folder, before anything is made in it.
+
+    A folder that has neither its mark nor any of the repositories that versions were moved to is an empty
+    mount point, unless another store was in use: then [oxen] url was changed. One from before there were
+    marks is marked when a repository is there. Costs one small file and a query or two.
+
+    Args:
+        runtime: open clients.
+        met: repositories that replacements in W&B name, which count as the catalog's own do.
+        begins: whether versions are about to be moved: then a new store is marked.
+
+    Raises:
+        ServiceUnavailableError: when the folder is not there, its disk does not answer, or the catalog
+            does not.
+        DiskFullError: when there is no room to mark it.
+    """
+    root, url, stores = (
+        runtime.config.oxen.directory,
+        runtime.config.oxen.url,
+        runtime.catalog.stores,
+    )
+    known = stores.marks()
+    if root is None or runtime.mark is None:
+        if root is None and url not in known:
+            stores.note(url, "")
+        return
+    found = runtime.mark.read()
+    if found and known.get(url, found) == found:
+        if url not in known:
+            stores.note(url, found)
+        return
+    moved = [*stores.repositories(), *met]
+    there = any(RepoIndex(root, repo).exists() for repo in moved)
+    # An empty mark was made by hand, by somebody who knows better.
+    if found != "" and not there and moved and (url in known or not known):
+        raise runtime.mark.missing()
+    if found is not None or there or begins:
+        stores.note(url, runtime.mark.make())
 
 
 def engine_database(config: Config) -> str:

@@ -18,12 +18,14 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
+from syncd.catalog.deaths import DeathTable
 from syncd.catalog.descent import Descent
 from syncd.catalog.firings import Firings
 from syncd.catalog.looks import Looks
 from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
+from syncd.catalog.stores import Stores
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
 from syncd.clients.disk import disk, private_folder
@@ -112,22 +114,26 @@ class Catalog:
         url: an SQLAlchemy URL, `sqlite:///...` or `postgresql://...`.
 
     Attributes:
+        deaths: processes that died while they moved a version.
         descent: who used what, and who logged it.
         firings: who is told of new versions.
         looks: what discovery decided for good, and how far it came.
         mirror: what was promoted and deployed.
         panels: what the pages and the figures ask.
+        stores: where versions were moved to.
         pulse: what the processes of an installation tell each other.
     """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.deaths = DeathTable(self._database)
         self.descent = Descent(self._database)
         self.firings = Firings(self._database)
         self.looks = Looks(self._database)
         self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)
+        self.stores = Stores(self._database)
 
     def close(self) -> None:
         """Close all connections."""
@@ -190,6 +196,7 @@ class Catalog:
     def release(self, artifact_id: str) -> bool:
         """Let a version out of quarantine, to wait for its turn; whether it was in there."""
         table = schema.versions
+        self.deaths.forgive(artifact_id)  # a second chance is a whole one
         return self._database.changed(
             sa.update(table)
             .where(table.c.artifact_id == artifact_id, table.c.state == State.QUARANTINED)
@@ -221,7 +228,7 @@ class Catalog:
 
     def forget(self, artifact_id: str) -> None:
         """Forget a version."""
-        tables = (schema.versions, schema.settled, schema.failures, schema.refused)
+        tables = (schema.versions, schema.settled, schema.failures, schema.refused, schema.deaths)
         self._database.change(
             *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
         )
@@ -239,7 +246,7 @@ class Catalog:
         self._database.change(
             *(
                 sa.delete(other).where(other.c.artifact_id.in_(ids))
-                for other in (schema.settled, schema.failures, schema.refused)
+                for other in (schema.settled, schema.failures, schema.refused, schema.deaths)
             ),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
             sa.delete(schema.events).where(*within(schema.events, target)),

@@ -113,6 +113,31 @@ failures = Table(
     Column("last_at", String(40), nullable=False),
 )
 
+# Where versions were moved to: Oxen servers, and folders with the id in their mark.
+stores = Table(
+    "syncd_stores",
+    metadata,
+    Column("url", String(1024), primary_key=True),
+    Column("mark", String(64), nullable=False),
+)
+
+# Versions that a process is moving, or was moving when it died: one that ends otherwise leaves none.
+deaths = Table(
+    "syncd_deaths",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("life", String(32), nullable=False),  # the process that moves it; empty for none
+    Column("alone", Boolean, nullable=False),  # whether that moves nothing else beside it
+    Column("machine", String(64), nullable=False),  # and the start of the kernel under it
+    Column("oom_kills", BigInteger, nullable=False),  # of that kernel, when it began
+    Column("crashed", Boolean, nullable=False),  # whether it left word of a fatal signal
+    Column("stage", String(32), nullable=False),  # of the version when processes died
+    Column("times", Integer, nullable=False),  # deaths without any progress between
+    Column("times_alone", Integer, nullable=False),  # of these, with nothing beside it
+    Column("times_explained", Integer, nullable=False),  # and with a cause that is known
+    Column("suspect", Boolean, nullable=False),
+)
+
 # What was taken out of W&B, and when: the bytes it was expected to free.
 reclaimed = Table(
     "syncd_reclaimed",

@@ -70,10 +70,14 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
         work: moves them; the state directory is locked and all is open.
     """
     from syncd import runtime  # noqa: PLC0415
+    from syncd.durable.deaths import witnessed  # noqa: PLC0415
 
     with runtime.only_one(context.config):
         try:
-            with runtime.opened(context.config, context.environ) as opened:
+            with (
+                runtime.opened(context.config, context.environ) as opened,
+                witnessed(context.config.engine.state_dir, opened.catalog),
+            ):
                 _reach(opened)
                 with _progress(context) as follower:
                     done = work(opened, follower)
@@ -107,7 +111,8 @@ def _reach(opened: Runtime) -> None:
             hint=f"Check [oxen] url ({url}); the same command then goes on where it stopped.",
         ) from error
     except errors.AuthenticationError:
-        return  # who may see this one repository is not who may see others
+        pass  # who may see this one repository is not who may see others
+    runtime.check_store(opened)
 
 
 def _date(text: str) -> str:

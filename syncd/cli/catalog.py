@@ -23,6 +23,7 @@ def rebuild(context: Context, targets: Targets = None) -> ExitCode:
 
     found = read_targets(targets, context.config) if targets else []
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        runtime.check_store(parts)
         found = found or everything(context.config, parts.catalog)
         rebuilt = work.rebuild(parts, found, everything=not targets)
     document = asdict(rebuilt)

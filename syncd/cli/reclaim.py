@@ -34,6 +34,7 @@ def reclaim(
     found = read_targets(targets, context.config)
     now = partial(datetime.now, UTC)
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        runtime.check_store(parts)
         planned = sweep.plan(parts, found, now(), everything=dry_run)
         report = sweep.describe(planned, parts) if dry_run else sweep.execute(planned, parts, now)
     document = report.document()

@@ -39,6 +39,7 @@ def restore(
     url = OxenURL.parse(ref) if ref.startswith("oxen://") else None
     target = None if url else Target.parse(ref)
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        runtime.check_store(parts)
         if url:
             report = restoration.restore_commit(parts, url, now)
         else:

@@ -29,6 +29,7 @@ def run(
     from syncd.cli.main import program_version, report  # noqa: PLC0415
     from syncd.cli.scope import targets  # noqa: PLC0415
     from syncd.durable import fleet  # noqa: PLC0415
+    from syncd.durable.deaths import witnessed  # noqa: PLC0415
     from syncd.service import daemon  # noqa: PLC0415
     from syncd.service.notify import Notifier  # noqa: PLC0415
 
@@ -50,6 +51,7 @@ def run(
     with (
         runtime.only_one(context.config),
         runtime.opened(context.config, context.environ) as parts,
+        witnessed(context.config.engine.state_dir, parts.catalog),
         fleet.joined(context.config) as member,
     ):
         try:

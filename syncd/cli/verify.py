@@ -40,6 +40,7 @@ def verify(
         read_targets(targets, context.config) if targets or context.config.wandb.projects else []
     )
     with runtime.only_one(context.config), runtime.opened(context.config, context.environ) as parts:
+        runtime.check_store(parts)
         found = found or everything(context.config, parts.catalog)
         results = list(audit.verify_all(parts, found, part))
     document = {

@@ -30,6 +30,7 @@ def worker(
     from syncd import runtime  # noqa: PLC0415
     from syncd.cli.main import program_version  # noqa: PLC0415
     from syncd.durable import fleet  # noqa: PLC0415
+    from syncd.durable.deaths import witnessed  # noqa: PLC0415
     from syncd.service.worker import Worker  # noqa: PLC0415
 
     config = context.config
@@ -37,6 +38,7 @@ def worker(
     with (
         runtime.only_one(config),
         runtime.opened(config, context.environ) as opened,
+        witnessed(config.engine.state_dir, opened.catalog),
         fleet.joined(config) as member,
     ):
         work = Worker(opened, member, program_version())

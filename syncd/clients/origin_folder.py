@@ -13,6 +13,7 @@ from pathlib import Path
 
 from syncd.clients.origins import Found, Room, located, no_file, no_repository, tree_path
 from syncd.clients.oxen_index import Branches, IndexEntry, RepoIndex
+from syncd.clients.oxen_mark import Mark
 from syncd.errors import NotFoundError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 
@@ -38,6 +39,11 @@ class FolderOrigin:
     def _find(self, repo: RepoRef, names: Sequence[str]) -> Found:
         index = RepoIndex(self._root, repo)
         if not index.directory.parent.is_dir():
+            if Mark(self._root).read() is None and _is_empty(self._root):
+                raise ServiceUnavailableError(
+                    f"there is nothing in {self._root}",
+                    hint="Mount the disk of [oxen] url; where nothing was moved yet, move something.",
+                )
             raise NotFoundError(f"no namespace {repo.namespace!r} here", hint="Check the spelling.")
         if not index.exists():
             raise no_repository(repo)
@@ -94,6 +100,10 @@ def _enough() -> Iterator[None]:
                 hint="Let it open more files (LimitNOFILE=, ulimit -n).",
             ) from error
         raise
+
+
+def _is_empty(folder: Path) -> bool:
+    return not folder.is_dir() or not any(folder.iterdir())
 
 
 def _check(index: RepoIndex, entry: IndexEntry, commit: str) -> None:

@@ -30,6 +30,7 @@ from syncd.clients.oxen_index import (
     sync,
 )
 from syncd.clients.oxen_lock import exclusive
+from syncd.clients.oxen_mark import Mark
 from syncd.clients.oxen_paths import NOWHERE, check_branch, check_tree, escaped
 from syncd.clients.oxen_proof import CHUNK
 from syncd.clients.oxen_repo import Checkpoint, OxenRepository
@@ -51,12 +52,16 @@ class EmbeddedVersionStore:
         root: the directory; `{root}/{namespace}/{repo}` are the repositories.
         at_once: files that one commit stages.
         checkpoint: called with a name at each step of a write, for tests that kill the process.
+
+    Attributes:
+        mark: tells the folder from the empty mount point of its disk.
     """
 
     def __init__(
         self, root: Path, *, at_once: int = STAGED_AT_ONCE, checkpoint: Checkpoint = _nothing
     ) -> None:
         self._root = root.absolute()
+        self.mark = Mark(self._root)
         self._at_once = at_once
         self._checkpoint = checkpoint
 
@@ -315,7 +320,12 @@ class EmbeddedVersionStore:
 
     @contextmanager
     def _opened(self, index: RepoIndex) -> Iterator[OxenRepository]:
-        """The repository, healed, for this thread alone; left at rest."""
+        """The repository, healed, for this thread alone; left at rest.
+
+        Raises:
+            ServiceUnavailableError: when the folder is not the store any more.
+        """
+        self.mark.marked()
         with (
             _io(f"cannot write {index.repo}"),
             exclusive(index),

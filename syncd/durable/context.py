@@ -14,7 +14,9 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Run
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
+from syncd.durable.deaths import Watch
 from syncd.durable.locks import Alone, Locks
+from syncd.durable.turns import Turns
 from syncd.limiter import Limiter
 from syncd.refs import RunRef
 from syncd.stages import plan
@@ -82,6 +84,8 @@ class Context:
     limiter: Limiter = field(init=False)  # one for all transfers of the process
     # Portfolios link versions of many collections: one version at a time moves its links.
     linking: Alone = field(init=False)
+    deaths: Watch = field(init=False)
+    turns: Turns = field(init=False, default_factory=Turns)
     # Runs around so many versions that to read one for each would be the square of them.
     crowded: set[RunRef] = field(init=False, default_factory=set)
     _plans: OrderedDict[str, TransferPlan] = field(init=False, default_factory=OrderedDict)
@@ -90,6 +94,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.linking = self.locks.alone("links")
+        self.deaths = Watch(self.catalog)
         self.limiter = Limiter(self.config.transfer.concurrency, rate=self._rate)
 
     def _rate(self) -> int | None:

@@ -18,6 +18,7 @@ from dbos import DBOS
 
 from syncd import errors, log
 from syncd.catalog.catalog import State
+from syncd.catalog.deaths import Deaths
 from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.deployment import triggers
@@ -85,6 +86,7 @@ def transfer_step(artifact_id: str) -> dict[str, int]:
         planned,
         concurrency=context.config.transfer.concurrency,
         limiter=context.limiter,
+        kept=lambda: context.deaths.progressed(artifact_id),
         progress=lambda done: context.progress(artifact_id, stage, done),
     )
     if result.failed:
@@ -142,6 +144,7 @@ def verify_step(artifact_id: str, committed: str) -> dict[str, Any]:
         context.catalog,
         CommitRef.parse(committed),
         prefix=planned.prefix,
+        kept=lambda: context.deaths.progressed(artifact_id),
         progress=lambda done: context.progress(artifact_id, stage, done),
     )
     if report.problems:
@@ -274,6 +277,18 @@ def _still_there(context: Context, link: Replacement) -> Receipt:
     if report.problems:
         raise errors.VerificationError(f"{link.commit}: {'; '.join(report.problems[:3])}")
     return report.receipt
+
+
+@_patient
+def look(artifact_id: str) -> Deaths:
+    """What is known of processes that died while they moved a version; see `Watch.look`."""
+    return here().deaths.look(artifact_id)
+
+
+@_patient
+def begin(known: Deaths) -> None:
+    """Write down that a version moves from now on."""
+    here().deaths.begin(known)
 
 
 @_patient

@@ -17,6 +17,7 @@ from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource
 from syncd.durable import engine, steps
 from syncd.durable.context import Context, Outcome
+from syncd.durable.deaths import DeadlyError
 from syncd.stages.plan import fingerprint
 from syncd.versions.plans import Decision
 from syncd.versions.relatives import relatives
@@ -71,12 +72,15 @@ def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: s
     return name
 
 
-@DBOS.workflow(name="move_version")
+# No limit of the engine's to the starts of a workflow: it counts each of them, also those of versions that
+# progress and of processes that were stopped on purpose. `deaths` knows better.
+@DBOS.workflow(name="move_version", max_recovery_attempts=None)
 def move_version(artifact_id: str, replacement_id: str) -> Outcome:
     """Take one version along the whole path; the answer says how it ended."""
     context = steps.here()
     with context.deciding(artifact_id):
         outcome = _move(context, artifact_id, replacement_id)
+        context.deaths.end(artifact_id)
     context.finished(outcome)
     return outcome
 
@@ -85,33 +89,34 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
     stage = log.Stage.PLAN
     version: Version | None = None
     try:
-        planned = steps.planned(artifact_id)
-        version = planned.version
-        log.get().info(
-            stage.done,
-            artifact=str(version.ref),
-            entries=len(planned.of(Decision.MOVE)),
-            bytes=planned.moved_bytes,
-        )
-        if planned.skip:
-            context.catalog.note(version, State.SKIPPED, reason=planned.skip)
-            decided = fingerprint(context.config_of(artifact_id))
-            context.catalog.looks.settle(artifact_id, planned.skip, decided)
-            context.catalog.descent.keep_versions(relatives([version]))
-            return _outcome(artifact_id, version, State.SKIPPED, reason=planned.skip)
-        with context.locks.alone(f"repository {planned.repo}"):
-            if not replacement_id:
-                stage = log.Stage.TRANSFER
-                moved = steps.transfer_step(artifact_id)
-                stage = log.Stage.COMMIT
-                committed = steps.commit_step(artifact_id)
-                stage = log.Stage.VERIFY
-                receipt = steps.verify_step(artifact_id, committed)
-            else:
-                moved, committed, receipt = {}, "", {}
-            stage = log.Stage.REPLACE
-            replaced = steps.replace_step(artifact_id, committed, receipt, replacement_id)
-            steps.annotate_step(artifact_id, replaced["replacement_id"])
+        known = steps.look(artifact_id)
+        with context.turns.taken(alone=known.suspect):
+            steps.begin(known)
+            planned = steps.planned(artifact_id)
+            version = planned.version
+            log.get().info(
+                stage.done,
+                artifact=str(version.ref),
+                entries=len(planned.of(Decision.MOVE)),
+                bytes=planned.moved_bytes,
+            )
+            if planned.skip:
+                return _skip(context, version, planned.skip)
+            with context.locks.alone(f"repository {planned.repo}"):
+                if not replacement_id:
+                    stage = log.Stage.TRANSFER
+                    moved = steps.transfer_step(artifact_id)
+                    stage = log.Stage.COMMIT
+                    committed = steps.commit_step(artifact_id)
+                    stage = log.Stage.VERIFY
+                    receipt = steps.verify_step(artifact_id, committed)
+                else:
+                    moved, committed, receipt = {}, "", {}
+                stage = log.Stage.REPLACE
+                replaced = steps.replace_step(artifact_id, committed, receipt, replacement_id)
+                steps.annotate_step(artifact_id, replaced["replacement_id"])
+    except DeadlyError as error:
+        return _quarantine(context, artifact_id, version, error.stage, error)
     except errors.SyncdError as error:
         if of_database(error):
             raise
@@ -128,6 +133,14 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
         )
         return _quarantine(context, artifact_id, version, stage, bug)
     return _outcome(artifact_id, version, State.REPLACED, **moved, **replaced)
+
+
+def _skip(context: Context, version: Version, reason: str) -> Outcome:
+    context.catalog.note(version, State.SKIPPED, reason=reason)
+    decided = fingerprint(context.config_of(version.id))
+    context.catalog.looks.settle(version.id, reason, decided)
+    context.catalog.descent.keep_versions(relatives([version]))
+    return _outcome(version.id, version, State.SKIPPED, reason=reason)
 
 
 def _quarantine(

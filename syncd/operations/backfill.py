@@ -30,13 +30,14 @@ from syncd.naming import alias_branch
 from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, Target
 from syncd.replacements import commit_of
-from syncd.runtime import Runtime, engine_database
+from syncd.runtime import Runtime, check_store, engine_database
 from syncd.stages.discover import Discovered, changed, discover
 from syncd.stages.plan import destination, fingerprint, plan
 from syncd.stages.transfer import held
 from syncd.versions.plans import BATCH, Digest, TransferPlan
 
 HEADS = 64  # repositories whose branches are in memory
+MET = 20  # repositories that are looked for; one that is there proves the store
 LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
 LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
 
@@ -208,8 +209,10 @@ def move(
     pending: list[Discovered] = []
     heads: dict[RepoRef, dict[str, str]] = {}
     counted = 0
+    met: set[RepoRef] = set()
     for item in found:
         report.discovered += 1
+        meet(item, met)
         triggers.enlist(runtime.catalog, runtime.config, item.version)  # what was born in Oxen
         keep_born(runtime, item.version)
         if item.skip:
@@ -231,6 +234,7 @@ def move(
     log.get().info(log.Stage.DISCOVER.done, versions=report.discovered, pending=len(pending))
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
+        check_store(runtime, met, begins=True)
         with fleet.joined(runtime.config) as member:
             context = Context(
                 source=runtime.source,
@@ -255,6 +259,7 @@ def move(
                 _drive(lines, ends, lambda outcome: _ended(report, follower, outcome))
                 engine.forget_ended(datetime.now(UTC) - engine.KEPT)
             finally:
+                context.deaths.let_go()
                 steps.use(None)
                 engine.stop(timeout=0)
                 report.left = context.busy
@@ -329,6 +334,20 @@ class _Ends:
         if now - self._recovered >= fleet.RECOVER:
             fleet.recover(self._member)
             self._recovered = time.monotonic()
+
+
+def meet(item: Discovered, met: set[RepoRef]) -> None:
+    """Remember the repository that a replacement in W&B names, unless many are remembered.
+
+    Args:
+        item: a version.
+        met: repositories that should be in the store; see `runtime.check_store`.
+    """
+    made = item.replacement
+    if made is not None and len(met) < MET:
+        commit = commit_of(made.metadata, made.digest)
+        if commit is not None:
+            met.add(commit.repo)
 
 
 def follow_aliases(

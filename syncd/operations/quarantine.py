@@ -55,6 +55,8 @@ def retry(runtime: Runtime, chosen: Iterable[Quarantined], follower: Follower) -
         follower: told how it goes.
     """
     wanted = {item.record.artifact_id: item.record for item in chosen}
+    for artifact_id in wanted:
+        runtime.catalog.deaths.forgive(artifact_id)  # a second chance is a whole one
     gone: list[str] = []
     collections: dict[Target, None] = {}  # each is read once
     for artifact_id in wanted:

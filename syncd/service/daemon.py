@@ -35,13 +35,13 @@ from syncd.durable.fleet import Member
 from syncd.errors import ConfigurationError, TransientError
 from syncd.operations.webhooks import RELOAD
 from syncd.refs import Target
-from syncd.runtime import Runtime, engine_database
+from syncd.runtime import Runtime, check_store, engine_database
 from syncd.service.child import Child
 from syncd.service.chores import Chores
 from syncd.service.firing import Firer
 from syncd.service.mover import Mover
 from syncd.service.notify import Notifier
-from syncd.service.patience import DISK, Waiting, probes
+from syncd.service.patience import ALWAYS, Waiting, probes
 from syncd.service.reload import change
 from syncd.service.scheduler import Job, Scheduler, spread
 from syncd.service.vitals import Vitals
@@ -88,7 +88,7 @@ class Daemon:
         self._member, self._shared = member, member.presence is not None
         self._told: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
         self._vitals = Vitals()
-        self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
+        self._patience = Waiting(probes(runtime), always=ALWAYS)
         self._mover = Mover(
             runtime, self._vitals, self._patience, self._told.put, shared=self._shared
         )
@@ -132,11 +132,15 @@ class Daemon:
                     self._tick()
                 self._drain()
             finally:
+                self._context.deaths.let_go()  # whatever ended it, it was not what it moved
                 if self._face is not None:
                     self._face.stop()
 
     def _start(self) -> None:
         config = self._runtime.config
+        check_store(
+            self._runtime
+        )  # notes a server, too: what is in use by now explains a new folder
         workflow.launch(
             self._context,
             database=engine_database(config),
@@ -322,6 +326,7 @@ class Daemon:
         self._chores.stop()
         self._firer.stop()
         self._patience.close()
+        self._context.deaths.let_go()  # before the service manager runs out of patience
         deadline = time.monotonic() + seconds
         while not self._patience.quiet(TICK) and time.monotonic() < deadline:
             self._tick()

@@ -27,10 +27,10 @@ from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, slim, uses
 from syncd.errors import PermanentError, SyncdError, TransientError
-from syncd.operations.backfill import follow_aliases
+from syncd.operations.backfill import follow_aliases, meet
 from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, RunRef, Target
-from syncd.runtime import Runtime
+from syncd.runtime import Runtime, check_store
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
 from syncd.service.vitals import Vitals
 from syncd.stages.discover import Discovered, changed
@@ -308,6 +308,9 @@ class Mover:
     ) -> None:
         """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
         config = runtime.config
+        check_store(
+            runtime
+        )  # else each alias of what was moved would be told as a commit that is gone
         heads: dict[RepoRef, dict[str, str]] = {}
         looks, decided = runtime.catalog.looks, fingerprint(config)
         moving = {_name(item) for item in self._lines.open.values()}
@@ -317,7 +320,9 @@ class Mover:
             runtime.source, looks, [target], config.select, decided, under_way=self._read
         )
         aside: set[Name] = set()
+        met: set[RepoRef] = set()
         for item in found:
+            meet(item, met)
             self._vitals.progressed()
             enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
             keep_born(runtime, item.version)
@@ -337,6 +342,7 @@ class Mover:
         for name in aside:  # its time, or a person, lets it go on
             self._read.pop(name, None)
         if new:
+            check_store(runtime, met, begins=True)
             log.get().info(log.Stage.DISCOVER.done, target=str(target), pending=len(new))
 
     def _wanted(self, runtime: Runtime, item: Discovered) -> bool:

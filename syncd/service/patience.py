@@ -30,7 +30,7 @@ from syncd.errors import (
 )
 from syncd.outages import OUTAGES
 from syncd.refs import Target
-from syncd.runtime import Runtime, probe_oxen
+from syncd.runtime import Runtime, check_store, probe_oxen
 
 FIRST_WAIT = 1.0  # seconds before it is asked again, doubled each time
 LONGEST_WAIT = 60.0  # seconds
@@ -38,6 +38,8 @@ OWN_FAILURES = 3  # of a stage while everything answers, before the version is q
 ATTEMPTS = 2  # of a probe: one request may always go wrong
 FRESH = 1.0  # seconds that an answer counts for all threads
 DISK = "the disk"
+STORE = "the folder of repositories"
+ALWAYS = frozenset({DISK, STORE})  # ask no service, and what they ask tells before every stage
 Probe = Callable[[], None]
 
 
@@ -76,7 +78,7 @@ class Waiting(Patience):
         clock: Callable[[], float] = time.monotonic,
         first_wait: float = FIRST_WAIT,
     ) -> None:
-        self._probes, self._always = dict(probes), always
+        self._probes, self._always = dict(probes), always & probes.keys()
         self._clock, self._first_wait = clock, first_wait
         self._away: dict[str, Absence] = {}
         self._asking = threading.Lock()
@@ -211,12 +213,13 @@ def probes(runtime: Runtime) -> dict[str, Probe]:
     folders = [config.engine.state_dir, config.transfer.spool_dir]
     if config.oxen.directory is not None:
         folders.append(config.oxen.directory)
-
     found: dict[str, Probe] = {
         DISK: lambda: check_room(folders, config.engine.min_free),
         "the catalog": lambda: _ignore(runtime.catalog.pulse.hints()),
         "Oxen": lambda: probe_oxen(runtime.store, config),
     }
+    if config.oxen.directory is not None:
+        found[STORE] = lambda: check_store(runtime)
     if entities:
         found["W&B"] = lambda: runtime.source.probe(entities[0])
     return found

@@ -17,7 +17,7 @@ from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
 from syncd.errors import TransientError
 from syncd.runtime import Runtime, engine_database
-from syncd.service.patience import DISK, Waiting, probes
+from syncd.service.patience import ALWAYS, Waiting, probes
 
 TICK = 0.5  # seconds between two looks whether it is to stop
 LOOK_AGAIN = 5.0  # seconds between two looks after members that are gone, and between two beats
@@ -39,7 +39,7 @@ class Worker:
         self._ended = 0
         self._looked = float("-inf")
         self._phase, self._since = "", time.time()
-        self._patience = Waiting(probes(runtime), always=frozenset({DISK}))
+        self._patience = Waiting(probes(runtime), always=ALWAYS)
         self._context = Context(
             source=runtime.source,
             store=runtime.store,
@@ -81,6 +81,7 @@ class Worker:
         """
         log.get().info(log.Life.WORKER_STOPPING, at_most_seconds=seconds)
         self._patience.close()
+        self._context.deaths.let_go()
         self._beat("draining")
         self._patience.quiet(seconds)
         left = self._patience.busy

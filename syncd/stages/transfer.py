@@ -37,6 +37,7 @@ from syncd.versions.plans import (
 BATCH = 5000  # contents looked up at a time; W&B signs as many in a request
 FIRST = 500  # of them at first, which travel while the next ones are looked up
 LEFT = BATCH // 2  # contents of a batch that may be under way when the next one is looked up
+KEPT_ABOVE = 8 << 20  # bytes; of larger files the stores keep what arrived when a process dies
 GIVE_UP = 1000  # files that failed; there may be millions more, and the version is set aside anyway
 Progress = Callable[[int], None]  # bytes that are done with, moved or found in Oxen
 Outcome = StoredContent | SyncdError
@@ -51,6 +52,7 @@ def transfer(
     concurrency: int,
     limiter: Limiter | None = None,
     progress: Progress = lambda _bytes: None,
+    kept: Callable[[], None] = lambda: None,
 ) -> TransferResult:
     """Bring every entry whose bytes W&B holds into the plan's repository.
 
@@ -62,8 +64,10 @@ def transfer(
         concurrency: files at a time; see `limiter.SMALL` for small ones.
         limiter: shared with all other transfers; one of its own when None.
         progress: told of bytes as they are done with.
+        kept: told, by many threads, when bytes came that are not asked for again after a kill.
     """
     work = _Transfer(source, store, catalog, plan, limiter or Limiter(concurrency), progress)
+    work.kept = kept
     work.fetchers = concurrency * SMALL
     with (
         ThreadPoolExecutor(concurrency, thread_name_prefix="transfer") as work.groups,
@@ -92,6 +96,7 @@ class _Transfer:
     groups: ThreadPoolExecutor
     files: ThreadPoolExecutor
     fetchers: int  # threads of `files`
+    kept: Callable[[], None]
 
     def __init__(  # noqa: PLR0917
         self,
@@ -105,6 +110,7 @@ class _Transfer:
         self._source, self._store, self._catalog = source, store, catalog
         self._plan, self._limiter, self._progress = plan, limiter, progress
         self._expected = False
+        self._arrived = 0
         self._under_way: dict[Future[list[Outcome]], Sequence[EntryContent]] = {}
         self._copies: dict[Digest, int] = {}  # of what is under way
         self._lost: set[Digest] = set()
@@ -162,6 +168,7 @@ class _Transfer:
             return
         self.downloaded += outcome.size
         self._progress(outcome.size * copies)
+        self.kept()
 
     def _expect(self) -> None:
         """Tell the store once what the commit will hold."""
@@ -176,14 +183,23 @@ class _Transfer:
 
     def _content(self, item: PlannedEntry, known: StoredContent | None) -> EntryContent:
         usable = known is not None and item.entry.size in {None, known.size}
+        small = item.entry.size is None or item.entry.size <= KEPT_ABOVE
         return EntryContent(
             source=self._source,
             version=self._plan.version,
             entry=item.entry,
             path=self._plan.tree_path(item.entry.path),
             hash=known.hash if known and usable else None,
-            pace=self._limiter.pace,
+            pace=self._limiter.pace if small else self._large,
         )
+
+    def _large(self, count: int) -> None:
+        """Bytes of a large file arrived; a later attempt at it goes on behind them."""
+        self._limiter.pace(count)
+        self._arrived += count  # threads may lose some of it: it only tells that there were many
+        if self._arrived >= KEPT_ABOVE:
+            self._arrived = 0
+            self.kept()
 
     # --- in threads
 

@@ -42,6 +42,7 @@ def verify(
     everything: bool = False,
     concurrency: int = 4,
     progress: Progress = lambda _bytes: None,
+    kept: Callable[[], None] = lambda: None,
 ) -> VerifyReport:
     """Prove a commit, or list what is wrong with it.
 
@@ -53,6 +54,7 @@ def verify(
         everything: also read again what was read back before.
         concurrency: files, or groups of small ones, read at a time.
         progress: told of bytes as they are read.
+        kept: told when something was read back that is not read again after a kill.
     """
     problems = _Problems()
     problems.add(store.verify(commit, paths=()))
@@ -66,7 +68,7 @@ def verify(
     tree = receipt.taking(_within(store.tree(commit), prefix))
     pairs = paired(files, tree, _path, attrgetter("path"))
     with ThreadPoolExecutor(concurrency, thread_name_prefix="verify") as pool:
-        proof = _Proof(store, catalog, commit, pool, everything=everything, progress=progress)
+        proof = _Proof(store, catalog, commit, pool, progress, kept, everything=everything)
         try:
             for batch in batches(pairs, BATCH):
                 problems.add(proof.problems(batch))
@@ -122,22 +124,23 @@ class _Problems:
 class _Proof:
     """Reads contents back, each once as far as is remembered, and notes in the catalog how it was."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         store: VersionStore,
         catalog: Catalog,
         commit: CommitRef,
         pool: Executor,
+        progress: Progress,
+        kept: Callable[[], None],
         *,
         everything: bool,
-        progress: Progress,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._commit = commit
         self._pool = pool
         self._everything = everything
-        self._progress = progress
+        self._progress, self._kept = progress, kept
         self._good: set[str] = set()  # read back lately
 
     def problems(self, batch: Sequence[_Pair]) -> list[str]:
@@ -168,6 +171,8 @@ class _Proof:
                 found += [problem] if problem else []
         self._good |= good
         self._catalog.mark_read_back(repo, good, good=True)
+        if good and not self._everything:
+            self._kept()
         self._catalog.mark_read_back(repo, bad, good=False)  # the next transfer brings them again
         return found
 

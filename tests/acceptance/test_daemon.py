@@ -59,9 +59,16 @@ def moved(world: World, count: int) -> bool:
 
 
 def beat(world: World) -> dict[str, Any]:
-    """The last sign of life of the engine."""
-    with closing(catalog(world)) as opened:
-        return next(dict(b.detail) for b in opened.pulse.beats() if b.name == "engine:local")
+    """The last sign of life of the engine; the first one comes a moment after it has started."""
+
+    def last() -> dict[str, Any] | None:
+        with closing(catalog(world)) as opened:
+            found = (dict(b.detail) for b in opened.pulse.beats() if b.name == "engine:local")
+            return next(found, None)
+
+    found = until(last, "it gave a sign of life")
+    assert found is not None
+    return found
 
 
 def terminate(process: Process) -> int:

@@ -20,7 +20,12 @@ from syncd.clients.oxen_index import CommitIndex, RepoIndex
 from syncd.clients.oxen_local import EmbeddedVersionStore
 from syncd.clients.oxen_lock import exclusive
 from syncd.clients.oxen_repo import ONE_NODE, OxenRepository
-from syncd.errors import DiskFullError, PermanentError, StoreLockedError
+from syncd.errors import (
+    DiskFullError,
+    PermanentError,
+    ServiceUnavailableError,
+    StoreLockedError,
+)
 from syncd.refs import CommitRef, RepoRef
 
 CHILD = Path(__file__).parent / "support" / "embedded_child.py"
@@ -456,3 +461,18 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             store.put(REPO, [b"more"])
 
     assert list(RepoIndex(tmp_path, REPO).tmp.iterdir()) == []
+
+
+def test_a_folder_whose_disk_went_away_is_not_begun_anew(tmp_path: Path) -> None:
+    """A process that has worked in it makes no repository in the mount point."""
+    root, unplugged = tmp_path / "store", tmp_path / "unplugged"
+    store = EmbeddedVersionStore(root)
+    made = commit(store, FIRST)
+    root.rename(unplugged)
+    root.mkdir()
+    with pytest.raises(ServiceUnavailableError, match="may not be mounted"):
+        store.put(REPO, [b"x"])
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    unplugged.rename(root)
+    assert holds(store, made, FIRST)

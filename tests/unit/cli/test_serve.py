@@ -95,7 +95,13 @@ def test_a_server_opens_as_many_files_as_it_may() -> None:
 def test_a_gateway_asks_for_the_configured_tokens(tmp_path: Path) -> None:
     """Any line of the file is a token; nothing else is."""
     (tmp_path / "tokens").write_text("first-token\nsecond-token\n")
-    environ = ANYWHERE | {"SYNCD_WEB__READ_TOKEN_FILE": str(tmp_path / "tokens")}
+    (tmp_path / "oxen" / "n").mkdir(
+        parents=True
+    )  # an empty folder may be a disk that is not mounted
+    environ = ANYWHERE | {
+        "SYNCD_WEB__READ_TOKEN_FILE": str(tmp_path / "tokens"),
+        "SYNCD_OXEN__URL": (tmp_path / "oxen").as_uri(),
+    }
     with serving("gateway", environ=environ) as ready:
         url = f"{ready['url']}/api/repos/n/r/file/{'0' * 32}/a"
         answers = [status(url, token) for token in ("", "third-token", "second-token")]
