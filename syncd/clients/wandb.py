@@ -170,7 +170,20 @@ class WandbSource:
         return str(found["type"]["name"]) if is_own and found["type"] else ""
 
     def collections(self, target: Target) -> Iterator[Collection]:
-        """The collections of a target, each with its newest versions; 100 a request."""
+        """The collections of a target, each with its newest versions; 100 a request.
+
+        One that is named costs one request, however many its project has.
+        """
+        if target.project and target.collection:
+            try:
+                found = self._collection(target)
+            except NotFoundError:
+                raise
+            except PermanentError:
+                pass  # whether there is one of this name the list of all says
+            else:
+                yield from found
+                return
         projects = [target.project] if target.project else self.projects(target.entity)
         for project in projects:
             for node in self._session.pages(
@@ -190,6 +203,25 @@ class WandbSource:
                     yield collection_of(target.entity, project, node)
                     if target.collection:
                         return
+
+    def _collection(self, target: Target) -> list[Collection]:
+        """The collection of a target by its name; empty for a portfolio, or where there is none."""
+        assert target.project, "the caller names one"
+        data = self._session.query(
+            f"look at the collection {target.whole}",
+            gql.COLLECTION_WITH_NEWEST,
+            {
+                "entity": target.entity,
+                "project": target.project,
+                "name": target.collection,
+                "newest": NEWEST,
+                "order": "-version_index",
+                "filters": _COMMITTED,
+            },
+        )
+        node = _there(data, "project", target).get("artifactCollection") or {}
+        is_own = node.get("__typename") == "ArtifactSequence" and node["name"] == target.collection
+        return [collection_of(target.entity, target.project, node)] if is_own else []
 
     def versions_of(self, collection: Collection) -> Iterator[Version]:
         """A collection's committed versions, in version order."""

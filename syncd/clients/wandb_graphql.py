@@ -94,27 +94,42 @@ query ProjectArtifactCollection($entity: String!, $project: String!, $name: Stri
 }
 """
 
-COLLECTIONS_WITH_NEWEST = """
+_NEWEST = """
+fragment Newest on ArtifactCollection {
+  __typename
+  id
+  name
+  type: defaultArtifactType { name }
+  artifacts(first: $newest, order: $order, filters: $filters) {
+    edges { node { id aliases { alias } } }
+  }
+}
+"""
+COLLECTIONS_WITH_NEWEST = (
+    """
 query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int,
     $newest: Int, $order: String, $filters: JSONString) {
   project(entityName: $entity, name: $project) {
     artifactCollections(after: $cursor, first: $perPage) {
       pageInfo { endCursor hasNextPage }
-      edges {
-        node {
-          __typename
-          id
-          name
-          type: defaultArtifactType { name }
-          artifacts(first: $newest, order: $order, filters: $filters) {
-            edges { node { id aliases { alias } } }
-          }
-        }
-      }
+      edges { node { ...Newest } }
     }
   }
 }
 """
+    + _NEWEST
+)
+
+# One of them, by its name: what a webhook names is looked at alone.
+COLLECTION_WITH_NEWEST = (
+    """
+query ProjectArtifactCollection($entity: String!, $project: String!, $name: String!,
+    $newest: Int, $order: String, $filters: JSONString) {
+  project(entityName: $entity, name: $project) { artifactCollection(name: $name) { ...Newest } }
+}
+"""
+    + _NEWEST
+)
 
 VERSIONS = (
     """

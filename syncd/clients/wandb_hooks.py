@@ -18,8 +18,10 @@ from syncd.errors import NotFoundError
 
 Json = dict[str, Any]
 Outcome = Literal["made", "changed", "there"]
-EVENT = "ADD_ARTIFACT_ALIAS"  # of a whole project; W&B gives every new version the alias latest
-CONDITION = {"$or": [{"$and": [{"alias": {"$eq": "latest"}}]}]}
+# Of a whole project, with whatever alias: W&B gives every new version the alias latest, and the branches
+# in Oxen follow all others.
+EVENT = "ADD_ARTIFACT_ALIAS"
+CONDITION: Json = {"$or": [{"$and": []}]}
 
 _INTEGRATIONS = """
 query IntegrationsByEntity($entity: String!, $cursor: String, $perPage: Int) {

@@ -35,6 +35,7 @@ PAYLOAD = {
     "project": "${project_name}",
     "collection": "${artifact_collection_name}",
     "artifact": "${artifact_version}",
+    "alias": "${alias}",
     "version": "${artifact_version_string}",
 }
 

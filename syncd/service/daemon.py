@@ -192,17 +192,8 @@ class Daemon:
             self._notifier.alive()
 
     def _take_hints(self) -> None:
-        pulse = self._runtime.catalog.pulse
-        hints = pulse.hints()
-        if not hints:
-            return
-        pulse.taken(hints)  # before the poll: what is said during it asks for another one
-        covered = self._targets()
-        for project in dict.fromkeys(hint.project for hint in hints):
-            entity, _, name = project.partition("/")
-            wanted = Target(entity=entity, project=name)
-            if name and any(target.covers(wanted) for target in covered):
-                self._mover.poll(wanted)
+        """Hand hints to the mover, which takes each out of the catalog when it has been acted on."""
+        self._mover.hinted(self._runtime.catalog.pulse.hints())
 
     def _beat(self) -> None:
         now = time.monotonic()

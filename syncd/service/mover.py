@@ -2,8 +2,10 @@
 
 One thread does all of it, in the order in which it is told: polls, versions that ended, looks
 after workflows that ended unheard. What a poll finds and is on its way already is passed over, so
-that each version is moved once whatever comes twice. The poll is the truth; whatever else says
-that something is new only makes it come sooner.
+that each version is moved once whatever comes twice. The poll is the truth; a hint only has one
+collection looked at sooner, and all of it, because an alias may have moved between old versions. A
+hint stays in the catalog until it has been acted on. Where versions of its collection are on their
+way that is when they have ended: they take their aliases with them.
 """
 
 from __future__ import annotations
@@ -11,26 +13,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 from syncd import log
 from syncd.catalog.catalog import Record, State
 from syncd.catalog.looks import Name
+from syncd.catalog.pulse import Hint
 from syncd.clients.artifacts import age, utc
 from syncd.deployment.triggers import enlist
 from syncd.durable.context import Outcome
 from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, slim, uses
-from syncd.errors import PermanentError, SyncdError, TransientError
+from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
 from syncd.operations.backfill import follow_aliases, meet
 from syncd.operations.births import keep_born
 from syncd.refs import RepoRef, RunRef, Target
 from syncd.runtime import Runtime, check_store
+from syncd.service.hints import Hints
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
 from syncd.service.vitals import Vitals
 from syncd.stages.discover import Discovered, changed
@@ -43,11 +47,18 @@ LONGEST_RETRY = timedelta(days=1)
 LAG_SHARE = 50  # times as long as it took the oldest versions are not looked for again
 AT_A_TIME = 50  # versions that are handed over to the engine before anything else is looked at
 RUNS_A_POLL = 20  # runs that are asked whether they have ended
+MANY = 50  # collections of a project that are hinted at; of more, W&B tells a hundred a request
+FEW = 1000  # versions on their way that are searched whenever one has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Poll:
     target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    project: Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +94,7 @@ class Mover:
         self._every = LOOK_AGAIN_SHARED if shared else LOOK_AGAIN
         self._told: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._waiting: set[Target] = set()  # polls that were asked for and have not begun
+        self._hints = Hints(lambda project: self._told.put(_Look(project=project)))
         self._failing: dict[Target, str] = {}
         self._polling: Target | None = None
         self._stopped = False
@@ -105,6 +117,14 @@ class Mover:
         if target not in self._waiting:
             self._waiting.add(target)
             self._told.put(_Poll(target=target))
+
+    def hinted(self, hints: Iterable[Hint]) -> None:
+        """Look soon where W&B has said that something is new; many hints at one place are one look.
+
+        Args:
+            hints: what waits in the catalog; what is known already is passed over.
+        """
+        self._hints.add(hints)
 
     def ended(self, outcome: Outcome) -> None:
         """A version reached its end."""
@@ -202,7 +222,9 @@ class Mover:
             target: why for target, why in self._failing.items() if self._asked(target)
         }
         for target in self._failing:
-            self.poll(target)
+            if target.collection is None:
+                self.poll(target)
+        self._hints.again()
 
     def _release(self) -> None:
         self._hand_over(lambda: self._lines.release(AT_A_TIME))
@@ -235,6 +257,12 @@ class Mover:
                     self._poll(target)
                 finally:
                     self._polling = None
+            case _Look(project=project):
+                self._polling = project
+                try:
+                    self._look(project)
+                finally:
+                    self._polling = None
             case _Ended(outcome=outcome):
                 self._vitals.ended(outcome)
                 if self._end(outcome["artifact_id"]):
@@ -247,7 +275,10 @@ class Mover:
         item = self._lines.open.get(artifact_id)
         if item is not None:  # what is to be done now the next poll says, of all in the collection
             self._read.pop(_name(item), None)
-        return self._lines.ended(artifact_id)
+        was_open = self._lines.ended(artifact_id)
+        if self._hints.later and len(self._lines.open) <= FEW:
+            self._hints.ready(self._moving())
+        return was_open
 
     def _look_after(self) -> None:
         """Let go of what ended unheard, elsewhere or by a failure, and begin anew what was cancelled."""
@@ -260,18 +291,58 @@ class Mover:
                 log.get().error(log.Life.WORKFLOW_FAILED, error=str(end), hint=end.hint)
             self._end(artifact_id)
         self._release()  # where an earlier attempt at that failed
+        if self._hints.later:
+            self._hints.ready(self._moving())
 
-    def _poll(self, target: Target) -> None:
-        """Look, queue, and see after runs; what goes wrong with one thing does not stop the others."""
+    # hints
+
+    def _look(self, project: Target) -> None:
+        """Look at what was hinted at in a project."""
+        hints, pulse = self._hints.take(project), self._lines.runtime.catalog.pulse
+        if not self._asked(project) or not project.project:
+            self._hints.acted(hints.values(), pulse)
+            return
+        if self._patience.away:
+            self._hints.put_off(project, hints)
+            return
+        moving = self._moving() if hints else set()
+        for name in list(hints):
+            place = (project.entity, project.project, name)
+            if place in moving:  # what is new there has to wait for them anyway
+                self._hints.set_aside(place, hints.pop(name))
+        targets = [project] if hints else []
+        if "" not in hints and len(hints) <= MANY:
+            targets = [replace(project, collection=name) for name in hints]
+        for target in targets:
+            chosen = [target.collection] if target.collection else list(hints)
+            names = [(project.entity, project.project, name) for name in chosen if name]
+            if not self._poll(target, names):
+                self._hints.put_off(project, hints)  # until it is back, or a poll went through
+                return
+            self._hints.acted([hints.pop(name) for name in chosen], pulse)
+
+    def _moving(self) -> set[Name]:
+        """The collections that have versions on their way."""
+        return {_name(item) for item in self._lines.open.values()}
+
+    # polls
+
+    def _poll(self, target: Target, hinted: Collection[Name] = ()) -> bool:
+        """Look, queue, and see after runs; what goes wrong with one thing does not stop the others.
+
+        Args:
+            target: a project, all of an entity, or a collection, of which nothing else is looked at.
+            hinted: collections that are read whatever W&B tells of them.
+
+        Returns:
+            Whether it need not be done again: nothing was away.
+        """
         runtime, new = self._lines.runtime, list[Discovered]()
         problems: list[SyncdError] = []
-        for work in (
-            lambda: self._find(runtime, target, new, problems),
-            lambda: self._queue_up(runtime, new),  # what is new does not wait for the runs
-            lambda: follow_runs(runtime, target, most=RUNS_A_POLL),
-            lambda: self._finish_runs(runtime),
-        ):
+        for work in self._works(runtime, target, new, problems, hinted):
             problem = _attempt(work, target)
+            if target.collection and isinstance(problem, NotFoundError):
+                continue  # anybody may name what is not there
             if problem is not None:
                 problems.append(problem)
             if isinstance(problem, TransientError):
@@ -281,13 +352,33 @@ class Mover:
             for item in new:  # some of them may not have been queued
                 self._read.pop(_name(item), None)
             self._fail(target, problems[0])
-            return
+            return not any(isinstance(problem, TransientError) for problem in problems)
         # A hint asks for a single project of those that are polled together otherwise.
-        for other in filter(target.covers, list(self._failing)):
+        # One of a collection makes nothing else good.
+        covers = target.__eq__ if target.collection else target.covers
+        for other in filter(covers, list(self._failing)):
             self._failing = {item: why for item, why in self._failing.items() if item != other}
             log.get().info(log.Life.POLL_RECOVERED, target=str(other))
-        if self._asked(target):
-            self._vitals.polled(target)
+        if target.collection is None:
+            if self._asked(target):
+                self._vitals.polled(target)
+            self._hints.again(target.covers)
+        return True
+
+    def _works(
+        self,
+        runtime: Runtime,
+        target: Target,
+        new: list[Discovered],
+        problems: list[SyncdError],
+        hinted: Collection[Name],
+    ) -> Iterator[Callable[[], None]]:
+        """What a poll consists of."""
+        yield lambda: self._find(runtime, target, new, problems, hinted)
+        yield lambda: self._queue_up(runtime, new)  # what is new does not wait for the runs
+        if target.collection is None:
+            yield lambda: follow_runs(runtime, target, most=RUNS_A_POLL)
+            yield lambda: self._finish_runs(runtime)
 
     def _queue_up(self, runtime: Runtime, new: Sequence[Discovered]) -> None:
         """Put versions into their lines, behind what the runs that logged them had used."""
@@ -305,19 +396,25 @@ class Mover:
         target: Target,
         new: list[Discovered],
         problems: list[SyncdError],
+        hinted: Collection[Name] = (),
     ) -> None:
         """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
         config = runtime.config
-        check_store(
-            runtime
-        )  # else each alias of what was moved would be told as a commit that is gone
+        # Else each alias of what was moved would be told as a commit that is gone.
+        check_store(runtime)
         heads: dict[RepoRef, dict[str, str]] = {}
         looks, decided = runtime.catalog.looks, fingerprint(config)
-        moving = {_name(item) for item in self._lines.open.values()}
+        moving = self._moving()
         # While millions of versions wait for their turn, nobody asks for them again at each poll.
         self._read = {name: told for name, told in self._read.items() if name in moving}
         found = changed(
-            runtime.source, looks, [target], config.select, decided, under_way=self._read
+            runtime.source,
+            looks,
+            [target],
+            config.select,
+            decided,
+            under_way=self._read,
+            hinted=hinted,
         )
         aside: set[Name] = set()
         met: set[RepoRef] = set()

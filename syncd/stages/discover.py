@@ -8,7 +8,15 @@ stands behind it. Replacements are never sources, and what was restored is one o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +25,8 @@ from heapq import nsmallest
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
-from syncd.clients.artifacts import Collection, Version, utc
+from syncd.clients.artifacts import Collection as Found
+from syncd.clients.artifacts import Version, utc
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
@@ -113,6 +122,7 @@ def changed(
     *,
     again: int = AGAIN,
     under_way: MutableMapping[Name, str] | None = None,
+    hinted: Collection[Name] = (),
     clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """What `discover` finds in the collections that are not known to have nothing left to do.
@@ -133,9 +143,11 @@ def changed(
             between older ones.
         under_way: what was told of collections that have versions on their way when they were read; those
             that look the same are passed over, and what is told of others that are read is noted.
+        hinted: collections that are read whatever is told of them.
         clock: see `discover`.
     """
     done: set[Name] = set()
+    wanted = frozenset(hinted)
     read: MutableMapping[Name, str] = {} if under_way is None else under_way
 
     def settled(artifact_ids: Sequence[str]) -> Mapping[str, str]:
@@ -143,8 +155,8 @@ def changed(
 
     for target in targets:
         rest = looks.cursors(target, fingerprint)
-        asleep: list[tuple[str, str, Collection]] = []  # when it was read last, and what was told
-        awake: list[tuple[str, Collection]] = []
+        asleep: list[tuple[str, str, Found]] = []  # when it was read last, and what was told
+        awake: list[tuple[str, Found]] = []
         for found in source.collections(target.whole):
             name = (found.entity, found.project, found.name)
             if name in done:
@@ -152,9 +164,9 @@ def changed(
             done.add(name)
             cursor, told = rest.get(name), seen(found)
             known = replace(found, newest=())  # the rest is small, where there are many collections
-            if read.get(name) == told:
+            if read.get(name) == told and name not in wanted:
                 continue
-            if cursor is not None and cursor.seen == told:
+            if cursor is not None and cursor.seen == told and name not in wanted:
                 asleep.append((cursor.looked_at, told, known))
             else:
                 awake.append((told, known))
@@ -171,7 +183,7 @@ def changed(
                 looks.wake(name)
 
 
-def seen(collection: Collection) -> str:
+def seen(collection: Found) -> str:
     """Names what W&B told of a collection: another name, another state."""
     told = (collection.id, collection.type, collection.newest)
     return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -20,8 +20,8 @@ from syncd.catalog.catalog import Catalog
 from syncd.operations.webhooks import FACE
 
 NOTICES = 1_000  # that wait to be written; beyond, they are told by project
-REMEMBERED = 4_096  # bodies that would be known again
-WINDOW = 600.0  # seconds in which they would
+REMEMBERED = 4_096  # collections whose last body would be known again
+WINDOW = 600.0  # seconds in which it would
 BEAT = 5.0  # seconds between two signs of life
 AGAIN = 1.0  # seconds after which a write that failed is tried again
 HEARD = 16  # the last tests that are told of
@@ -46,7 +46,10 @@ class Notice:
 
 
 class Seen:
-    """The bodies of late: W&B tries again, and others may send what they have overheard.
+    """The last body of each collection: W&B tries again, and others may send what they have overheard.
+
+    Only the last one is a repetition: an alias that goes to another version and comes back within
+    minutes is told in the same words as the first time.
 
     Args:
         clock: seconds that only grow.
@@ -54,18 +57,23 @@ class Seen:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._times: OrderedDict[bytes, float] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
 
-    def before(self, body: bytes) -> bool:
-        """Whether this body came within the window; it has from now on."""
+    def before(self, place: tuple[str, str], body: bytes) -> bool:
+        """Whether this body was the last of its place, within the window; it is from now on.
+
+        Args:
+            place: `entity/project` and the collection's name, which may be empty.
+            body: as it came.
+        """
         key, moment = hashlib.sha256(body).digest(), self._clock()
-        while self._times and (
-            len(self._times) >= REMEMBERED or next(iter(self._times.values())) < moment - WINDOW
-        ):
-            self._times.popitem(last=False)
-        if key in self._times:
+        said, at = self._last.get(place, (b"", 0.0))
+        if said == key and moment - at < WINDOW:
             return True
-        self._times[key] = moment
+        self._last[place] = key, moment
+        self._last.move_to_end(place)
+        while len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
         return False
 
 

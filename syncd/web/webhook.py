@@ -32,10 +32,11 @@ MAX_NAME = 255  # characters, as the catalog holds
 TOO_OLD = 300.0  # seconds that a body which tells its time may have travelled
 QUIET = 10.0  # seconds between two lines about refused requests
 ARTIFACT = "wandb-artifact://_id/"
+ALIAS = "ADD_ARTIFACT_ALIAS"
 # Events after which there may be something to move (W&B's names; LINK_MODEL is told as LINK_ARTIFACT).
 EVENTS = frozenset(
     {
-        "ADD_ARTIFACT_ALIAS",
+        ALIAS,
         "ADD_ARTIFACT_TAG",
         "CREATE_ARTIFACT",
         "LINK_ARTIFACT",
@@ -78,7 +79,7 @@ def webhook_routes(
             return refusals.answer(error)
         if isinstance(notice, Ignored):
             return _accepted(inbox, "ignored", reason=notice.reason)
-        if seen.before(body):
+        if seen.before((notice.project, notice.collection), body):
             return _accepted(inbox, "repeated")
         return _accepted(inbox, "accepted" if inbox.put(notice) else "dropped")
 
@@ -169,7 +170,8 @@ def read(body: bytes, targets: Sequence[Target], now: float) -> Notice | Ignored
     event = _text(document, "event", "event_type")
     if event and event not in EVENTS:
         return Ignored(reason="an event that moves nothing")
-    if _ours(document):
+    is_alias = event == ALIAS
+    if not is_alias and _ours(document):
         return Ignored(reason="a version that syncd made")
     named = _names(document)
     if named is None:
@@ -183,7 +185,10 @@ def read(body: bytes, targets: Sequence[Target], now: float) -> Notice | Ignored
     return Notice(
         project=f"{entity}/{project}",
         collection=collection,
-        artifact_id=version.removeprefix(ARTIFACT) if version.startswith(ARTIFACT) else "",
+        # People give aliases to replacements, too: then it does not matter who made the version.
+        artifact_id=""
+        if is_alias or not version.startswith(ARTIFACT)
+        else version.removeprefix(ARTIFACT),
         test=_text(document, "nonce") if event == TEST_EVENT else "",
     )
 

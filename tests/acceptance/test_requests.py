@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from acceptance_bulk import Bulk
-from acceptance_world import World
+from acceptance_world import PROJECT, World
 
 from syncd.catalog.catalog import Catalog
 from syncd.clients.wandb import WandbSource
@@ -76,6 +76,28 @@ def test_an_idle_poll_of_a_thousand_collections_takes_a_dozen_requests(
     assert [item.version.ref.collection for item in news if not item.skip] == ["c7"]
     assert {"c7", "c500"} <= {item.version.ref.collection for item in news}
     assert [item.version.ref.collection for item in still if not item.skip] == ["c7"]
+
+
+def test_a_hinted_collection_among_a_thousand_is_read_with_two_requests(
+    empty: World, bulk: Bulk
+) -> None:
+    """And one that is not there, or whose name is none, costs one."""
+    bulk.collections([f"c{number}" for number in range(COLLECTIONS)])
+    asked = {}
+    with (
+        closing(WandbSource(empty.base_url, empty.api_key)) as source,
+        closing(Catalog("sqlite://")) as catalog,
+    ):
+        for name in ("c7", "nothing", "../../c7", "c7:v0", 'c"{}7'):
+            empty.reset_stats()
+            target = Target(entity=empty.entity, project=PROJECT, collection=name)
+            place = (empty.entity, PROJECT, name)
+            found = changed(source, catalog.looks, [target], Config().select, "f", hinted={place})
+            asked[name] = len(list(found)), empty.stats()["graphql"]
+
+    one = {"ProjectArtifactCollection": 1}
+    assert asked.pop("c7") == (1, {**one, "ProjectArtifacts": 1})
+    assert list(asked.values()) == [(0, one)] * 4
 
 
 def test_a_backfill_with_nothing_to_do_takes_a_request_per_hundred_versions(

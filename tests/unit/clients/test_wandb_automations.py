@@ -119,8 +119,13 @@ def test_collections_are_told_with_their_newest_versions(api: Server, source: Wa
     }
     listed = page(node, {**node, "__typename": "ArtifactPortfolio"}, {**node, "name": "other"})
     api.on("ProjectArtifactCollections", {"project": {"artifactCollections": listed}})
-    [found] = source.collections(Target.parse("team/proj/ds"))
+    api.on("ProjectArtifactCollection", {"project": {"artifactCollection": node}})
+    found, other = source.collections(Target.parse("team/proj"))
 
+    assert other.name == "other"
+    assert list(source.collections(Target.parse("team/proj/ds"))) == [found]
+    assert list(source.collections(Target.parse("team/proj/DS"))) == []
+    assert len(api.asked["ProjectArtifactCollections"]) == 1
     assert (found.id, found.name, found.type) == ("c1", "ds", "dataset")
     assert found.newest == (("id3", ("a", "z")), ("id2", ()))
     asked = json.loads(api.asked["ProjectArtifactCollections"][0].body)["variables"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.refs import Target
+from syncd.replacements import commit_of
 from syncd.service import mover as module
 from syncd.service.mover import Mover, due
 from syncd.service.patience import Waiting
@@ -166,6 +168,144 @@ def test_the_lag_is_that_of_the_oldest_that_has_not_ended(world: World) -> None:
 
     assert name == "team/proj"
     assert lag == pytest.approx(age(old.created_at, time.time()), abs=60)
+
+
+# --- hints
+
+
+def told(world: World, *names: str | None, project: str = "team/proj", at: float = 1.0) -> None:
+    """W&B has said that something is new in these collections, None for the whole project."""
+    for name in names:
+        world.catalog.pulse.hint(project, name, at=at)
+
+
+def looked(world: World, looker: Mover) -> dict[str, int]:
+    """Hand over what waits in the catalog, and let it be looked at; the calls of W&B it took."""
+    before = Counter(world.source.calls)
+    looker.hinted(world.catalog.pulse.hints())
+    while not looker._told.empty():
+        looker._take(looker._told.get())
+    return dict(Counter(world.source.calls) - before)
+
+
+def waiting(world: World) -> list[str | None]:
+    """The collections of the hints in the catalog."""
+    return [hint.collection for hint in world.catalog.pulse.hints()]
+
+
+@pytest.fixture
+def hinted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A project that is watched; nothing that is queued moves."""
+    monkeypatch.setattr(lines_module, "_enqueue", lambda _runtime, item, _repo: item.version.id)
+    made = World(tmp_path, **PROJECTS)
+    yield made
+    made.catalog.close()
+
+
+def test_a_hint_has_its_collection_looked_at_and_no_other(hinted: World) -> None:
+    """However many there are, and however often it is said; runs are for the poll."""
+    for number in range(30):
+        hinted.source.log(f"ds-{number}", {"a": bytes([number] * 4)})
+    looker = mover(hinted)
+    for at in (1.0, 2.0, 3.0):
+        told(hinted, "ds-7", at=at)
+        looker.hinted(hinted.catalog.pulse.hints())
+    calls = looked(hinted, looker)
+
+    assert calls == {"collections": 1, "versions": 1}
+    assert looker.queued == 1
+    assert waiting(hinted) == []
+    assert looked(hinted, looker) == {}
+
+
+def test_very_many_hints_of_a_project_are_one_poll(hinted: World) -> None:
+    """W&B tells of a hundred collections a request."""
+    for number in range(module.MANY + 1):
+        hinted.source.log(f"ds-{number}", {"a": b"%4d" % number})
+    looker = mover(hinted)
+    told(hinted, *(f"ds-{number}" for number in range(module.MANY + 1)))
+
+    assert looked(hinted, looker)["collections"] == 1
+    assert (looker.queued, waiting(hinted)) == (module.MANY + 1, [])
+
+
+def test_a_hint_at_what_is_not_there_is_harmless(hinted: World) -> None:
+    """Another project, none at all, a name out of nowhere; and the poll goes on."""
+    hinted.source.log("ds", {"a": b"payload"})
+    looker = mover(hinted)
+    told(hinted, "nothing", "../../etc", "ds:v1", 'a"{}b')
+    told(hinted, "ds", None, project="nobody/knows")
+    told(hinted, "ds", project="nonsense")
+    calls = looked(hinted, looker)
+
+    assert "versions" not in calls
+    assert (looker.queued, looker.failing, waiting(hinted)) == (0, None, [])
+    assert reads(hinted, looker) == 1
+
+
+def test_a_hint_stays_until_it_was_acted_on(tmp_path: Path) -> None:
+    """W&B is away, or the process is killed: whoever comes next finds it in the catalog."""
+    away = Fault(method="collections", error=ServiceUnavailableError("W&B did not answer"))
+    world = World(tmp_path, MemoryArtifactSource(faults=[away]), **PROJECTS)
+    looker = mover(world)
+    told(world, "ds")
+    looked(world, looker)
+    assert waiting(world) == ["ds"]
+    assert looked(world, looker) == {}  # not twice a second
+
+    looker._poll(PROJECT)
+    assert looked(world, looker)["collections"] == 1
+    assert (waiting(world), looker.failing) == ([], None)
+    world.catalog.close()
+
+
+def test_a_hint_that_is_said_again_during_the_look_leads_to_another(hinted: World) -> None:
+    """What it is about may have come after W&B answered."""
+    hinted.source.log("ds", {"a": b"payload"})
+    looker = mover(hinted)
+    told(hinted, "ds")
+    looker.hinted(hinted.catalog.pulse.hints())
+    told(hinted, "ds", at=2.0)
+    while not looker._told.empty():
+        looker._take(looker._told.get())
+
+    assert [hint.at for hint in hinted.catalog.pulse.hints()] == [2.0]
+
+
+def test_a_hint_waits_for_what_is_on_its_way_in_its_collection(hinted: World) -> None:
+    """Our own aliases set off many while it is moved; afterwards one look tells what is left."""
+    version = hinted.source.log("ds", {"a": b"payload"})
+    looker = mover(hinted)
+    looker._poll(PROJECT)
+    told(hinted, "ds")
+    assert looked(hinted, looker) == {}
+    assert waiting(hinted) == ["ds"]
+
+    looker._end(version.id)
+    assert looked(hinted, looker)["collections"] == 1
+    assert waiting(hinted) == []
+
+
+def test_an_alias_that_goes_to_an_old_version_is_followed_within_its_hint(tmp_path: Path) -> None:
+    """Though it is older than the ten that W&B tells of in its list, and nothing else is new."""
+    world = World(tmp_path, **PROJECTS)
+    for number in range(15):
+        world.source.log("ds", {"a": b"payload %d" % number})
+    assert len(world.backfill().replaced) == 15
+    looker = mover(world)
+    looker._poll(PROJECT)
+    old, older = (record for record in world.catalog.records() if record.version_index in (1, 2))
+    for record in (old, older, old):  # between old ones, and back
+        assert record.replacement_id
+        made = world.source.version(record.replacement_id)
+        world.source.move_aliases(made, ["best"])
+        told(world, "ds", at=time.time())
+        looked(world, looker)
+        commit = commit_of(made.metadata, made.digest)
+
+        assert commit is not None
+        assert world.store.branches(commit.repo)["best"] == commit.commit
+    world.catalog.close()
 
 
 # --- polls

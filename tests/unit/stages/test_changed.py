@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,20 @@ class Looker:
         decided: str = "f",
         again: int = 0,
         under_way: dict[Name, str] | None = None,
+        hinted: Collection[Name] = (),
         **select: Any,
     ) -> Iterator[Discovered]:
         """What a look yields."""
         chosen, looks = Select.model_validate(select), self.catalog.looks
         return changed(
-            self.source, looks, [PROJECT], chosen, decided, again=again, under_way=under_way
+            self.source,
+            looks,
+            [PROJECT],
+            chosen,
+            decided,
+            again=again,
+            under_way=under_way,
+            hinted=hinted,
         )
 
     def look(self, **options: Any) -> list[str]:
@@ -205,6 +213,19 @@ def test_another_configuration_looks_at_everything_again(here: Looker) -> None:
 
     assert [item.version.ref.collection for item in items] == ["ds", "small"]
     assert items[1].skip == ""
+
+
+def test_what_is_hinted_at_is_read_whatever_is_known_of_it(here: Looker) -> None:
+    """At rest, or with versions on their way; and nothing else is."""
+    for name in ("ds", "model"):
+        here.moved(name)
+        here.source.log(f"{name}-new", {"a": b"1"})
+    under_way: dict[Name, str] = {}
+    here.look(under_way=under_way)
+    assert here.look(under_way=under_way) == []
+    names = [("team", "proj", "ds"), ("team", "proj", "ds-new"), ("team", "proj", "nothing")]
+
+    assert here.look(under_way=under_way, hinted=names) == ["ds:v0", "ds-new:v0"]
 
 
 def test_a_lost_catalog_costs_a_full_look(here: Looker, tmp_path: Path) -> None:

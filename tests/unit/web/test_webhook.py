@@ -96,19 +96,44 @@ def test_many_events_of_a_collection_are_one_hint(parts: Parts) -> None:
     assert hints(parts.catalog) == [("team/proj", "ds")]
 
 
-def test_our_own_versions_are_no_news(parts: Parts) -> None:
+@pytest.mark.parametrize("event", ["CREATE_ARTIFACT", "LINK_ARTIFACT"])
+def test_our_own_versions_are_no_news(parts: Parts, event: str) -> None:
     """A replacement sets off the automation like any version; nobody looks because of it."""
     source = MemoryArtifactSource()
     old, new = (source.log("ds", {"a": bytes([number])}) for number in range(2))
     parts.catalog.note(old, State.REPLACED, replacement_id=new.id)
     with client(parts) as http:
-        ours = send(http, {**EVENT, "artifact": f"wandb-artifact://_id/{new.id}"})
+        told = {**EVENT, "event": event, "artifact": f"wandb-artifact://_id/{new.id}"}
+        ours = send(http, told)
         theirs = send(http, {**EVENT, "collection": "other"})
         until(lambda: hints(parts.catalog), "the other hint arrived")
 
         assert [ours.status_code, theirs.status_code] == [202, 202]
     assert hints(parts.catalog) == [("team/proj", "other")]
     assert parts.inbox.outcomes["own"] == 1
+
+
+def test_an_alias_that_a_replacement_gets_is_news(parts: Parts) -> None:
+    """What people see after a move are replacements: it is to them that they give aliases."""
+    source = MemoryArtifactSource()
+    old, new = (source.log("ds", {"a": bytes([number])}) for number in range(2))
+    parts.catalog.note(old, State.REPLACED, replacement_id=new.id)
+    told = {**EVENT, "alias": "best", "artifact": f"wandb-artifact://_id/{new.id}"}
+    with client(parts) as http:
+        assert send(http, told).json() == {"status": "accepted"}
+    assert hints(parts.catalog) == [("team/proj", "ds")]
+
+
+def test_an_alias_that_comes_back_within_minutes_is_news(parts: Parts) -> None:
+    """A promotion that is taken back is told in the words of the first time."""
+    with client(parts) as http:
+        answers = [
+            send(http, {**EVENT, "alias": "prod", "artifact": f"wandb-artifact://_id/{number}"})
+            for number in (1, 2, 1, 1)
+        ]
+
+    statuses = [answer.json()["status"] for answer in answers]
+    assert statuses == ["accepted", "accepted", "accepted", "repeated"]
 
 
 @pytest.mark.parametrize("event", ["RUN_STATE", "SOMETHING_NEW", "REMOVE_COLLECTION_TAG"])
@@ -302,9 +327,9 @@ def test_a_version_string_is_enough() -> None:
         {"entity": "a\x00b", "version": "none"},
         {"entity": "\ud800", "version": "none"},
         {"entity": "x" * 300, "version": "none"},
-        {"oxen": {"repo": "oxen://team/ds"}},
-        {"metadata": {"oxen": {"repo": "oxen://team/ds"}}},
-        {"oxen": '{"repo": "oxen://team/ds"}'},
+        {"event": "CREATE_ARTIFACT", "oxen": {"repo": "oxen://team/ds"}},
+        {"event": "CREATE_ARTIFACT", "metadata": {"oxen": {"repo": "oxen://team/ds"}}},
+        {"event": "CREATE_ARTIFACT", "oxen": '{"repo": "oxen://team/ds"}'},
     ],
 )
 def test_what_concerns_nothing_that_moves_is_ignored(changes: dict[str, Any]) -> None:
@@ -317,9 +342,7 @@ def test_what_concerns_nothing_that_moves_is_ignored(changes: dict[str, Any]) ->
 )
 def test_without_a_usable_collection_the_project_is_meant(name: object) -> None:
     """The mover then looks at all of it."""
-    assert told(collection=name, version="") == Notice(
-        project="team/proj", artifact_id="QXJ0aWZhY3Q6MQ=="
-    )
+    assert told(collection=name, version="") == Notice(project="team/proj")
 
 
 def test_what_is_no_id_and_what_belongs_to_a_test_are_left_out() -> None:
@@ -367,7 +390,7 @@ def test_the_payload_we_ask_for_is_the_one_we_read() -> None:
     """Filled in as W&B does it."""
     values = {"event_type": "CREATE_ARTIFACT", "entity_name": "team", "project_name": "proj"}
     values |= {"artifact_collection_name": "ds", "artifact_version": "wandb-artifact://_id/QQ=="}
-    values |= {"artifact_version_string": "team/proj/ds:v0"}
+    values |= {"artifact_version_string": "team/proj/ds:v0", "alias": ""}
     body = json.dumps({key: values[text[2:-1]] for key, text in PAYLOAD.items()}).encode()
 
     assert read(body, TARGETS, NOW) == Notice(
@@ -382,14 +405,15 @@ def test_bodies_are_forgotten_when_their_window_is_over() -> None:
     """An alias that comes back later is news again; and what is remembered is bounded."""
     moment = 0.0
     seen = Seen(lambda: moment)
+    place = ("team/proj", "ds")
 
-    assert [seen.before(b"a"), seen.before(b"a")] == [False, True]
+    assert [seen.before(place, b"a"), seen.before(place, b"a")] == [False, True]
     moment = WINDOW + 1
-    assert not seen.before(b"a")
+    assert not seen.before(place, b"a")
     for number in range(10_000):
-        seen.before(str(number).encode())
-    assert not seen.before(b"a")  # pushed out by younger ones
-    assert len(seen._times) <= 4_096
+        seen.before(("team/proj", str(number)), b"a")
+    assert not seen.before(place, b"a")  # pushed out by younger ones
+    assert len(seen._last) <= 4_096
 
 
 def test_what_does_not_fit_is_told_of_its_project(catalog: Catalog) -> None:
