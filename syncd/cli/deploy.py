@@ -95,12 +95,15 @@ def history(context: Context, name: Name) -> None:
 
 
 def journaled(context: Context) -> tuple[VersionStore, list[Event]]:
-    """Oxen, and what its journals hold; W&B is not asked."""
+    """Oxen, and what all journals hold that are known here; W&B is not asked."""
     from syncd import runtime  # noqa: PLC0415
+    from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
 
     store = runtime.build_store(context.config, context.environ)
-    return store, journal.read(store, journal.journals(context.config))
+    with opened(context.config) as catalog:
+        repos = journal.known(context.config, catalog)
+    return store, journal.read(store, repos)
 
 
 def _ramp(context: Context, store: VersionStore, catalog: Catalog, entity: str, by: str) -> Ramp:
@@ -109,7 +112,7 @@ def _ramp(context: Context, store: VersionStore, catalog: Catalog, entity: str, 
     from syncd.refs import ArtifactRef  # noqa: PLC0415
 
     config = context.config
-    repos = known(config, catalog.mirror, [entity] if entity else [])
+    repos = known(config, catalog, [entity] if entity else [])
     return work.Ramp(
         journal=lambda at: Journal(
             store, home(config, ArtifactRef.parse(at.version).entity), catalog.mirror

@@ -57,7 +57,7 @@ def start(
     from syncd.cli.hub import opened  # noqa: PLC0415
     from syncd.deployment import finetune as work  # noqa: PLC0415
     from syncd.promotion import located  # noqa: PLC0415
-    from syncd.promotion.journal import Journal, home, journals, read  # noqa: PLC0415
+    from syncd.promotion.journal import Journal, home, known, read  # noqa: PLC0415
     from syncd.versions.deployments import Recipe  # noqa: PLC0415
 
     recipe = Recipe(
@@ -75,7 +75,7 @@ def start(
         entity = data.version.ref.entity
         tuner = work.Tuner(
             journal=Journal(parts.store, home(parts.config, entity), parts.catalog.mirror),
-            events=lambda: read(parts.store, journals(parts.config, [entity])),
+            events=lambda: read(parts.store, known(parts.config, parts.catalog, [entity])),
             store=parts.store,
             hub=hub,
             by=by or whoami(),

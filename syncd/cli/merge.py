@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +30,7 @@ Into = Annotated[
     typer.Option(
         "--into",
         metavar="BRANCH",
-        help="Another branch than the main one of [oxen].",
+        help="Another branch than the main one of [oxen]; none that stands for an alias of W&B's.",
         show_default=False,
     ),
 ]
@@ -52,6 +53,7 @@ def review(
     with changes.ends(context, ref) as ends:
         side, candidate = _candidate(ends, ref)
         branch = into or context.config.oxen.main_branch
+        _refuse_alias(context, ends, candidate, branch)
         found = merging.review(ends.store, candidate, branch, theirs=theirs)
         document = {
             "candidate": side.document(),
@@ -100,6 +102,7 @@ def merge(
     with runtime.only_one(config), changes.ends(context, ref) as ends:
         side, candidate = _candidate(ends, ref)
         branch = into or config.oxen.main_branch
+        _refuse_alias(context, ends, candidate, branch)
         with (
             fleet.joined(config) as member,
             member.locks.alone(f"repository {candidate.repo}"),
@@ -134,6 +137,25 @@ def _candidate(ends: Ends, ref: str) -> tuple[Side, Any]:
             f"{side.title} has not been moved to Oxen", hint="Run `syncd plan` to see why."
         )
     return side, side.commit
+
+
+def _refuse_alias(context: Context, ends: Ends, candidate: Any, branch: str) -> None:
+    """See that a branch is no alias's. W&B is asked where it can be, also when Oxen's names were given."""
+    from syncd import runtime  # noqa: PLC0415
+    from syncd.errors import ConfigurationError  # noqa: PLC0415
+    from syncd.promotion.branches import refuse_alias  # noqa: PLC0415
+
+    config = context.config
+    if branch == config.oxen.main_branch:
+        return
+    commit = ends.store.resolve(candidate.repo, candidate.commit)
+    with ExitStack() as stack:
+        source = ends.source
+        if source is None:
+            with suppress(ConfigurationError):  # whoever has no key works with Oxen alone
+                parts = stack.enter_context(runtime.opened(config, context.environ))
+                source = parts.source
+        refuse_alias(source, ends.store, config, commit, branch)
 
 
 def _author(by: str) -> Any:

@@ -57,7 +57,7 @@ def production(
     promote.check_alias(alias)
     named = [promote.subject_of(collection, alias)] if collection else []
     if history:
-        found = [e for e in _events(context, named, side) if _concerns(e, named, alias)]
+        found = _history(context, named, alias, side)
         told = {"history": [event.document() for event in found]}
         context.output.result(told, partial(print_history, document=told))
         return ExitCode.DONE
@@ -76,17 +76,39 @@ def production(
     return ExitCode.PARTIAL if any(item.problems for item in answers) else ExitCode.DONE
 
 
+def _history(context: Context, named: list[str], alias: str, side: Side) -> list[Event]:
+    """What an alias stood at, and when.
+
+    W&B is asked only for what the journal does not know by its name: a place in a registry.
+    """
+    from syncd import runtime  # noqa: PLC0415
+
+    def concerned() -> list[Event]:
+        return [e for e in _events(context, named, side) if _concerns(e, named, alias)]
+
+    found = concerned()
+    if named and not found and side is Side.BOTH:
+        with runtime.opened(context.config, context.environ) as parts:
+            named = _at_home(parts, named)
+        found = concerned()
+    return found
+
+
 def _events(context: Context, named: list[str], side: Side) -> list[Event]:
-    """What the journal holds, or the local state where that is asked."""
+    """What the journals hold, as far as whoever is asked knows of them."""
     from syncd import runtime  # noqa: PLC0415
     from syncd.catalog.catalog import opened  # noqa: PLC0415
     from syncd.promotion import journal  # noqa: PLC0415
 
-    if side is Side.CATALOG:
+    entities = [_entity(name) for name in named]
+    if side is Side.OXEN:  # and nobody else
+        repos = journal.journals(context.config, entities)
+    else:
         with opened(context.config) as catalog:
-            return catalog.mirror.events()
-    store = runtime.build_store(context.config, context.environ)
-    return journal.read(store, journal.journals(context.config, map(_entity, named)))
+            if side is Side.CATALOG:
+                return catalog.mirror.events()
+            repos = journal.known(context.config, catalog, entities)
+    return journal.read(runtime.build_store(context.config, context.environ), repos)
 
 
 def _concerns(event: Event, named: list[str], alias: str) -> bool:
@@ -138,8 +160,7 @@ def _from_both(context: Context, named: list[str], alias: str) -> Found:
 
     with runtime.opened(context.config, context.environ) as parts:
         known = _at_home(parts, named)
-        mirror = parts.catalog.mirror
-        repos = journal.known(context.config, mirror, map(_entity, known))
+        repos = journal.known(context.config, parts.catalog, map(_entity, known))
         events = journal.read(parts.store, repos)
         names = known or sorted({*work.subjects(events, alias), *_aliased(parts, alias)})
         left = {event.subject for event in events if event.open}.intersection(names)

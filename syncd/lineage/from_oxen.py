@@ -3,19 +3,23 @@
 Each version's commit names the run that logged it and the commits of what that run used. Upwards those
 lead from one to the next. Downwards nobody leads: the branches of all repositories are gone through,
 once, and each commit is read. That is also done for an input that had no commit yet when it was used.
+
+A version that W&B lost, that was made again from its commit and moved once more has two commits. The
+later one's lineage file names the earlier one: both are one node, that of the earlier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd.clients.protocols import VersionStore
 from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.lineage.graph import Edge, Kind, Node, Ref, Role, Step, kind_of
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef
+from syncd.replacements import Returned, returned_of
 from syncd.versions.lineages import MALFORMED, story
 from syncd.versions.plans import lineage_in
 
@@ -28,13 +32,17 @@ class _Told:
     """What one commit says of its version.
 
     Args:
-        node: the version.
+        node: the version; where it was made again from an earlier commit, what that tells.
+        name: what the commit itself calls it.
+        former: the commit that it was made again from.
         run: who logged it.
         inputs: what the run used, as far as it was known then.
         id: the version's GraphQL id; empty when W&B had not given it one.
     """
 
     node: Node
+    name: str
+    former: CommitRef | None
     run: Node | None
     inputs: Sequence[Mapping[str, Any]]
     id: str
@@ -68,6 +76,7 @@ class OxenNeighbours:
         self._names: dict[str, CommitRef] | None = None  # by name and by GraphQL id
         self._after: dict[str, list[Step]] | None = None
         self._problems: dict[str, str] = {}
+        self._again: dict[str, str] = {}  # by the later commit: that it is the same version
 
     def find(self, ref: Ref) -> Node | None:
         """See `Neighbours.find`; a version's by the name it was logged under, not by a replacement's."""
@@ -105,6 +114,7 @@ class OxenNeighbours:
         found = [
             f"{commit} cannot be read: {why}" for commit, why in sorted(self._problems.items())
         ]
+        found += [note for _, note in sorted(self._again.items())]
         if self._names is not None:
             found.append("runs that logged nothing which was moved to Oxen are not seen from there")
         return found
@@ -169,10 +179,33 @@ class OxenNeighbours:
                 pass  # somebody's own commit, or one that is gone: it tells nothing
             except (PermanentError, *MALFORMED) as error:
                 self._problems[str(commit)] = str(error)
-            self._told[commit] = told
+            self._told[commit] = (
+                told  # also before the earlier one is read, which may name this one
+            )
+            if told is not None and told.former is not None:
+                told = self._told[commit] = self._one_with(commit, told, told.former)
             if told is not None and told.run is not None:
                 self._runs.setdefault(told.run.key, {})[commit] = told
         return self._told[commit]
+
+    def _one_with(self, commit: CommitRef, told: _Told, former: CommitRef) -> _Told:
+        """The same as the version of an earlier commit; itself where that cannot be read."""
+        first = self._read(former)
+        if first is None or first.node.key == told.node.key:
+            return told
+        self._again[str(commit)] = (
+            f"{first.node.name} was made again from {former} and moved as {told.name}: it is also "
+            f"{commit}"
+        )
+        # The aliases are where the later one is.
+        aliases = tuple(sorted({*first.node.aliases, *told.node.aliases}))
+        node = replace(first.node, aliases=aliases)
+        for other, known in self._told.items():
+            if known is not None and known.node.key == node.key:
+                again = self._told[other] = replace(known, node=node)
+                if again.run is not None:
+                    self._runs.setdefault(again.run.key, {})[other] = again
+        return replace(told, node=node)
 
     def _tell(self, commit: CommitRef) -> _Told | None:
         folder = self._folder_of(commit)
@@ -194,6 +227,8 @@ class OxenNeighbours:
         )
         return _Told(
             node=node,
+            name=node.name,
+            former=back.commit if (back := _returned(artifact)) else None,
             run=_run_node(run) if run else None,
             inputs=said.inputs,
             id=str(artifact.get("id") or ""),
@@ -229,9 +264,17 @@ class OxenNeighbours:
                     commit = CommitRef(repo=repo, commit=name)
                     told = self._read(commit)
                     if told is not None:
-                        names |= dict.fromkeys({told.node.name, told.id} - {""}, commit)
+                        names |= dict.fromkeys({told.name, told.id} - {""}, commit)
             self._names = names
         return self._names
+
+
+def _returned(artifact: Mapping[str, Any]) -> Returned | None:
+    """What a version's metadata said, when it was moved, of where it had come back from."""
+    metadata = artifact.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    return returned_of(metadata, str(artifact.get("digest") or ""))
 
 
 def _commit(text: object) -> CommitRef | None:

@@ -111,7 +111,7 @@ class Neighbours(Protocol):
         ...
 
     def unseen(self) -> Sequence[str]:
-        """What of the questions so far could not be answered: sentences."""
+        """What of the questions so far could not be answered, and what else is to be known: sentences."""
         ...
 
 
@@ -125,7 +125,7 @@ class Graph:
         edges: between them, by the names of their ends.
         above: how many edges lead at least from a node to the start, by its key.
         below: how many edges lead at least from the start to a node, by its key.
-        notes: what could not be seen: sentences.
+        notes: what could not be seen, and which commits hold the same version: sentences.
         is_cut: whether there was more than was wanted.
     """
 

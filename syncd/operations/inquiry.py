@@ -187,7 +187,16 @@ class _Inquiry:
             start = neighbours.find(commit) if commit else None
         else:
             start = self._at_home(neighbours, ref) or neighbours.find(ref)
-        return self._answer(neighbours, self._there(start, "Oxen", NAMED), Teller.OXEN)
+        there = self._there(start, "Oxen", NAMED)
+        # What serves or learns from the later of two commits of one version is drawn at that version.
+        users = [
+            replace(user, version=node.name, commit=node.commit)
+            if (node := neighbours.find(user.commit)) is not None and node.commit is not None
+            else user
+            for user in self._question.users
+        ]
+        self._question = replace(self._question, users=users)
+        return self._answer(neighbours, there, Teller.OXEN)
 
     # --- names
 

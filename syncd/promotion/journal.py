@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syncd import retry
+from syncd.catalog.catalog import Catalog
 from syncd.catalog.mirror import Mirror
 from syncd.clients.commits import Author, Commit, TreeEntry
 from syncd.clients.protocols import VersionStore
@@ -49,16 +50,23 @@ def journals(config: Config, entities: Iterable[str] = ()) -> list[RepoRef]:
     return sorted(found)
 
 
-def known(config: Config, mirror: Mirror, entities: Iterable[str] = ()) -> list[RepoRef]:
-    """The same, and those of whatever was ever promoted, deployed or fine-tuned from here.
+def known(config: Config, catalog: Catalog, entities: Iterable[str] = ()) -> list[RepoRef]:
+    """The same, and those of whatever was moved, promoted, deployed or fine-tuned from here.
+
+    Models are often linked from a team that the configuration does not name into a registry that it
+    does: their events are kept where their versions are.
 
     Args:
         config: see `journals`.
-        mirror: the catalog's copy.
+        catalog: what this machine knows.
         entities: further ones.
     """
-    named = {event.after.version.partition("/")[0] for event in mirror.events()}
-    return journals(config, {*named, *entities})
+    named = {event.after.version.partition("/")[0] for event in catalog.mirror.events()}
+    beside = {
+        RepoRef(namespace=repo.namespace, repo=REPOSITORY)
+        for repo in catalog.descent.repositories()
+    }
+    return sorted({*journals(config, {*named, *entities}), *beside})
 
 
 def home(config: Config, entity: str) -> RepoRef:

@@ -18,18 +18,18 @@ A kill or a failure after 2 leaves the intention; what W&B's alias names then te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from syncd import retry
-from syncd.clients.artifacts import Membership, Standing, Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.config import Config
 from syncd.errors import NotFoundError, PermanentError, StoreLockedError, UsageError
 from syncd.promotion import located
+from syncd.promotion.aliases import move_aliases
 from syncd.promotion.journal import PATIENCE, Journal
 from syncd.promotion.located import Located
 from syncd.refs import ArtifactRef
@@ -229,7 +229,7 @@ def _finished(desk: Desk, event: Event) -> Event:
 def _carry_out(desk: Desk, event: Event, wanted: Located) -> Event:
     alias = ArtifactRef.parse(event.subject).alias
     try:
-        _move_aliases(desk.source, wanted, event.before, alias)
+        move_aliases(desk.source, wanted, event.before, alias)
     except PermanentError as error:
         _end(desk, event, State.FAILED, str(error))
         raise PermanentError(
@@ -242,7 +242,7 @@ def _carry_out(desk: Desk, event: Event, wanted: Located) -> Event:
         desk.journal.append(event)
     _move_branch(desk, event, alias)
     if taker := _taken_along(desk, event):
-        _move_aliases(desk.source, wanted, taker, alias)
+        move_aliases(desk.source, wanted, taker, alias)
         _move_branch(desk, event, alias)
     return _end(desk, event, State.DONE)
 
@@ -260,34 +260,6 @@ def _taken_along(desk: Desk, event: Event) -> Point | None:
     if holder is None or holder.commit is None or holder.artifact_id == before.artifact_id:
         return None
     return holder if holder.same(before) and not holder.same(event.after) else None
-
-
-def _move_aliases(
-    source: ArtifactSource, wanted: Located, before: Point | None, alias: str
-) -> None:
-    """Give the alias to the version wherever the former one has it, and where it was named."""
-    standing = source.standing(wanted.version.id)
-    former = _standing(source, before)
-    places = {place.collection_id: place for place in (former.links if former else ())}
-    places = {key: place for key, place in places.items() if alias in place.aliases}
-    places |= {p.collection_id: p for p in standing.links if p.name == wanted.named}
-    for place in (*places.values(), *standing.memberships):
-        if place.read_only and (place.collection_id in places or place.kind == "sequence"):
-            raise PermanentError(f"this API key may only read {place.name}")
-    missing = [p for p in places.values() if standing.place(p.collection_id) is None]
-    if missing and former is not None:
-        # Whether W&B lets it go is found out before anything is linked: this changes nothing.
-        _give(source, former.version, alias, places.values())
-    for place in missing:
-        source.link(wanted.version, place)
-    _give(source, wanted.version, alias, places.values())
-
-
-def _give(
-    source: ArtifactSource, version: Version, alias: str, places: Iterable[Membership]
-) -> None:
-    linked = [changed(place, aliases=(alias,)) for place in places]
-    source.move_aliases(version, [alias], places=linked)
 
 
 def _move_branch(desk: Desk, event: Event, alias: str) -> None:
@@ -366,12 +338,3 @@ def _end(desk: Desk, event: Event, state: State, note: str = "") -> Event:
     ended = changed(event, state=state, note=note)
     desk.journal.append(ended)
     return ended
-
-
-def _standing(source: ArtifactSource, point: Point | None) -> Standing | None:
-    if point is None:
-        return None
-    try:
-        return source.standing(point.artifact_id)
-    except NotFoundError:
-        return None

@@ -30,7 +30,8 @@ except ImportError as error:
         "syncd.training.huggingface needs transformers: pip install transformers torch accelerate"
     ) from error
 
-from syncd.training.publishing import Publication, gathered
+from syncd.training.gathering import gathered
+from syncd.training.publishing import Publication
 from syncd.training.session import Session
 
 # What a checkpoint has for whoever resumes it (transformers 5.24, `trainer.py`, and DeepSpeed).

@@ -29,7 +29,8 @@ except ImportError as error:
         "syncd.training.lightning needs lightning: pip install lightning torch"
     ) from error
 
-from syncd.training.publishing import Publication, gathered
+from syncd.training.gathering import gathered
+from syncd.training.publishing import Publication
 from syncd.training.session import Session
 
 NAME = "model.ckpt"

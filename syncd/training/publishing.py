@@ -9,21 +9,21 @@ the version by its digest, the commit by the run and the content that its messag
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import retry
 from syncd.clients.artifacts import Run, Version
-from syncd.clients.oxen_paths import check_branch, check_repo, unsupported_path
+from syncd.clients.oxen_paths import check_branch, check_repo
 from syncd.clients.payload import Payload
 from syncd.clients.protocols import ArtifactSource
 from syncd.clients.references import References
 from syncd.config import Config
-from syncd.errors import InvalidNameError, NotFoundError, PermanentError, UsageError
+from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.naming import alias_branch, version_branch
 from syncd.refs import ArtifactRef, CommitRef, OxenURL, RepoRef, Target
 from syncd.replacements import (
@@ -33,10 +33,11 @@ from syncd.replacements import (
     published_of,
     version_digest,
 )
-from syncd.stages.plan import RESERVED, place
 from syncd.stages.plan import branch as branch_of
+from syncd.stages.plan import place
 from syncd.training import ends
 from syncd.training.commits import Work
+from syncd.training.gathering import Files, gathered
 from syncd.training.local import LocalFile, hashed
 from syncd.training.pins import Pins
 from syncd.training.plain import plain
@@ -49,8 +50,6 @@ from syncd.versions.plans import LINEAGE_PATH
 
 if TYPE_CHECKING:
     import wandb
-
-Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +203,7 @@ def place_order(
     references = FileReferences(
         files=files, base_url=config.references.base_url, prefix=prefix, algorithm=algorithm
     )
-    same = next((version for version in versions if references.are_of(version)), None)
+    same = references.same_among(versions)
     commit = commit_of(same.metadata, same.digest) if same is not None else None
     if commit is not None:
         write.prove(commit)
@@ -315,54 +314,6 @@ def _work(
         metadata=dict(order.metadata or {}),
         aliases=order.aliases,
     )
-
-
-def gathered(files: Files) -> dict[str, Path]:
-    """The files that are meant, by their path in the version.
-
-    Raises:
-        UsageError: when there are none, or two of one name.
-        InvalidNameError: when Oxen cannot hold a file of that name.
-    """
-    found: dict[str, Path] = {}
-    if isinstance(files, Mapping):
-        found = {str(path): Path(place) for path, place in files.items()}
-    elif isinstance(files, str | os.PathLike):
-        root = Path(files)
-        found = _folder(root) if root.is_dir() else {root.name: root}
-    else:
-        for place in map(Path, files):
-            if place.name in found:
-                raise UsageError(
-                    f"{place} and {found[place.name]} have one name",
-                    hint="Give files by their path in the version: {'a/x.bin': ...}.",
-                )
-            found[place.name] = place
-    if not found:
-        raise UsageError(f"{files} holds no file to publish")
-    for path, place in found.items():
-        if reason := unsupported_path(path):
-            raise InvalidNameError(reason)
-        if PurePath(path).parts[0] == RESERVED:
-            raise InvalidNameError(f"{path}: {RESERVED} is the folder of syncd's own files")
-        if not place.is_file():
-            raise UsageError(f"{place} is not a file")
-    return found
-
-
-def _folder(root: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder, inner, names in os.walk(root):
-        for name in inner:
-            if (Path(folder) / name).is_symlink():
-                raise UsageError(
-                    f"{Path(folder) / name} is a link to a folder",
-                    hint="Give files by their path in the version, or copy the folder.",
-                )
-        for name in names:
-            path = Path(folder) / name
-            found[path.relative_to(root).as_posix()] = path
-    return found
 
 
 def _repo(text: str) -> RepoRef:

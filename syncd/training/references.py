@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syncd.clients.artifacts import Version
@@ -48,10 +48,21 @@ class FileReferences:
             )
         return Manifest(entries=entries)
 
-    def are_of(self, version: Version) -> bool:
-        """Whether a version stands for a commit of these files."""
-        commit = commit_of(version.metadata, version.digest)
-        return commit is not None and any(
-            version_digest(self.manifest(commit, etags=etags), self.algorithm) == version.digest
-            for etags in (True, False)
-        )
+    def same_among(self, versions: Iterable[Version]) -> Version | None:
+        """The first version that stands for a commit of these files, None where none does.
+
+        With ETags the digest is of the contents alone, the same for every commit; so that one is
+        computed once, and one more for each version that may have been made without them.
+        """
+        etagged = ""
+        for version in versions:
+            commit = commit_of(version.metadata, version.digest)
+            if commit is None:
+                continue
+            etagged = etagged or self._digest(commit, etags=True)
+            if version.digest == etagged or version.digest == self._digest(commit, etags=False):
+                return version
+        return None
+
+    def _digest(self, commit: CommitRef, *, etags: bool) -> str:
+        return version_digest(self.manifest(commit, etags=etags), self.algorithm)

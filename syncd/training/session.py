@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from syncd.training.gathering import Files
 from syncd.training.pins import Pins, pinned
-from syncd.training.publishing import Files, Publication, publish
+from syncd.training.publishing import Publication, publish
 from syncd.training.runs import record, start_run
 from syncd.training.tracking import current
 

@@ -12,8 +12,10 @@ import pytest
 from syncd.cli import ExitCode, main
 from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_local import EmbeddedVersionStore
+from syncd.promotion.journal import REPOSITORY, Journal
 from syncd.refs import CommitRef, RepoRef
 from syncd.versions.ancestry import parents
+from syncd.versions.events import Event, Kind, Point, State
 
 REPO = RepoRef(namespace="team", repo="ds")
 ANN = Author(name="ann", email="ann@example.com")
@@ -177,3 +179,28 @@ def test_only_whole_versions_are_merged_and_not_into_a_versions_own_branch(shop:
     """Both are mistakes of whoever types."""
     for words in ((f"{name('main')}/a",), (name("candidate/v1"), "--into", "wandb/v0")):
         shop.run("merge", *words, code=ExitCode.USAGE)
+
+
+def test_nothing_is_merged_into_the_branch_of_an_alias(shop: Shop) -> None:
+    """It would part from W&B's alias; the error says which and where to go instead. `review` says so, too."""
+    head = shop.store.resolve(REPO, "main")
+    assert head is not None
+    shop.store.set_branch(head.ref, "production")
+    subject = "team/proj/ds:production"
+    point = Point(
+        version="team/proj/ds:v0", logged="team/proj/ds:v0", artifact_id="1", commit=head.ref
+    )
+    event = Event(
+        id="1", kind=Kind.PROMOTE, subject=subject, before=None, after=point, by="ann", at="2026",
+        state=State.DONE,
+    )  # fmt: skip
+    Journal(shop.store, RepoRef(namespace="team", repo=REPOSITORY)).append(event)
+
+    for verb in ("review", "merge"):
+        words = (verb, name("candidate/v1"), "--into", "production")
+        refused = shop.run(*words, code=ExitCode.USAGE)
+        assert f"W&B's alias {subject}" in refused
+        assert "syncd promote REF production" in refused
+    assert shop.store.branches(REPO)["production"] == head.ref.commit
+    merged = shop.json("merge", name("candidate/v1"), "--into", "next")
+    assert merged["state"] == "new branch"

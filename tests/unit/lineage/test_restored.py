@@ -10,8 +10,10 @@ from moved_project import NOW, MovedProject
 
 from syncd.clients.artifacts import Version
 from syncd.lineage.graph import Graph, Neighbours, walk
+from syncd.operations.inquiry import Question, Teller, ask
 from syncd.operations.restoration import restore_commit
 from syncd.refs import ArtifactRef, OxenURL, RunRef, Target
+from syncd.versions.deployments import Served
 from syncd.versions.relatives import relatives
 
 NAME = "team/proj/ds:v0"
@@ -117,7 +119,53 @@ def test_what_was_made_again_from_its_commit_says_what_it_was(
     assert commit is not None
     there = lived.oxen().find(commit)
     assert there is not None
-    assert there.name == f"team/proj/ds:{'v0' if now == 'v2' else 'v2'}"
+    assert there.name == NAME
+
+
+def test_what_came_back_from_its_commit_and_moved_again_is_one_node_in_oxen(
+    moved: MovedProject, old: Version
+) -> None:
+    """Whoever used the one used the same data as whoever used the other; both commits are named."""
+    first = moved.link(next(moved.source.versions(Target.parse("team/proj/ds:v1")))).commit
+    lost(moved, old)
+    moved_again(moved, old)
+    made = next(moved.source.versions(Target.parse("team/proj/ds:v3")))
+    again = moved.link(made).commit
+    later = moved.source.add_run("later")
+    moved.source.record_use(later, made)
+    moved.move(moved.source.log("model", {"w": b"more weights"}, run=later, kind="model"))
+    neighbours = Lived(moved=moved).oxen()
+    graph = around(neighbours)
+
+    assert again != first
+    assert named(graph) == {*WANTED, ("ds:v0", "later"), ("later", "model:v2")}
+    assert [node.commit for node in graph.nodes.values() if node.name == NAME] == [first]
+    assert any(str(first) in note and str(again) in note for note in graph.notes)
+    for ref in (again, first, ArtifactRef.parse("team/proj/ds:v2")):
+        there = Lived(moved=moved).oxen().find(ref)
+        assert there is not None
+        assert (there.name, there.commit) == (NAME, first)
+    upwards = Lived(moved=moved).oxen()
+    model = upwards.find(ArtifactRef.parse("team/proj/model:v2"))
+    assert model is not None
+    assert ("ds:v0", "later") in named(walk(upwards, model, down=0))
+    newest = Lived(moved=moved).oxen().find(ArtifactRef.parse("team/proj/ds:latest"))
+    assert newest is not None
+    assert (newest.name, newest.aliases) == (NAME, ("latest",))
+
+
+def test_what_serves_the_later_commit_serves_that_version(
+    moved: MovedProject, old: Version
+) -> None:
+    """An endpoint names the commit that was the version's when it was deployed."""
+    lost(moved, old)
+    moved_again(moved, old)
+    again = moved.link(next(moved.source.versions(Target.parse("team/proj/ds:v3")))).commit
+    served = Served(endpoint="live", version="team/proj/ds:v2", commit=again, since="", by="")
+    question = Question(ref=NAME, teller=Teller.OXEN, users=[served])
+    graph = ask(question, moved.runtime).graph
+
+    assert ("ds:v0", "live") in named(graph)
 
 
 def test_who_uses_what_came_back_uses_the_same_data(moved: MovedProject, old: Version) -> None:

@@ -16,6 +16,7 @@ from syncd.promotion.journal import BRANCH, PATH, Journal, known
 from syncd.refs import CommitRef, RepoRef
 from syncd.testing import MemoryVersionStore
 from syncd.versions.events import Event, Kind, Point, State
+from syncd.versions.relatives import relatives
 
 REPO = RepoRef(namespace="team", repo="syncd-journal")
 
@@ -81,10 +82,17 @@ def test_what_lies_outside_the_configured_projects_is_known_from_the_mirror(
     """An endpoint that serves another team's model must be able to go back."""
     config = Config.model_validate({"wandb": {"projects": ["team/proj"]}})
     point = Point(version="other/proj/model:v1", logged="other/proj/model:v1", artifact_id="one")
-    mirror = moved.catalog.mirror
-    mirror.keep([event("a", kind=Kind.DEPLOY, subject="live", after=point)])
+    moved.catalog.mirror.keep([event("a", kind=Kind.DEPLOY, subject="live", after=point)])
 
-    assert [repo.namespace for repo in known(config, mirror)] == ["other", "team"]
+    assert [repo.namespace for repo in known(config, moved.catalog)] == ["other", "team"]
+
+
+def test_what_was_moved_to_other_namespaces_may_have_a_journal_there(moved: MovedProject) -> None:
+    """Somebody else may have promoted it, of whom this machine has heard nothing."""
+    moved.catalog.descent.keep_versions(relatives(moved.log_and_move("ds", {"a": b"payload"})))
+    config = Config.model_validate({"wandb": {"projects": ["org/proj"]}})
+
+    assert [repo.namespace for repo in known(config, moved.catalog)] == ["org", "team"]
 
 
 def test_each_line_is_a_commit_that_says_what_it_is() -> None:

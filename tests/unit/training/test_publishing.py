@@ -32,11 +32,11 @@ from syncd.operations.backfill import follow_aliases
 from syncd.operations.births import keep_born
 from syncd.operations.restoration import BORN, restore_commit, restore_target
 from syncd.refs import ArtifactRef, CommitRef, OxenURL, RepoRef, Target, parse_reference_url
-from syncd.replacements import commit_of, linked_content, published_of
+from syncd.replacements import commit_of, linked_content, published_of, version_digest
 from syncd.stages.annotate import run_config
 from syncd.testing import Fault, MemoryVersionStore
 from syncd.training import Pins
-from syncd.training.publishing import gathered
+from syncd.training.gathering import gathered
 from syncd.training.runs import note
 from syncd.versions.plans import LINEAGE_PATH
 from syncd.versions.relatives import relatives
@@ -85,6 +85,25 @@ def test_earlier_commits_are_looked_through_once(world: TrainingWorld) -> None:
     world.publish(world.tracker(), {"w": b"the last"})
 
     assert world.store.calls["resolve"] - before < 2 * 30
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_a_version_of_the_same_content_is_looked_for_with_one_digest_each(
+    world: TrainingWorld, etags: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A digest is over all files of the version, and a training publishes after every epoch."""
+    world.etags = etags
+    made = [world.publish(world.tracker(), {"w": b"epoch %d" % number}) for number in range(10)]
+    computed: list[str] = []
+
+    def counted(manifest: Manifest, algorithm: str) -> str:
+        computed.append(algorithm)
+        return version_digest(manifest, algorithm)
+
+    monkeypatch.setattr("syncd.training.references.version_digest", counted)
+    world.publish(world.tracker(), {"w": b"the last"})
+    assert len(computed) <= 10 + 1
+    assert world.publish(world.tracker(), {"w": b"epoch 7"}) == made[7]
 
 
 def test_metadata_may_hold_what_numpy_counts(world: TrainingWorld) -> None:
