@@ -85,6 +85,28 @@ class IntegrityError(TransientError):
     )
 
 
+class SizeMismatchError(IntegrityError):
+    """A file has another size than W&B's manifest says; its bytes may be as they were logged."""
+
+    default_hint = (
+        "The size in W&B's manifest is wrong, or W&B holds another file than was logged. Download it "
+        "with the wandb client and count its bytes. Where the manifest is wrong, delete this version and "
+        "log its files again: W&B gives the same version back for the same contents as long as it is "
+        "there. Then `syncd quarantine retry`."
+    )
+
+    @classmethod
+    def of(cls, what: str, promised: int, came: int | str) -> SizeMismatchError:
+        """The error in its words.
+
+        Args:
+            what: the file.
+            promised: bytes, as the manifest says.
+            came: bytes, as W&B sends them.
+        """
+        return cls(f"{what}: W&B's manifest says {promised} bytes, and W&B sends {came}")
+
+
 class DiskFullError(TransientError):
     """A disk of this machine has no room left."""
 

@@ -34,6 +34,7 @@ from syncd.errors import (
     ManifestError,
     NotFoundError,
     ServiceUnavailableError,
+    SizeMismatchError,
 )
 from syncd.manifest import Entry, Manifest
 from syncd.replacements import version_digest
@@ -156,6 +157,8 @@ class WandbFiles:
         Raises:
             NotFoundError: when W&B has no URL for it.
             IntegrityError: when the bytes end early, or are others than were asked for.
+            SizeMismatchError: before any byte, when the file is announced to have another size than
+                the entry.
         """
         if size == 0:
             return
@@ -180,6 +183,7 @@ class WandbFiles:
                 ):
                     return  # nothing follows
                 raise_for_status(what, answer.status, answer.headers, url)
+                _check_size(answer, entry, f"{version.ref} {entry.path}")
                 if answer.status == HTTPStatus.PARTIAL_CONTENT:
                     yield from _ranged(answer, begin, size, what)
                 else:
@@ -253,6 +257,21 @@ def _decoded(body: Iterable[bytes], what: str) -> Manifest:
         raise IntegrityError(
             f"{what}: it is not JSON: {error}", hint=ManifestError.default_hint
         ) from error
+
+
+def _check_size(answer: Answer | SmallAnswer, entry: Entry, what: str) -> None:
+    """See that the whole file is as large as the manifest says, as far as the answer tells.
+
+    Bytes of a file whose digest Oxen shares go there in parts that nobody hashes on their way: what
+    tells otherwise is the last part, as if bytes were damaged.
+    """
+    if answer.status == HTTPStatus.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        total = match[3] if match else ""
+    else:
+        total = answer.headers.get("content-length", "")
+    if entry.size is not None and total.isdecimal() and int(total) != entry.size:
+        raise SizeMismatchError.of(what, entry.size, int(total))
 
 
 def _exactly(answer: Answer | SmallAnswer, what: str) -> Iterator[bytes]:

@@ -353,8 +353,9 @@ def _known(catalog: Catalog, sizes: Mapping[Digest, int | None]) -> dict[Digest,
     """What Oxen calls these contents, where that is known."""
     known = catalog.known(sizes.keys())
     for digest, size in sizes.items():
-        if digest[0] == "XXH128" and size is not None:
-            # The same hash family; Oxen writes it without zero padding.
+        if digest[0] == "XXH128" and size is not None and digest not in known:
+            # The same hash family; Oxen writes it without zero padding. What was learned of it has the
+            # size that it has, and not what this manifest says.
             known[digest] = StoredContent(hash=f"{int(digest[1], 16):x}", size=size)
     return known
 

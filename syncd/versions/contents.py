@@ -11,7 +11,7 @@ import xxhash
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import SMALL
 from syncd.clients.protocols import ArtifactSource
-from syncd.errors import IntegrityError, TransientError
+from syncd.errors import IntegrityError, SizeMismatchError, TransientError
 from syncd.manifest import Entry, Hasher, md5
 
 T = TypeVar("T")
@@ -104,8 +104,12 @@ class EntryContent:
                 break  # however much more would come
             yield chunk
         if entry.size is not None and size != entry.size:
+            if size > entry.size:
+                raise SizeMismatchError.of(entry.path, entry.size, f"more ({size} so far)")
+            if hasher.hexdigest() == entry.hex_digest:  # nothing was cut off
+                raise SizeMismatchError.of(entry.path, entry.size, size)
             raise IntegrityError(
-                f"{entry.path}: {size} bytes arrived, the manifest says {entry.size}"
+                f"{entry.path}: {size} bytes came, W&B's manifest says {entry.size}"
             )
         if hasher.hexdigest() != entry.hex_digest:
             raise IntegrityError(
@@ -133,6 +137,8 @@ class EntryContent:
                     place += len(chunk)
                     self.reached = max(self.reached, place)
                     yield chunk
+            except SizeMismatchError:
+                raise  # told before any byte, and the same wherever it is taken up again
             except (IntegrityError, TransientError) as error:
                 if place - since >= WORTH:
                     continue

@@ -33,6 +33,7 @@ from syncd.errors import (
     NotFoundError,
     PermanentError,
     ServiceUnavailableError,
+    SizeMismatchError,
     SyncdError,
 )
 from syncd.manifest import Entry, Manifest, manifest_digest, to_json
@@ -343,6 +344,7 @@ def test_a_range_is_asked_for_and_comes(
 ) -> None:
     """No byte more crosses the wire."""
     begin, size, wanted = case
+    entry = replace(entry, size=entry.size and len(BODY))
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     last = 9 if size is None else begin + size - 1
@@ -360,6 +362,7 @@ def test_a_server_that_knows_no_ranges_is_read_up_to_it(
 ) -> None:
     """It answers 200 with the whole file."""
     begin, size, wanted = case
+    entry = replace(entry, size=entry.size and len(BODY))
     ours = version(source, api)
     api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
     storage.on("/blob", Answer(body=BODY))
@@ -391,6 +394,31 @@ def test_another_range_than_was_asked_for_is_damage(
     storage.on("/blob", answer)
     with pytest.raises(IntegrityError):
         list(source.read(ours, entry, begin=3, size=4))
+
+
+@pytest.mark.parametrize("size", [9, 11])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (None, Answer(body=BODY)),
+        (4, Answer(body=BODY)),
+        (4, Answer(status=206, body=b"0123", headers={"Content-Range": "bytes 0-3/10"})),
+    ],
+    ids=["whole", "no ranges", "a part"],
+)
+def test_another_size_than_the_manifests_is_told_before_any_byte(
+    size: int, case: tuple[int | None, Answer], api: Server, storage: Server, source: WandbSource
+) -> None:
+    """Whoever sends the file in parts would hear at the last one that its bytes are damaged."""
+    asked, answer = case
+    wrong = replace(ENTRY, size=size)
+    ours = version(source, api)
+    api.on("ArtifactMembershipFiles", signed(f"{storage.url}/blob"))
+    storage.on("/blob", answer)
+    said = f"ds:v0 d/a.bin: W&B's manifest says {size} bytes, and W&B sends 10"
+    with pytest.raises(SizeMismatchError, match=said) as told:
+        next(source.read(ours, wrong, size=asked))
+    assert "delete this version" in told.value.hint
 
 
 def test_no_bytes_cost_no_request(

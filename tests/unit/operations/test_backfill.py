@@ -116,7 +116,7 @@ def test_an_input_that_failed_holds_nobody_up(tmp_path: Path) -> None:
 
     assert [failure["version"] for failure in report.failures] == ["team/proj/data:v0"]
     assert report.failures[0]["stage"] == "transfer"
-    assert report.failures[0]["error"].startswith("d: 12 bytes arrived, the manifest says 13")
+    assert report.failures[0]["error"].startswith("d: 12 bytes came, W&B's manifest says 13")
     assert report.failures[0]["hint"]
     assert len(report.replaced) == 3
     assert [item["oxen"] for item in world.lineage(new)["inputs"]] == [None]

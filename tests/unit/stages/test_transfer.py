@@ -20,6 +20,7 @@ from syncd.errors import (
     NotFoundError,
     PermanentError,
     ServiceUnavailableError,
+    SizeMismatchError,
     SyncdError,
 )
 from syncd.limiter import Limiter
@@ -232,7 +233,7 @@ def test_bytes_that_stay_damaged_fail_while_other_files_go_on(
     [failure] = result.failed
     assert failure.path == "b"
     assert isinstance(failure.error, IntegrityError)
-    assert "the manifest says" in str(failure.error)
+    assert "manifest says" in str(failure.error)
     assert here.source.calls["read"] == 2 + ATTEMPTS
     assert len(here.known(planned.version)) == 2
     assert here.catalog.known([bad]) == {}
@@ -506,19 +507,21 @@ def test_a_hash_that_is_known_beforehand_is_told_to_the_store(bench: Bench_) -> 
     }
 
 
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
 def test_a_size_that_is_not_the_known_contents_is_not_believed(
-    bench: Bench_, config: Config
+    algorithm: Algorithm, bench: Bench_, config: Config
 ) -> None:
     """The manifest is wrong, and the bytes tell: no version refers to a file of another size."""
     here = bench()
-    version = here.source.log("ds", {"a": b"payload"})
+    version = here.source.log("ds", {"a": b"payload"}, algorithm=algorithm)
     here.transfer(version)
     entries = here.source.manifest(version).entries
     wrong = Manifest(entries={path: replace(e, size=6) for path, e in entries.items()})
     result = here.bring(plan(version, wrong, config))
 
-    assert [(item.path, type(item.error)) for item in result.failed] == [("a", IntegrityError)]
-    assert "7 bytes arrived, the manifest says 6" in str(result.failed[0].error)
+    assert [(item.path, type(item.error)) for item in result.failed] == [("a", SizeMismatchError)]
+    assert "W&B's manifest says 6 bytes, and W&B sends more" in str(result.failed[0].error)
+    assert [stored.size for stored in here.known(version)] == [7]
 
 
 def test_a_hash_whose_size_nobody_tells_is_found_out(bench: Bench_, config: Config) -> None:
