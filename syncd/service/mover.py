@@ -13,40 +13,31 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 
 from syncd import log
-from syncd.catalog.catalog import Record, State
 from syncd.catalog.looks import Name
 from syncd.catalog.pulse import Hint
-from syncd.clients.artifacts import age, utc
-from syncd.deployment.triggers import enlist
+from syncd.clients.artifacts import age
 from syncd.durable.context import Outcome
-from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
-from syncd.durable.lines import Lines, slim, uses
+from syncd.durable.lines import Lines
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
-from syncd.operations.backfill import follow_aliases, meet
-from syncd.operations.births import keep_born
-from syncd.refs import RepoRef, RunRef, Target
-from syncd.runtime import Runtime, check_store
+from syncd.refs import Target
+from syncd.runtime import Runtime
 from syncd.service.hints import Hints
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
+from syncd.service.polling import Polling, collections
 from syncd.service.vitals import Vitals
-from syncd.stages.discover import Discovered, changed
-from syncd.stages.plan import fingerprint
+from syncd.stages.discover import Discovered
 
 LOOK_AGAIN = 30.0  # seconds between two looks after workflows that ended unheard
 LOOK_AGAIN_SHARED = 1.0  # the same where other machines work, of which there is no news
-FIRST_RETRY = timedelta(hours=1)  # after which a version in quarantine is tried again, doubled
-LONGEST_RETRY = timedelta(days=1)
 LAG_SHARE = 50  # times as long as it took the oldest versions are not looked for again
 AT_A_TIME = 50  # versions that are handed over to the engine before anything else is looked at
-RUNS_A_POLL = 20  # runs that are asked whether they have ended
 MANY = 50  # collections of a project that are hinted at; of more, W&B tells a hundred a request
 FEW = 1000  # versions on their way that are searched whenever one has ended
 
@@ -98,12 +89,10 @@ class Mover:
         self._failing: dict[Target, str] = {}
         self._polling: Target | None = None
         self._stopped = False
-        self._last_run = ""
-        self._read: dict[Name, str] = {}  # see `discover.changed`
+        self._polls = Polling(self._lines, vitals, self._release)
         self._oldest: dict[str, str] = {}  # by project, when the oldest that has not ended was made
         self._oldest_until = float("-inf")
         self._more = False  # whether there is more to hand over to the engine
-        self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._thread = threading.Thread(target=self._run, name="mover", daemon=True)
 
     # --- from any thread
@@ -274,10 +263,10 @@ class Mover:
         """A version reached its end; whether it was on its way."""
         item = self._lines.open.get(artifact_id)
         if item is not None:  # what is to be done now the next poll says, of all in the collection
-            self._read.pop(_name(item), None)
+            self._polls.forget(item)
         was_open = self._lines.ended(artifact_id)
         if self._hints.later and len(self._lines.open) <= FEW:
-            self._hints.ready(self._moving())
+            self._hints.ready(collections(self._lines))
         return was_open
 
     def _look_after(self) -> None:
@@ -292,7 +281,7 @@ class Mover:
             self._end(artifact_id)
         self._release()  # where an earlier attempt at that failed
         if self._hints.later:
-            self._hints.ready(self._moving())
+            self._hints.ready(collections(self._lines))
 
     # hints
 
@@ -305,7 +294,7 @@ class Mover:
         if self._patience.away:
             self._hints.put_off(project, hints)
             return
-        moving = self._moving() if hints else set()
+        moving = collections(self._lines) if hints else set()
         for name in list(hints):
             place = (project.entity, project.project, name)
             if place in moving:  # what is new there has to wait for them anyway
@@ -321,10 +310,6 @@ class Mover:
                 return
             self._hints.acted([hints.pop(name) for name in chosen], pulse)
 
-    def _moving(self) -> set[Name]:
-        """The collections that have versions on their way."""
-        return {_name(item) for item in self._lines.open.values()}
-
     # polls
 
     def _poll(self, target: Target, hinted: Collection[Name] = ()) -> bool:
@@ -339,7 +324,7 @@ class Mover:
         """
         runtime, new = self._lines.runtime, list[Discovered]()
         problems: list[SyncdError] = []
-        for work in self._works(runtime, target, new, problems, hinted):
+        for work in self._polls.works(runtime, target, new, problems, hinted):
             problem = _attempt(work, target)
             if target.collection and isinstance(problem, NotFoundError):
                 continue  # anybody may name what is not there
@@ -350,7 +335,7 @@ class Mover:
                 break
         if problems:
             for item in new:  # some of them may not have been queued
-                self._read.pop(_name(item), None)
+                self._polls.forget(item)
             self._fail(target, problems[0])
             return not any(isinstance(problem, TransientError) for problem in problems)
         # A hint asks for a single project of those that are polled together otherwise.
@@ -365,95 +350,6 @@ class Mover:
             self._hints.again(target.covers)
         return True
 
-    def _works(
-        self,
-        runtime: Runtime,
-        target: Target,
-        new: list[Discovered],
-        problems: list[SyncdError],
-        hinted: Collection[Name],
-    ) -> Iterator[Callable[[], None]]:
-        """What a poll consists of."""
-        yield lambda: self._find(runtime, target, new, problems, hinted)
-        yield lambda: self._queue_up(runtime, new)  # what is new does not wait for the runs
-        if target.collection is None:
-            yield lambda: follow_runs(runtime, target, most=RUNS_A_POLL)
-            yield lambda: self._finish_runs(runtime)
-
-    def _queue_up(self, runtime: Runtime, new: Sequence[Discovered]) -> None:
-        """Put versions into their lines, behind what the runs that logged them had used."""
-        versions = [item.version for item in new]
-        used = uses(runtime, versions, known=self._used, asked=self._vitals.progressed)
-        for version in versions:
-            if version.run is not None:
-                self._used.pop(version.run, None)
-        self._lines.add(new, used)
-        self._release()
-
-    def _find(
-        self,
-        runtime: Runtime,
-        target: Target,
-        new: list[Discovered],
-        problems: list[SyncdError],
-        hinted: Collection[Name] = (),
-    ) -> None:
-        """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
-        config = runtime.config
-        # Else each alias of what was moved would be told as a commit that is gone.
-        check_store(runtime)
-        heads: dict[RepoRef, dict[str, str]] = {}
-        looks, decided = runtime.catalog.looks, fingerprint(config)
-        moving = self._moving()
-        # While millions of versions wait for their turn, nobody asks for them again at each poll.
-        self._read = {name: told for name, told in self._read.items() if name in moving}
-        found = changed(
-            runtime.source,
-            looks,
-            [target],
-            config.select,
-            decided,
-            under_way=self._read,
-            hinted=hinted,
-        )
-        aside: set[Name] = set()
-        met: set[RepoRef] = set()
-        for item in found:
-            meet(item, met)
-            self._vitals.progressed()
-            enlist(runtime.catalog, config, item.version)  # what was born in Oxen never moves
-            keep_born(runtime, item.version)
-            if not item.skip:
-                if item.version.id in self._lines.open:
-                    continue
-                if self._wanted(runtime, item):
-                    new.append(slim(item))
-                else:
-                    aside.add(_name(item))
-            # Where versions move, their aliases move with them; a later poll looks again.
-            elif _name(item) not in moving:
-                try:
-                    follow_aliases(runtime, item, heads)
-                except PermanentError as error:
-                    problems.append(error)
-        for name in aside:  # its time, or a person, lets it go on
-            self._read.pop(name, None)
-        if new:
-            check_store(runtime, met, begins=True)
-            log.get().info(log.Stage.DISCOVER.done, target=str(target), pending=len(new))
-
-    def _wanted(self, runtime: Runtime, item: Discovered) -> bool:
-        record = runtime.catalog.get(item.version.id)
-        return record is None or record.state is not State.QUARANTINED or due(record, time.time())
-
-    def _finish_runs(self, runtime: Runtime) -> None:
-        """Write the config of runs that have ended by now; some of them each time, in turn."""
-        waiting = sorted(runtime.catalog.runs_due(), key=str)
-        later = [run for run in waiting if str(run) > self._last_run]
-        for run in (later or waiting)[:RUNS_A_POLL]:
-            self._last_run = str(run)
-            finish_runs(runtime, [run])
-
     def _fail(self, target: Target, error: SyncdError) -> None:
         """Tell of a poll that failed, once for each reason."""
         if self._failing.get(target) != str(error):
@@ -461,11 +357,6 @@ class Mover:
                 log.Life.POLL_FAILED, target=str(target), error=str(error), hint=error.hint
             )
         self._failing = self._failing | {target: str(error)}
-
-
-def _name(item: Discovered) -> Name:
-    ref = item.version.ref
-    return ref.entity, ref.project, ref.collection
 
 
 def _attempt(work: Callable[[], None], target: Target) -> SyncdError | None:
@@ -479,16 +370,3 @@ def _attempt(work: Callable[[], None], target: Target) -> SyncdError | None:
         hint = "This looks like a bug in syncd. Report it with the debug log."
         return PermanentError(f"{type(error).__name__}: {error}", hint=hint)
     return None
-
-
-def due(record: Record, now: float) -> bool:
-    """Whether a version in quarantine is to be tried again: an hour later, two, four, a day.
-
-    Args:
-        record: what is known of it.
-        now: Unix seconds.
-    """
-    doublings = min(max(record.attempts - 1, 0), 60)
-    wait = min(FIRST_RETRY.total_seconds() * 2.0**doublings, LONGEST_RETRY.total_seconds())
-    # What failed under a clock that was ahead does not wait until that time has come.
-    return abs(now - utc(record.updated_at).timestamp()) >= wait

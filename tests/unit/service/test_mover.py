@@ -22,8 +22,9 @@ from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.refs import Target
 from syncd.replacements import commit_of
 from syncd.service import mover as module
-from syncd.service.mover import Mover, due
+from syncd.service.mover import Mover
 from syncd.service.patience import Waiting
+from syncd.service.polling import due
 from syncd.service.vitals import STALLED, Vitals
 from syncd.stages.discover import Discovered
 from syncd.testing import Fault, MemoryArtifactSource
