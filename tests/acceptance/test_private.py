@@ -45,7 +45,7 @@ def test_gateway_answers_nobody_without_a_token(small: World) -> None:
 
     assert httpx.get(file).status_code == 401
     assert httpx.get(file, auth=("anyone", "a-wrong-token")).status_code == 401
-    assert httpx.get(file, auth=("anyone", TOKEN)).status_code == 404  # nothing is moved yet
+    assert httpx.get(file, auth=("anyone", TOKEN)).status_code == 503  # nothing is moved yet
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 
