@@ -35,7 +35,7 @@ def test_a_failed_version_is_found_and_retried(
     with served(parts) as url:
         browser.open(url)
         failure = browser.find("article.failure", "team/proj/scans:v0")
-        assert "the manifest says 18" in failure.text
+        assert "W&B's manifest says 18" in failure.text
         assert "Next: " in failure.text
         browser.find("article.failure a", "team/proj/scans:v0").click()
         browser.find(".state", "quarantined")

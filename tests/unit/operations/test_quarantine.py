@@ -55,7 +55,7 @@ def test_what_failed_is_listed_with_cause_next_step_and_times(hospital: Hospital
 
     assert (str(item.record.ref), item.record.attempts) == ("team/proj/ds:v0", 1)
     assert (item.record.failed_stage, bool(item.record.hint)) == ("transfer", True)
-    assert "the manifest says" in item.record.reason
+    assert "W&B's manifest says" in item.record.reason
     assert item.first_at == item.last_at != ""
 
 

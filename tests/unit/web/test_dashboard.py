@@ -115,7 +115,7 @@ def test_the_first_page_tells_where_everything_stands(
     assert "25.0 MiB of 100 MiB" in text
     assert "5.0 MiB/s" in text
     assert "15 s" in text  # what is left at this rate
-    assert "the manifest says 18" in text
+    assert "manifest says 18" in text
     assert "Next: " in text
     assert '<svg class="chart"' in text
 
