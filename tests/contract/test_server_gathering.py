@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from contract_contents import Bytes
 from contract_files import ANN, HOSTILE, REPO, commit, contents
+from contract_wire import Watched
 
 from syncd.clients import oxen_gathering, oxen_repositories
 from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_server import ServerVersionStore
-from syncd.clients.payload import Answer, Body, Payload
+from syncd.clients.payload import Payload
 from syncd.errors import AuthenticationError, PermanentError, ServiceUnavailableError, SyncdError
 from syncd.refs import CommitRef
 from syncd.testing.oxen_process import MISSING, find_server, oxen_server
@@ -50,33 +50,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     folder = tmp_path / "server"
     with oxen_server(folder) as started:
         yield Served(started.url, folder)
-
-
-class Counting(Payload):
-    """Counts requests by the end of their path, and fails where it is told to."""
-
-    def __init__(self, fails: Mapping[str, SyncdError] | None = None) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self._fails = fails or {}
-
-    @contextmanager
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-    ) -> Iterator[Answer]:
-        """As any request."""
-        target = f"{method} {url.partition('?')[0].rpartition('project-data')[2]}"
-        self.seen.append(target)
-        if target in self._fails:
-            raise self._fails[target]
-        with super().request(method, url, what=what, headers=headers, body=body) as answer:
-            yield answer
 
 
 def gathered(store: ServerVersionStore, files: Mapping[str, bytes]) -> list[TreeEntry]:
@@ -138,7 +111,7 @@ def test_many_files_beside_few_that_change_and_go_are_the_tree_that_was_asked_fo
 
 def test_few_files_and_many_before_are_staged_as_ever(served: Served, tmp_path: Path) -> None:
     """The server reads all that is there to make a commit like it."""
-    http = Counting()
+    http = Watched()
     store = served.store(tmp_path, http)
     commit(store, dict(list(MANY.items())[:19]))
     many = {f"f{n}": b"%d" % n for n in range(26)}
@@ -162,7 +135,7 @@ def test_a_server_that_refuses_is_used_as_ever(
     served: Served, tmp_path: Path, route: str, error: SyncdError, *, again: bool
 ) -> None:
     """What is refused for good is not asked for again; nothing is lost, and no branch is moved."""
-    http = Counting({route: error})
+    http = Watched({route: error})
     store = served.store(tmp_path, http)
     ref = finished(store, gathered(store, MANY))
     asked = http.seen.count("POST /commits")
@@ -182,7 +155,7 @@ def test_another_server_than_the_one_that_was_tried_is_used_as_ever(
 ) -> None:
     """How it looks for files may have changed."""
     monkeypatch.setattr(oxen_gathering, "TRIED", "0.65.1")
-    http = Counting()
+    http = Watched()
     store = served.store(tmp_path, http)
 
     assert contents(store, finished(store, gathered(store, MANY))) == MANY
@@ -195,7 +168,7 @@ def test_what_a_killed_process_left_without_an_index_gets_one(
 ) -> None:
     """With its workspace or its branch, when they are old; nothing of the server's stays damaged."""
     fails = {} if at == "staging" else {at: ServiceUnavailableError("gone")}
-    killed = served.store(tmp_path, Counting(fails))
+    killed = served.store(tmp_path, Watched(fails))
     if fails:
         monkeypatch.setattr(oxen_gathering.Gathering, "close", lambda *_: None)
         with pytest.raises(ServiceUnavailableError):

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -17,11 +17,12 @@ import httpx
 import pytest
 import xxhash
 from contract_files import ANN, HOSTILE, REPO, commit, contents, put
+from contract_wire import Watched
 
 from syncd.clients import oxen_gathering, oxen_repositories, oxen_uploads
 from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_server import ServerVersionStore
-from syncd.clients.payload import Answer, Body, Payload
+from syncd.clients.payload import Answer, Payload
 from syncd.errors import (
     AuthenticationError,
     IntegrityError,
@@ -96,37 +97,10 @@ class Bytes:
             yield piece
 
 
-class Counting(Payload):
-    """Remembers which folders were listed, and which branches were moved."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listed: list[str] = []
-        self.moved: list[str] = []
-
-    @contextmanager
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-    ) -> Iterator[Answer]:
-        """As any request."""
-        if "/dir/" in url:
-            self.listed.append(url.partition("/dir/")[2].partition("?")[0].partition("/")[2])
-        if method == "PUT" and "/branches/" in url:
-            self.moved.append(url.partition("/branches/")[2])
-        with super().request(method, url, what=what, headers=headers, body=body) as answer:
-            yield answer
-
-
 @needs_server
 def test_a_new_branch_costs_what_its_commit_adds(server: OxenServer, tmp_path: Path) -> None:
     """Where one is made by being moved, the server looks at each file that the commit holds."""
-    http = Counting()
+    http = Watched()
     store = ServerVersionStore(server.url, "", http, spool=tmp_path / "spool", spool_limit=1 << 30)
     first = commit(store, {"a": b"1"})
     second = commit(store, {"a": b"1", "b": b"2"})
@@ -159,11 +133,11 @@ def test_a_branch_that_another_made_meanwhile_is_moved(server: OxenServer, tmp_p
 @needs_server
 def test_an_increment_lists_only_the_folders_it_changed(server: OxenServer, tmp_path: Path) -> None:
     """The server tells each folder's hash, and that of a folder is one of all below it."""
-    http = Counting()
+    http = Watched()
     store = ServerVersionStore(server.url, "", http, spool=tmp_path / "spool", spool_limit=1 << 30)
     files = {f"{a}/{b}/{c}": f"{a}{b}{c}".encode() for a in "xyz" for b in "pq" for c in "12"}
     commit(store, files)
-    http.listed.clear()
+    http.seen.clear()
 
     second = commit(store, {**files, "x/p/1": b"changed", "z/q/3": b"new"})
 
