@@ -107,6 +107,10 @@ class Quarantined:
     last_at: str
 
 
+# What else is kept by a version's id, and goes with it.
+_OF_A_VERSION = (schema.settled, schema.failures, schema.refused, schema.deaths)
+
+
 class Catalog:
     """The state of one syncd installation.
 
@@ -228,9 +232,11 @@ class Catalog:
 
     def forget(self, artifact_id: str) -> None:
         """Forget a version."""
-        tables = (schema.versions, schema.settled, schema.failures, schema.refused, schema.deaths)
         self._database.change(
-            *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
+            *(
+                sa.delete(table).where(table.c.artifact_id == artifact_id)
+                for table in (schema.versions, *_OF_A_VERSION)
+            )
         )
 
     def clear(self, target: Target | None) -> None:
@@ -244,10 +250,7 @@ class Catalog:
         table = schema.versions
         ids = sa.select(table.c.artifact_id).where(*within(table, target))
         self._database.change(
-            *(
-                sa.delete(other).where(other.c.artifact_id.in_(ids))
-                for other in (schema.settled, schema.failures, schema.refused, schema.deaths)
-            ),
+            *(sa.delete(other).where(other.c.artifact_id.in_(ids)) for other in _OF_A_VERSION),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
             sa.delete(schema.events).where(*within(schema.events, target)),
             sa.delete(table).where(*within(table, target)),

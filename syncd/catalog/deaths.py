@@ -77,10 +77,6 @@ class DeathTable:
         """Count a version's deaths from none again; a suspect it stays, and moves alone."""
         self._update(schema.deaths.c.artifact_id == artifact_id, **NONE)
 
-    def progressed(self, artifact_id: str) -> None:
-        """A version came further than ever: a death from now on is the first one."""
-        self._update(schema.deaths.c.artifact_id == artifact_id, **NONE)
-
     def let_go(self, life: str) -> None:
         """A process ends on purpose: none of what it moves counts as its death."""
         self._update(schema.deaths.c.life == life, life="", crashed=False)

@@ -50,8 +50,7 @@ def session() -> httpx.Client:
 
 def place(url: str) -> str:
     """A URL as an error may show it: without user, query and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{origin(url)}{urlsplit(url).path}"
 
 
 def origin(url: str) -> str:

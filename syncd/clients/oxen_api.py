@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from syncd import retry
 from syncd.blocks import batches
-from syncd.clients.oxen_branches import Branches
+from syncd.clients.oxen_branches import BranchRoutes
 from syncd.clients.oxen_wire import (
     AS_GZIP,
     AS_JSON,
@@ -39,7 +39,7 @@ REMOVALS_A_REQUEST = 500  # some 2 ms each
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
-class OxenApi(Branches):
+class OxenApi(BranchRoutes):
     """The calls that syncd makes to one server.
 
     Args:

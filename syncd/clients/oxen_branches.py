@@ -14,7 +14,7 @@ from syncd.errors import NotFoundError, ServiceUnavailableError
 from syncd.refs import RepoRef
 
 
-class Branches:
+class BranchRoutes:
     """The branches of the repositories on one server.
 
     Args:

@@ -68,20 +68,20 @@ class Gathering:
         Returns:
             The commit where the branch is now, which the coming one gets as its parent.
         """
-        made = None
-        if coming >= MANY and files <= min(MOST, coming * SHARE) and not self._refused:
-            made = self._made(repo, branch, before)
-        if made is not None:
-            self._based[workspace] = made
+        head = before
+        if coming >= MANY and files <= min(MOST, coming * SHARE):
+            head = self._made(repo, branch, before)
+        if head != before:
+            self._based[workspace] = head
         try:
             self._api.open_workspace(repo, workspace, branch)
-            if made is not None and files <= FEW:
+            if head != before and files <= FEW:
                 self._api.set_branch(repo, branch, before)
-                return before
+                head = before
         except SyncdError:
             self.close(repo, workspace)
             raise
-        return made or before
+        return head
 
     def close(self, repo: RepoRef, workspace: str) -> None:
         """Have the index made where a workspace was opened without: nothing but staging can do so.
@@ -92,10 +92,10 @@ class Gathering:
             self._api.rebuild_index(repo, self._based[workspace])
             del self._based[workspace]
 
-    def _made(self, repo: RepoRef, branch: str, before: str) -> str | None:
-        """A commit like another one, without its index, to which the branch points now."""
-        if self._api.version() != TRIED:
-            return None
+    def _made(self, repo: RepoRef, branch: str, before: str) -> str:
+        """A commit like another one, without its index, to which the branch points now; or that one."""
+        if self._refused or self._api.version() != TRIED:
+            return before
         try:
             made = self._like(repo, branch, before)
             self._unpack(repo, f"history/{made}/dir_hashes/{_EMPTY}")
@@ -103,7 +103,7 @@ class Gathering:
             # Not every token may do this, and there is another way.
             self._refused = isinstance(error, PermanentError)
             self._api.set_branch(repo, branch, before)
-            return None
+            return before
         return made
 
     def _like(self, repo: RepoRef, branch: str, before: str) -> str:

@@ -70,15 +70,6 @@ class Mark:
         self._seen = True
         return made
 
-    def check(self) -> None:
-        """Make sure that the folder is still there which this process has worked in.
-
-        Raises:
-            ServiceUnavailableError: when its mark is gone.
-        """
-        if self.read() is None and self._seen:
-            raise self.missing()
-
     def missing(self) -> ServiceUnavailableError:
         """The error for a folder that is not the store."""
         return ServiceUnavailableError(
@@ -95,6 +86,7 @@ class Mark:
             DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
-        self.check()
-        if not self._seen:
+        if self.read() is None:
+            if self._seen:
+                raise self.missing()
             self.make()

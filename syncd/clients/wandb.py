@@ -87,9 +87,7 @@ class WandbSource:
             ServiceUnavailableError: while W&B is away.
             SyncdError: when it is there and does not like us.
         """
-        what = "see whether W&B answers"
-        variables = {"entity": entity, "cursor": None, "perPage": 1}
-        check_status(what, self._session.send(what, gql.PROJECTS, variables))
+        self._told("see whether W&B answers", entity)
 
     def told_time(self, entity: str) -> datetime | None:
         """What time it is by W&B, to the second, UTC; None when its answer does not say.
@@ -102,14 +100,14 @@ class WandbSource:
             SyncdError: when it is there and does not like us.
         """
         what = "ask W&B for the time"
+        return told_time(retry.call(lambda: self._told(what, entity), what=what))
+
+    def _told(self, what: str, entity: str) -> Mapping[str, str]:
+        """The headers of the answer to one small thing that is asked once."""
         variables = {"entity": entity, "cursor": None, "perPage": 1}
-
-        def ask() -> datetime | None:
-            answer = self._session.send(what, gql.PROJECTS, variables)
-            check_status(what, answer)
-            return told_time(answer.headers)
-
-        return retry.call(ask, what=what)
+        answer = self._session.send(what, gql.PROJECTS, variables)
+        check_status(what, answer)
+        return answer.headers
 
     def projects(self, entity: str) -> Iterator[str]:
         """Names of an entity's projects."""

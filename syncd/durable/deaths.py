@@ -134,7 +134,7 @@ class Watch:
         if known is not None and known.times:
             # Nobody's failure: what cannot be written now is written with the next bytes.
             with suppress(SyncdError):
-                self._table.progressed(artifact_id)
+                self._table.forgive(artifact_id)
                 self._moves[artifact_id] = replace(known, **NONE)
 
     def end(self, artifact_id: str) -> None:

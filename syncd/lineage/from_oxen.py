@@ -179,9 +179,8 @@ class OxenNeighbours:
                 pass  # somebody's own commit, or one that is gone: it tells nothing
             except (PermanentError, *MALFORMED) as error:
                 self._problems[str(commit)] = str(error)
-            self._told[commit] = (
-                told  # also before the earlier one is read, which may name this one
-            )
+            # Also before the earlier one is read, which may name this one.
+            self._told[commit] = told
             if told is not None and told.former is not None:
                 told = self._told[commit] = self._one_with(commit, told, told.former)
             if told is not None and told.run is not None:

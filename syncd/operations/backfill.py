@@ -17,6 +17,7 @@ from typing import Any
 from syncd import log
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
+from syncd.catalog.stores import ASKED
 from syncd.clients.artifacts import Version
 from syncd.deployment import triggers
 from syncd.durable import engine, fleet, steps, workflow
@@ -37,7 +38,6 @@ from syncd.stages.transfer import held
 from syncd.versions.plans import BATCH, Digest, TransferPlan
 
 HEADS = 64  # repositories whose branches are in memory
-MET = 20  # repositories that are looked for; one that is there proves the store
 LOOK_AGAIN = 5.0  # seconds after which the engine is asked for what ended unheard
 LOOK_AGAIN_SHARED = 0.5  # the same where other machines work, of which there is no news
 
@@ -344,7 +344,7 @@ def meet(item: Discovered, met: set[RepoRef]) -> None:
         met: repositories that should be in the store; see `runtime.check_store`.
     """
     made = item.replacement
-    if made is not None and len(met) < MET:
+    if made is not None and len(met) < ASKED:
         commit = commit_of(made.metadata, made.digest)
         if commit is not None:
             met.add(commit.repo)

@@ -15,7 +15,7 @@ from syncd.errors import ClockError
 FURTHEST = timedelta(minutes=5)  # apart; seconds are usual, and a grace period lasts days
 
 
-class Teller(Protocol):
+class TimeSource(Protocol):
     """Who tells the time: W&B."""
 
     def told_time(self, entity: str) -> datetime | None:
@@ -23,7 +23,7 @@ class Teller(Protocol):
         ...
 
 
-def check_clock(source: Teller, entity: str) -> None:
+def check_clock(source: TimeSource, entity: str) -> None:
     """Compare this machine's clock with W&B's, for one request.
 
     Args:

@@ -104,9 +104,8 @@ def plan(
         SyncdError: when anything cannot be read: then nobody knows what is needed.
     """
     terms = runtime.config.reclaim
-    if (
-        terms.policy != reclaim.NONE and targets
-    ):  # first: what `now` says decides about all that follows
+    # First: what `now` says decides about all that follows.
+    if terms.policy != reclaim.NONE and targets:
         check_clock(runtime.source, targets[0].entity)
     candidates, counted = _candidates(runtime, targets, now)
     facts, unseen = _looked_at(runtime, candidates, now, counted, everything=everything)

@@ -138,9 +138,8 @@ class Daemon:
 
     def _start(self) -> None:
         config = self._runtime.config
-        check_store(
-            self._runtime
-        )  # notes a server, too: what is in use by now explains a new folder
+        # It notes a server, too: what is in use by now explains a new folder.
+        check_store(self._runtime)
         workflow.launch(
             self._context,
             database=engine_database(config),

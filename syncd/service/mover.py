@@ -13,8 +13,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -241,23 +241,25 @@ class Mover:
                 self._waiting.discard(target)
             case _Poll(target=target):
                 self._waiting.discard(target)
-                self._polling = target
-                try:
+                with self._at(target):
                     self._poll(target)
-                finally:
-                    self._polling = None
             case _Look(project=project):
-                self._polling = project
-                try:
+                with self._at(project):
                     self._look(project)
-                finally:
-                    self._polling = None
             case _Ended(outcome=outcome):
                 self._vitals.ended(outcome)
                 if self._end(outcome["artifact_id"]):
                     self._release()
             case _ if told is _SUSPECT:
                 self._patience.ask()
+
+    @contextmanager
+    def _at(self, target: Target) -> Iterator[None]:
+        self._polling = target
+        try:
+            yield
+        finally:
+            self._polling = None
 
     def _end(self, artifact_id: str) -> bool:
         """A version reached its end; whether it was on its way."""

@@ -8,15 +8,7 @@ stands behind it. Replacements are never sources, and what was restored is one o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    MutableMapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,8 +17,7 @@ from heapq import nsmallest
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
-from syncd.clients.artifacts import Collection as Found
-from syncd.clients.artifacts import Version, utc
+from syncd.clients.artifacts import Collection, Version, utc
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
@@ -122,7 +113,7 @@ def changed(
     *,
     again: int = AGAIN,
     under_way: MutableMapping[Name, str] | None = None,
-    hinted: Collection[Name] = (),
+    hinted: Iterable[Name] = (),
     clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """What `discover` finds in the collections that are not known to have nothing left to do.
@@ -155,8 +146,8 @@ def changed(
 
     for target in targets:
         rest = looks.cursors(target, fingerprint)
-        asleep: list[tuple[str, str, Found]] = []  # when it was read last, and what was told
-        awake: list[tuple[str, Found]] = []
+        asleep: list[tuple[str, str, Collection]] = []  # when it was read last, and what was told
+        awake: list[tuple[str, Collection]] = []
         for found in source.collections(target.whole):
             name = (found.entity, found.project, found.name)
             if name in done:
@@ -183,7 +174,7 @@ def changed(
                 looks.wake(name)
 
 
-def seen(collection: Found) -> str:
+def seen(collection: Collection) -> str:
     """Names what W&B told of a collection: another name, another state."""
     told = (collection.id, collection.type, collection.newest)
     return hashlib.sha256(repr(told).encode()).hexdigest()

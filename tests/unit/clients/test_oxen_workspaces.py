@@ -131,8 +131,8 @@ class Server:
         """Its entries; a folder is never like another one."""
         assert commit not in self.unindexed
         inside = f"{folder}/" if folder else ""
-        below = {p.removeprefix(inside): d for p, d in self.trees[commit].items()}
-        kept = {p: d for p, d in below.items() if f"{inside}{p}" in self.trees[commit]}
+        tree = self.trees[commit]
+        kept = {p.removeprefix(inside): d for p, d in tree.items() if p.startswith(inside)}
         for top in sorted({path.partition("/")[0] for path in kept}):
             is_dir = top not in kept
             content = name(f"{commit}{inside}{top}") if is_dir else name(kept[top])
