@@ -17,7 +17,7 @@ from syncd.catalog.catalog import Catalog
 from syncd.clients.artifacts import Version
 from syncd.errors import ClockError, ServiceUnavailableError, SuspiciousListingError
 from syncd.manifest import Entry
-from syncd.operations import sweep
+from syncd.operations import replaced, sweep
 from syncd.refs import Target
 from syncd.replacements import Reclaimed
 from syncd.testing import Fault, MemoryArtifactSource
@@ -473,7 +473,7 @@ def test_those_that_may_not_go_keep_nobody_behind_them(
     moved: MovedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep gives up on some of them and goes on behind these the next time; then it is their turn again."""
-    monkeypatch.setattr(sweep, "MOST_REFUSED", 2)
+    monkeypatch.setattr(replaced, "MOST_REFUSED", 2)
     pairs = [moved.log_and_move("ds", {"big": f"payload {n}".encode()}) for n in range(6)]
     for old, _ in pairs[:5]:
         moved.source.link_to(old, "team/shelf/best", [])
