@@ -78,7 +78,7 @@ def plan(
         targets: whose versions.
         now: the time, UTC.
         everything: look closely at each version, to tell all there is to tell of it. Otherwise only
-            at as many as may go today, at up to `MOST_REFUSED` more that may not, and at those whose
+            at as many as may go today, at up to `replaced.MOST_REFUSED` more that may not, and at those whose
             removal has been begun.
 
     Raises:
