@@ -36,6 +36,13 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+class LeftBehind(BaseException):
+    """Ends a thread whose engine was stopped; the next start takes its version on.
+
+    No `Exception`: the engine would write one down as how the step or the workflow ended, while it can.
+    """
+
+
 def use(context: Context | None) -> None:
     """Let the steps of this process work with a context; None when nothing is to run any more."""
     global _context  # noqa: PLW0603 DBOS calls module functions by name
@@ -43,8 +50,13 @@ def use(context: Context | None) -> None:
 
 
 def here() -> Context:
-    """What the steps of this process work with."""
-    assert _context is not None, "use() comes first"
+    """What the steps of this process work with.
+
+    Raises:
+        LeftBehind: when nothing is to run any more.
+    """
+    if _context is None:
+        raise LeftBehind
     return _context
 
 

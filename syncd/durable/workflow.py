@@ -50,6 +50,12 @@ def launch(
     )
 
 
+def stop() -> None:
+    """Stop the engine, whatever still runs: as after a kill, the next start goes on from there."""
+    steps.use(None)
+    engine.stop(timeout=0)
+
+
 def enqueue(version: Version, *, attempt: int, partition: str, replacement_id: str) -> str:
     """Put a version in the queue and return the workflow's id; twice is once.
 
@@ -82,6 +88,8 @@ def move_version(artifact_id: str, replacement_id: str) -> Outcome:
         outcome = _move(context, artifact_id, replacement_id)
         context.deaths.end(artifact_id)
     context.finished(outcome)
+    if steps.over(context):
+        raise steps.LeftBehind
     return outcome
 
 
@@ -115,23 +123,13 @@ def _move(context: Context, artifact_id: str, replacement_id: str) -> Outcome:
                 stage = log.Stage.REPLACE
                 replaced = steps.replace_step(artifact_id, committed, receipt, replacement_id)
                 steps.annotate_step(artifact_id, replaced["replacement_id"])
-    except DeadlyError as error:
-        return _quarantine(context, artifact_id, version, error.stage, error)
-    except errors.SyncdError as error:
-        if of_database(error):
-            raise
-        return _quarantine(context, artifact_id, version, stage, error)
     except Exception as error:
-        # The engine cannot write what was done, or was stopped while an earlier call's versions were
-        # on their way beside: it is done again when it can.
-        if of_database(error) or steps.over(context):
+        if steps.over(context):  # without its engine it cannot go on, which is no failure
+            raise steps.LeftBehind from error
+        if of_database(error):  # the engine cannot write what was done: done again when it can
             raise
-        log.get().debug(stage.failed, artifact=artifact_id, exc_info=error)
-        bug = errors.PermanentError(
-            f"{type(error).__name__}: {error}",
-            hint="This looks like a bug in syncd; nothing was lost. Report it with the debug log.",
-        )
-        return _quarantine(context, artifact_id, version, stage, bug)
+        stage = error.stage if isinstance(error, DeadlyError) else stage
+        return _quarantine(context, artifact_id, version, stage, error)
     return _outcome(artifact_id, version, State.REPLACED, **moved, **replaced)
 
 
@@ -148,8 +146,14 @@ def _quarantine(
     artifact_id: str,
     version: Version | None,
     stage: log.Stage,
-    error: errors.SyncdError,
+    error: Exception,
 ) -> Outcome:
+    if not isinstance(error, errors.SyncdError):
+        log.get().debug(stage.failed, artifact=artifact_id, exc_info=error)
+        error = errors.PermanentError(
+            f"{type(error).__name__}: {error}",
+            hint="This looks like a bug in syncd; nothing was lost. Report it with the debug log.",
+        )
     failed = {"stage": str(stage), "error": str(error), "hint": error.hint}
     version = version or _looked_up(context.source, artifact_id)
     name = str(version.ref) if version else artifact_id

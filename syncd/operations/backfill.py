@@ -20,7 +20,7 @@ from syncd.catalog.catalog import State
 from syncd.catalog.stores import ASKED
 from syncd.clients.artifacts import Version
 from syncd.deployment import triggers
-from syncd.durable import engine, fleet, steps, workflow
+from syncd.durable import engine, fleet, workflow
 from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
 from syncd.durable.following import finish_runs, follow_runs
@@ -260,8 +260,7 @@ def move(
                 engine.forget_ended(datetime.now(UTC) - engine.KEPT)
             finally:
                 context.deaths.let_go()
-                steps.use(None)
-                engine.stop(timeout=0)
+                workflow.stop()
                 report.left = context.busy
     finish_runs(runtime, runtime.catalog.runs_due())
     triggers.fire(runtime.catalog, runtime.config)

@@ -29,7 +29,7 @@ from typing import Any
 from syncd import log
 from syncd.catalog.pulse import ENGINE
 from syncd.config import Config
-from syncd.durable import engine, fleet, workflow
+from syncd.durable import fleet, workflow
 from syncd.durable.context import Context
 from syncd.durable.fleet import Member
 from syncd.errors import ConfigurationError, TransientError
@@ -321,5 +321,5 @@ class Daemon:
         while not self._patience.quiet(TICK) and time.monotonic() < deadline:
             self._tick()
         left = self._patience.busy
-        engine.stop(timeout=0)
+        workflow.stop()
         log.get().info(log.Life.DAEMON_STOPPED, cut_off=left)

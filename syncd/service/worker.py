@@ -12,7 +12,7 @@ import time
 
 from syncd import log
 from syncd.catalog.pulse import ENGINE
-from syncd.durable import engine, fleet, workflow
+from syncd.durable import fleet, workflow
 from syncd.durable.context import Context, Outcome
 from syncd.durable.fleet import Member
 from syncd.errors import TransientError
@@ -85,7 +85,7 @@ class Worker:
         self._beat("draining")
         self._patience.quiet(seconds)
         left = self._patience.busy
-        engine.stop(timeout=0)
+        workflow.stop()
         log.get().info(log.Life.WORKER_STOPPED, ended=self._ended, cut_off=left)
 
     def _finished(self, outcome: Outcome) -> None:

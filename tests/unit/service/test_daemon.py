@@ -407,6 +407,49 @@ def test_a_disk_that_was_full_at_the_wrong_moment_holds_up_no_repository(
     assert '.failed"' not in captured  # nor was any version set aside for it
 
 
+@pytest.mark.parametrize("stage", ["transfer", "annotate"])
+def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_aside(
+    stage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The stage ended in time, and its thread finds no engine behind it; the next start goes on."""
+    ended, stopped = threading.Event(), threading.Event()
+    record, stop = SystemDatabase.record_operation_result, SystemDatabase.destroy
+
+    def late(self: SystemDatabase, result: Any, *arguments: Any, **named: Any) -> Any:
+        if result["function_name"] == stage and not ended.is_set():
+            ended.set()
+            assert stopped.wait(DEADLINE)
+            raise OperationalError("INSERT", {}, Exception("the connection is gone"))
+        return record(self, result, *arguments, **named)
+
+    def destroy(self: SystemDatabase) -> None:
+        stop(self)
+        if ended.is_set():
+            stopped.set()
+
+    monkeypatch.setattr(SystemDatabase, "record_operation_result", late)
+    monkeypatch.setattr(SystemDatabase, "destroy", destroy)
+    with opened(World(tmp_path, **CONFIG)) as world:
+        world.source.log("ds", {"a": b"payload"})
+        live(world, ended.is_set)
+        while any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+            time.sleep(0.01)  # those of the engine that was stopped
+        assert list(world.catalog.quarantined()) == []
+        live(world, moved(world, 1))
+
+        assert world.source.calls["log_replacement"] == 1
+    captured = capsys.readouterr().err
+    assert '.failed"' not in captured
+    assert not any(
+        json.loads(line)["level"] == "error"
+        for line in captured.splitlines()
+        if line.startswith("{")
+    )
+
+
 def test_a_hangup_while_it_drains_changes_nothing(tmp_path: Path) -> None:
     """What is due is no business of its any more, and neither is whether it can be read."""
     with opened(World(tmp_path, **CONFIG)) as world:
