@@ -416,10 +416,12 @@ def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_a
 ) -> None:
     """The stage ended in time, and its thread finds no engine behind it; the next start goes on."""
     ended, stopped = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
     record, stop = SystemDatabase.record_operation_result, SystemDatabase.destroy
 
     def late(self: SystemDatabase, result: Any, *arguments: Any, **named: Any) -> Any:
         if result["function_name"] == stage and not ended.is_set():
+            threads.append(threading.current_thread())
             ended.set()
             assert stopped.wait(DEADLINE)
             raise OperationalError("INSERT", {}, Exception("the connection is gone"))
@@ -435,8 +437,8 @@ def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_a
     with opened(World(tmp_path, **CONFIG)) as world:
         world.source.log("ds", {"a": b"payload"})
         live(world, ended.is_set)
-        while any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
-            time.sleep(0.01)  # those of the engine that was stopped
+        threads[0].join(DEADLINE)
+        assert not threads[0].is_alive()
         assert list(world.catalog.quarantined()) == []
         live(world, moved(world, 1))
 
