@@ -40,6 +40,7 @@ _SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "300",
     "shared_buffers": "64MB",
+    "dynamic_shared_memory_type": "mmap",  # in its own folder: a server that is killed leaves nothing
 }
 
 

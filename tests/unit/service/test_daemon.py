@@ -73,10 +73,11 @@ def live(
     alone = Member(executor_id=LOCAL, locks=Locks())
     made = Daemon(world.runtime, settings(*face, load=load), alone, Notifier(environ or {}))
     failed: list[str] = []
+    deaf = signal.getsignal(signal.SIGTERM)
 
     def end() -> None:
         deadline = time.monotonic() + DEADLINE
-        while not until():
+        while signal.getsignal(signal.SIGTERM) is deaf or not until():
             if time.monotonic() > deadline:
                 failed.append("it never happened")
                 break
@@ -415,7 +416,7 @@ def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_a
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The stage ended in time, and its thread finds no engine behind it; the next start goes on."""
-    ended, stopped = threading.Event(), threading.Event()
+    ended, stopped, again = threading.Event(), threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
     record, stop = SystemDatabase.record_operation_result, SystemDatabase.destroy
 
@@ -425,7 +426,10 @@ def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_a
             ended.set()
             assert stopped.wait(DEADLINE)
             raise OperationalError("INSERT", {}, Exception("the connection is gone"))
-        return record(self, result, *arguments, **named)
+        recorded = record(self, result, *arguments, **named)
+        if result["function_name"] == "annotate":
+            again.set()
+        return recorded
 
     def destroy(self: SystemDatabase) -> None:
         stop(self)
@@ -440,8 +444,9 @@ def test_an_engine_that_stops_before_it_noted_what_a_stage_did_sets_no_version_a
         threads[0].join(DEADLINE)
         assert not threads[0].is_alive()
         assert list(world.catalog.quarantined()) == []
-        live(world, moved(world, 1))
+        live(world, again.is_set)
 
+        assert states(world) == [State.REPLACED]
         assert world.source.calls["log_replacement"] == 1
     captured = capsys.readouterr().err
     assert '.failed"' not in captured
