@@ -23,7 +23,8 @@ class Cursor:
     """A collection in which nothing was left to do.
 
     Args:
-        seen: names what W&B told of it before it was looked at, see `stages.discover.seen`.
+        seen: names what W&B told of it before it was looked at, and where its aliases were; see
+            `versions.whereabouts`.
         looked_at: ISO 8601, UTC.
     """
 

@@ -141,6 +141,8 @@ class Collection:
         id: GraphQL id.
         type: the artifact type of its versions.
         newest: its newest committed versions, the newest first: GraphQL id and aliases of each.
+        elsewhere: further aliases, which are not on one of those, sorted; they may be on no version.
+        crowded: whether it has more aliases than were told of.
     """
 
     id: str
@@ -149,6 +151,18 @@ class Collection:
     name: str
     type: str
     newest: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    crowded: bool = False
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The aliases on its newest versions."""
+        return frozenset(alias for _, aliases in self.newest for alias in aliases)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Entity, project and name."""
+        return self.entity, self.project, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,15 @@ class ArtifactSource(Protocol):
         """The collections of a target, a hundred a request."""
         ...
 
+    def pointed(self, collections: Sequence[Collection]) -> Sequence[Mapping[str, str]] | None:
+        """Where the aliases of some collections are that are not on their newest versions.
+
+        Returns:
+            For each collection, in order, the versions' GraphQL ids by alias, for a hundred aliases a
+            request, without those that are on no committed version; None when W&B does not tell.
+        """
+        ...
+
     def versions_of(self, collection: Collection) -> Iterator[Version]:
         """A collection's committed versions in version order, a hundred a request."""
         ...

@@ -27,6 +27,7 @@ from syncd.clients.artifacts import (
     Version,
 )
 from syncd.clients.http import check_status, told_time
+from syncd.clients.wandb_aliases import WandbAliases
 from syncd.clients.wandb_automations import WandbAutomations
 from syncd.clients.wandb_files import WandbFiles
 from syncd.clients.wandb_links import WandbLinks
@@ -46,6 +47,9 @@ from syncd.replacements import version_digest
 
 _COMMITTED = json.dumps({"state": "COMMITTED"})
 NEWEST = 10  # versions of each collection that tell, with their aliases, whether it has changed
+ALIASES = (
+    100  # of each collection that are named beside; of further ones it is told that there are some
+)
 Json = dict[str, Any]
 
 
@@ -66,6 +70,7 @@ class WandbSource:
         self._uploads = WandbUploads(self._session)
         self._removal = WandbRemoval(self._session)
         self._links = WandbLinks(self._session)
+        self._aliases = WandbAliases(self._session)
         self._automations = WandbAutomations(self._session)
         self._runs = WandbRuns(self._session, app)
 
@@ -168,7 +173,7 @@ class WandbSource:
         return str(found["type"]["name"]) if is_own and found["type"] else ""
 
     def collections(self, target: Target) -> Iterator[Collection]:
-        """The collections of a target, each with its newest versions; 100 a request.
+        """The collections of a target, each with its newest versions and its aliases; 100 a request.
 
         One that is named costs one request, however many its project has.
         """
@@ -191,6 +196,7 @@ class WandbSource:
                     "entity": target.entity,
                     "project": project,
                     "newest": NEWEST,
+                    "aliases": ALIASES,
                     "order": "-version_index",
                     "filters": _COMMITTED,
                 },
@@ -213,6 +219,7 @@ class WandbSource:
                 "project": target.project,
                 "name": target.collection,
                 "newest": NEWEST,
+                "aliases": ALIASES,
                 "order": "-version_index",
                 "filters": _COMMITTED,
             },
@@ -220,6 +227,10 @@ class WandbSource:
         node = _there(data, "project", target).get("artifactCollection") or {}
         is_own = node.get("__typename") == "ArtifactSequence" and node["name"] == target.collection
         return [collection_of(target.entity, target.project, node)] if is_own else []
+
+    def pointed(self, collections: Sequence[Collection]) -> Sequence[Mapping[str, str]] | None:
+        """Where aliases of collections are that are not on their newest versions; 100 a request."""
+        return self._aliases.pointed(collections)
 
     def versions_of(self, collection: Collection) -> Iterator[Version]:
         """A collection's committed versions, in version order."""

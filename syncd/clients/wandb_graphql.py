@@ -7,10 +7,13 @@ text inside `wandb-core` 0.31.0 (CreateArtifact, CreateArtifactManifest, CreateA
 CompleteMultipartUploadArtifact, CommitArtifact). Differences, each of fields that the SDK reads of the
 same types elsewhere: `createdBy` and the manifest's URL are read beside a version's other fields, a
 run's inputs, outputs and summary in one request, the times of runs beside their names, a collection's newest
-versions with the collection, and a version's fields from the answer that commits it.
+versions and aliases with the collection, the versions of many aliases at a time, and a version's fields from
+the answer that commits it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 NEWEST = 5  # versions of a collection that are named beside a membership
 
@@ -103,12 +106,16 @@ fragment Newest on ArtifactCollection {
   artifacts(first: $newest, order: $order, filters: $filters) {
     edges { node { id aliases { alias } } }
   }
+  aliases(first: $aliases) {
+    pageInfo { hasNextPage }
+    edges { node { alias } }
+  }
 }
 """
 COLLECTIONS_WITH_NEWEST = (
     """
 query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: String, $perPage: Int,
-    $newest: Int, $order: String, $filters: JSONString) {
+    $newest: Int, $order: String, $filters: JSONString, $aliases: Int) {
   project(entityName: $entity, name: $project) {
     artifactCollections(after: $cursor, first: $perPage) {
       pageInfo { endCursor hasNextPage }
@@ -124,12 +131,55 @@ query ProjectArtifactCollections($entity: String!, $project: String!, $cursor: S
 COLLECTION_WITH_NEWEST = (
     """
 query ProjectArtifactCollection($entity: String!, $project: String!, $name: String!,
-    $newest: Int, $order: String, $filters: JSONString) {
+    $newest: Int, $order: String, $filters: JSONString, $aliases: Int) {
   project(entityName: $entity, name: $project) { artifactCollection(name: $name) { ...Newest } }
 }
 """
     + _NEWEST
 )
+
+# An alias, as the SDK lists them, has a name and does not say which version it is on.
+ALIASES = """
+query ArtifactCollectionAliases($id: ID!, $cursor: String, $perPage: Int = 1000) {
+  artifactCollection(id: $id) {
+    aliases(after: $cursor, first: $perPage) {
+      pageInfo { endCursor hasNextPage }
+      edges { node { alias } }
+    }
+  }
+}
+"""
+
+
+def pointers(counts: Sequence[int]) -> str:
+    """Ask on which versions aliases of collections are, as `ArtifactMembershipFiles` does for one.
+
+    Args:
+        counts: how many aliases of each collection. Collection `n` is `$cN`, its aliases are `$aN_0`,
+            `$aN_1`, and so on; the answer has them under the same names.
+    """
+    names = [(f"c{n}", [f"a{n}_{k}" for k in range(count)]) for n, count in enumerate(counts)]
+    taken = ", ".join(
+        f"${name}: {kind}"
+        for collection, aliases in names
+        for name, kind in [(collection, "ID!"), *((alias, "String!") for alias in aliases)]
+    )
+    asked = "\n".join(
+        f"  {collection}: artifactCollection(id: ${collection}) {{ {fields} }}"
+        for collection, aliases in names
+        for fields in [
+            " ".join(
+                f"{name}: artifactMembership(aliasName: ${name}) {{ ...On }}" for name in aliases
+            )
+        ]
+    )
+    return f"""
+query ArtifactCollectionAliases({taken}) {{
+{asked}
+}}
+fragment On on ArtifactCollectionMembership {{ artifact {{ id state }} }}
+"""
+
 
 VERSIONS = (
     """

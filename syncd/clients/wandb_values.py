@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from syncd.clients.artifacts import TTL_INHERIT, TTL_OFF, Collection, Membership, Version
@@ -30,7 +31,8 @@ def run_ref(node: Json) -> RunRef:
 def collection_of(entity: str, project: str, node: Json) -> Collection:
     """Read a node of `wandb_graphql.COLLECTIONS_WITH_NEWEST`."""
     versions = (edge["node"] for edge in node["artifacts"]["edges"])
-    return Collection(
+    aliases = node["aliases"]
+    found = Collection(
         id=node["id"],
         entity=entity,
         project=project,
@@ -40,7 +42,10 @@ def collection_of(entity: str, project: str, node: Json) -> Collection:
             (version["id"], tuple(sorted(item["alias"] for item in version["aliases"] or [])))
             for version in versions
         ),
+        crowded=bool(aliases["pageInfo"]["hasNextPage"]),
     )
+    names = {edge["node"]["alias"] for edge in aliases["edges"] if edge["node"]}
+    return replace(found, elsewhere=tuple(sorted(names - found.shown)))
 
 
 def is_visible(node: Json) -> bool:

@@ -22,8 +22,6 @@ from syncd.versions.events import Point
 from syncd.versions.lineages import MALFORMED, story
 from syncd.versions.plans import LINEAGE_PATH, lineage_in
 
-NEWEST = 10  # versions of a collection that W&B is asked for beside its name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
@@ -116,8 +114,8 @@ def again(source: ArtifactSource, store: VersionStore, point: Point) -> Version 
 def aliased(source: ArtifactSource, targets: Iterable[Target], alias: str) -> list[str]:
     """The collections of some targets in which an alias is given, as `entity/project/collection:alias`.
 
-    W&B tells of the newest versions of a hundred collections a request; where the alias is on none of
-    them and there are more, it is asked for by name.
+    W&B tells of the newest versions and the aliases of a hundred collections a request; where the alias is
+    on none of these versions and there is one of its name, or there are too many, it is asked for.
     """
     found: list[str] = []
     for target in targets:
@@ -128,9 +126,8 @@ def aliased(source: ArtifactSource, targets: Iterable[Target], alias: str) -> li
                 collection=collection.name,
                 alias=alias,
             )
-            shown = any(alias in aliases for _, aliases in collection.newest)
-            more = len(collection.newest) >= NEWEST
-            if shown or (more and held(source, ref) is not None):
+            older = collection.crowded or alias in collection.elsewhere
+            if alias in collection.shown or (older and held(source, ref) is not None):
                 found.append(str(ref))
     return found
 

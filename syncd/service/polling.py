@@ -39,6 +39,7 @@ class Polling:
     def __init__(self, lines: Lines, vitals: Vitals, queued: Callable[[], None]) -> None:
         self._lines, self._vitals, self._queued = lines, vitals, queued
         self._read: dict[Name, str] = {}  # see `discover.changed`
+        self._turns: dict[Target, Name] = {}  # likewise
         self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._last_run = ""
 
@@ -95,6 +96,7 @@ class Polling:
             config.select,
             decided,
             under_way=self._read,
+            turns=self._turns,
             hinted=hinted,
         )
         aside: set[Name] = set()

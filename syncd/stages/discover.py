@@ -7,7 +7,6 @@ stands behind it. Replacements are never sources, and what was restored is one o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,12 +16,13 @@ from heapq import nsmallest
 from itertools import groupby
 
 from syncd.catalog.looks import Looks, Name
-from syncd.clients.artifacts import Collection, Version, utc
+from syncd.clients.artifacts import Version, utc
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
 from syncd.refs import ArtifactRef, Target
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
+from syncd.versions.whereabouts import Listed, asked
 
 AGAIN = 1  # collections without news that `changed` looks at all the same
 # By GraphQL id: why nothing of some versions moves, as far as that is known.
@@ -113,13 +113,15 @@ def changed(
     *,
     again: int = AGAIN,
     under_way: MutableMapping[Name, str] | None = None,
+    turns: MutableMapping[Target, Name] | None = None,
     hinted: Iterable[Name] = (),
     clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """What `discover` finds in the collections that are not known to have nothing left to do.
 
     One request tells of a hundred collections; only those are read that look otherwise than when
-    everything in them was last found moved, or skipped for a reason that cannot change. What
+    everything in them was last found moved, or skipped for a reason that cannot change. One more tells of
+    a hundred aliases which versions they are on, where these are none of the newest. What
     fails or waits keeps its collection awake. A collection is put to rest when what was yielded of it
     has been dealt with: when the next item is asked for.
 
@@ -130,10 +132,10 @@ def changed(
         select: what the configuration includes and excludes.
         fingerprint: of the configuration, see `stages.plan.fingerprint`.
         again: so many collections without news are read, too, those that were not read for longest:
-            W&B tells here of a collection's newest versions only, and an alias may have moved
-            between older ones.
+            W&B tells here of a collection's newest versions only.
         under_way: what was told of collections that have versions on their way when they were read; those
             that look the same are passed over, and what is told of others that are read is noted.
+        turns: the collection whose aliases were asked for last, by target; see `whereabouts.asked`.
         hinted: collections that are read whatever is told of them.
         clock: see `discover`.
     """
@@ -146,38 +148,39 @@ def changed(
 
     for target in targets:
         rest = looks.cursors(target, fingerprint)
-        asleep: list[tuple[str, str, Collection]] = []  # when it was read last, and what was told
-        awake: list[tuple[str, Collection]] = []
+        asleep: list[Listed] = []
+        awake: list[Listed] = []
         for found in source.collections(target.whole):
-            name = (found.entity, found.project, found.name)
+            name, listed = found.place, Listed.of(found)
             if name in done:
                 continue
             done.add(name)
-            cursor, told = rest.get(name), seen(found)
-            known = replace(found, newest=())  # the rest is small, where there are many collections
-            if read.get(name) == told and name not in wanted:
+            if read.get(name) == listed.told and name not in wanted:
                 continue
-            if cursor is not None and cursor.seen == told and name not in wanted:
-                asleep.append((cursor.looked_at, told, known))
+            cursor = rest.get(name)
+            rests = cursor is not None and cursor.seen.startswith(listed.told)
+            (asleep if rests and name not in wanted else awake).append(listed)
+        where = asked(source, asleep, target, {} if turns is None else turns)
+        quiet: list[tuple[str, Listed]] = []  # with when each was read last
+        for listed in asleep:
+            cursor = rest[listed.collection.place]
+            current = where.get(listed.collection.place)
+            if current is None or cursor.seen == listed.told + current:
+                quiet.append((cursor.looked_at, listed))
             else:
-                awake.append((told, known))
-        late = nsmallest(again, asleep, key=lambda item: (item[0], item[2].project, item[2].name))
-        for told, collection in [*awake, *((told, known) for _, told, known in late)]:
-            versions = list(source.versions_of(collection))
+                awake.append(listed)
+        late = nsmallest(again, quiet, key=lambda item: (item[0], item[1].collection.place))
+        for listed in (*awake, *(listed for _, listed in late)):
+            versions = list(source.versions_of(listed.collection))
             items = judged(versions, select, settled, clock=clock)
             yield from items
-            name = (collection.entity, collection.project, collection.name)
-            read[name] = told
+            name = listed.collection.place
+            read[name] = listed.told
             if all(item.final for item in items):
-                looks.rest(name, told, fingerprint)
+                # As it was before it was read: what has moved since shows the next time.
+                looks.rest(name, listed.told + where.get(name, listed.among(versions)), fingerprint)
             else:
                 looks.wake(name)
-
-
-def seen(collection: Collection) -> str:
-    """Names what W&B told of a collection: another name, another state."""
-    told = (collection.id, collection.type, collection.newest)
-    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def judged(

@@ -73,6 +73,14 @@ class Places:
         held = self._collections[place].aliases.items()
         return tuple(alias for alias, holder in held if holder == artifact_id)
 
+    def take(self, place: Place, alias: str) -> None:
+        """Take an alias off the version that has it."""
+        del self._collections[place].aliases[alias]
+
+    def pointing(self, place: Place) -> dict[str, str]:
+        """All aliases of a collection, with the version that each is on."""
+        return dict(self._collections[place].aliases)
+
     def linked(self, place: Place, alias: str) -> str | None:
         """The version of a portfolio that an alias, or `vN`, names there; None for none."""
         found = self._collections.get(place)

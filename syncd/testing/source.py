@@ -29,6 +29,7 @@ from syncd.testing.project import TEAM, MemoryProject, text_of
 
 PAGE = 100  # outputs that `run` tells of where not all are needed
 NEWEST = 10  # versions that `collections` tells of each
+ALIASES = 100  # and aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class MemoryArtifactSource(MemoryProject):
         self.signed: list[tuple[str, ...]] = []  # the paths of each `sign`
         self.ahead: timedelta | None = timedelta()  # of its clock; None when it tells no time
         self.uploaded = 0  # bytes that `upload` was given
+        self.secretive = False  # whether it does not tell where aliases are
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -136,7 +138,7 @@ class MemoryArtifactSource(MemoryProject):
             found.setdefault((version.ref.project, version.ref.collection), []).append(version)
         for (project, name), versions in found.items():
             if target.project in (None, project) and target.collection in (None, name):
-                yield Collection(
+                told = Collection(
                     id=f"id of {name}",
                     entity=TEAM,
                     project=project,
@@ -147,6 +149,25 @@ class MemoryArtifactSource(MemoryProject):
                         for version in reversed(versions[-NEWEST:])
                     ),
                 )
+                aliases = list(self.places.pointing(told.place))
+                named = sorted({*aliases[:ALIASES]} - told.shown)
+                yield replace(told, elsewhere=tuple(named), crowded=len(aliases) > ALIASES)
+
+    def pointed(self, collections: Sequence[Collection]) -> Sequence[Mapping[str, str]] | None:
+        """See `ArtifactSource.pointed`; nothing is told where `secretive`."""
+        self._call("pointed")
+        if self.secretive:
+            return None
+        asked = [(item, self.places.pointing(item.place)) for item in collections]
+        return [
+            {
+                alias: artifact_id
+                for alias, artifact_id in aliases.items()
+                if (alias not in item.shown if item.crowded else alias in item.elsewhere)
+                and artifact_id in self._logged
+            }
+            for item, aliases in asked
+        ]
 
     def versions_of(self, collection: Collection) -> Iterator[Version]:
         """See `ArtifactSource.versions_of`."""

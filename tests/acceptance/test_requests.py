@@ -78,6 +78,30 @@ def test_an_idle_poll_of_a_thousand_collections_takes_a_dozen_requests(
     assert [item.version.ref.collection for item in still if not item.skip] == ["c7"]
 
 
+def test_a_poll_sees_an_alias_that_moved_between_old_versions_for_a_request_per_hundred_aliases(
+    empty: World, bulk: Bulk, tmp_path: Path
+) -> None:
+    """Beside the list; and one collection is read in its turn."""
+    names = [f"c{number}" for number in range(101)]
+    bulk.collections(names, moved=6)
+    for name in names:
+        bulk.alias(name, "production", 0)
+    poller = Poller(empty, tmp_path)
+    poller.poll()
+    _, idle = poller.poll()
+    news = []
+    for index in (1, 0):
+        bulk.alias("c70", "production", index)
+        news.append(poller.poll())
+    still, _ = poller.poll()
+
+    assert idle == 2 + 2 + 1  # of 1,212 versions
+    for found, requests in news:
+        read = {item.version.ref.collection for item in found}
+        assert ("c70" in read, len(read), requests) == (True, 2, idle + 1)
+    assert len({item.version.ref.collection for item in still} - {"c70"}) == 1
+
+
 def test_a_hinted_collection_among_a_thousand_is_read_with_two_requests(
     empty: World, bulk: Bulk
 ) -> None:

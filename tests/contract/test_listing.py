@@ -44,6 +44,31 @@ def test_a_moved_alias_and_a_new_version_show(world: World) -> None:
     assert len({state.id for state in states}) == 1
 
 
+def test_aliases_on_older_versions_are_named_and_where_they_are_is_told(world: World) -> None:
+    """Of many collections at a time, also where there are very many; the versions not."""
+    older = [world.log("ds", b"1", ["prod", "best"]), world.log("ds", b"2", ["odd name+%$é"])]
+    many = [f"epoch-{number}" for number in range(1, 131)]
+    crowd = world.log("crowd", b"c", many)
+    for name in ("ds", "crowd"):
+        for number in range(10):
+            world.log(name, b"%d newer" % number, ["latest"])
+    world.log("model", b"m", ["prod"])
+    found = told(world)
+
+    assert (found["ds"].elsewhere, found["ds"].crowded) == (("best", "odd name+%$é", "prod"), False)
+    assert (found["model"].elsewhere, found["model"].crowded) == ((), False)
+    assert found["crowd"].crowded
+    assert {*found["crowd"].elsewhere} < {*many}
+    assert world.source.pointed([found[name] for name in ("ds", "model", "crowd")]) == [
+        {"prod": older[0].id, "best": older[0].id, "odd name+%$é": older[1].id},
+        {},
+        dict.fromkeys(many, crowd.id),
+    ]
+    world.source.move_aliases(older[1], ["prod"])
+    assert told(world)["ds"] == found["ds"]
+    assert (world.source.pointed([found["ds"]]) or [{}])[0]["prod"] == older[1].id
+
+
 def test_a_collection_lists_its_versions_in_order(world: World) -> None:
     """As the listing of a project has them."""
     for number in range(3):

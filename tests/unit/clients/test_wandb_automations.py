@@ -105,7 +105,7 @@ def test_what_refers_to_versions_is_listed_until_all_are_found(
 
 
 def test_collections_are_told_with_their_newest_versions(api: Server, source: WandbSource) -> None:
-    """And portfolios, which own no versions, are not."""
+    """And their other aliases; portfolios, which own no versions, are not told of."""
     newest = [
         {"id": "id3", "aliases": [{"alias": "z"}, {"alias": "a"}]},
         {"id": "id2", "aliases": None},
@@ -116,8 +116,14 @@ def test_collections_are_told_with_their_newest_versions(api: Server, source: Wa
         "name": "ds",
         "type": {"name": "dataset"},
         "artifacts": {"edges": [{"node": item} for item in newest]},
+        "aliases": page(*({"alias": alias} for alias in ("z", "old", "a", "best"))),
     }
-    listed = page(node, {**node, "__typename": "ArtifactPortfolio"}, {**node, "name": "other"})
+    more = page({"alias": "z"}, cursor="c")
+    listed = page(
+        node,
+        {**node, "__typename": "ArtifactPortfolio"},
+        {**node, "name": "other", "aliases": more},
+    )
     api.on("ProjectArtifactCollections", {"project": {"artifactCollections": listed}})
     api.on("ProjectArtifactCollection", {"project": {"artifactCollection": node}})
     found, other = source.collections(Target.parse("team/proj"))
@@ -128,5 +134,7 @@ def test_collections_are_told_with_their_newest_versions(api: Server, source: Wa
     assert len(api.asked["ProjectArtifactCollections"]) == 1
     assert (found.id, found.name, found.type) == ("c1", "ds", "dataset")
     assert found.newest == (("id3", ("a", "z")), ("id2", ()))
+    assert (found.elsewhere, found.crowded) == (("best", "old"), False)
+    assert (other.elsewhere, other.crowded) == ((), True)
     asked = json.loads(api.asked["ProjectArtifactCollections"][0].body)["variables"]
     assert (asked["order"], asked["filters"]) == ("-version_index", '{"state": "COMMITTED"}')

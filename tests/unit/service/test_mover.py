@@ -287,21 +287,27 @@ def test_a_hint_waits_for_what_is_on_its_way_in_its_collection(hinted: World) ->
     assert waiting(hinted) == []
 
 
-def test_an_alias_that_goes_to_an_old_version_is_followed_within_its_hint(tmp_path: Path) -> None:
+def test_an_alias_that_goes_to_an_old_version_is_followed_by_a_hint_and_by_a_poll(
+    tmp_path: Path,
+) -> None:
     """Though it is older than the ten that W&B tells of in its list, and nothing else is new."""
     world = World(tmp_path, **PROJECTS)
-    for number in range(15):
-        world.source.log("ds", {"a": b"payload %d" % number})
+    for name in ("read", "in-turn", *["ds"] * 13):
+        world.source.log(name, {"a": b"payload %d" % len(world.source._logged)})
     assert len(world.backfill().replaced) == 15
     looker = mover(world)
     looker._poll(PROJECT)
     old, older = (record for record in world.catalog.records() if record.version_index in (1, 2))
-    for record in (old, older, old):  # between old ones, and back
+    steps = [(record, "hint") for record in (old, older, old)]  # between old ones, and back
+    for record, by in [*steps, (older, "poll"), (old, "poll")]:
         assert record.replacement_id
         made = world.source.version(record.replacement_id)
         world.source.move_aliases(made, ["best"])
-        told(world, "ds", at=time.time())
-        looked(world, looker)
+        if by == "hint":
+            told(world, "ds", at=time.time())
+            looked(world, looker)
+        else:
+            looker._poll(PROJECT)
         commit = commit_of(made.metadata, made.digest)
 
         assert commit is not None

@@ -20,6 +20,7 @@ from syncd.replacements import Replacement, replacement_of
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import DECISIONS, fingerprint
 from syncd.testing import MemoryArtifactSource
+from syncd.versions import whereabouts
 
 PROJECT = Target.parse("team/proj")
 COMMIT = CommitRef(repo=RepoRef(namespace="team", repo="proj-ds"), commit="12ab")
@@ -61,6 +62,7 @@ class Looker:
         decided: str = "f",
         again: int = 0,
         under_way: dict[Name, str] | None = None,
+        turns: dict[Target, Name] | None = None,
         hinted: Collection[Name] = (),
         **select: Any,
     ) -> Iterator[Discovered]:
@@ -74,8 +76,15 @@ class Looker:
             decided,
             again=again,
             under_way=under_way,
+            turns=turns,
             hinted=hinted,
         )
+
+    def old(self, name: str, *aliases: str) -> list[Version]:
+        """Replaced versions, the first two of which are older than the newest; the first has the aliases."""
+        made = [self.moved(name, bytes([number])) for number in range(7)]
+        self.source.move_aliases(made[0], aliases)
+        return made
 
     def look(self, **options: Any) -> list[str]:
         """The versions a look tells of, those that are left alone included."""
@@ -140,6 +149,99 @@ def test_an_alias_that_moves_wakes_its_collection(here: Looker) -> None:
 
     assert here.look() == ["ds:v0"]
     assert here.look() == []
+
+
+def test_an_alias_that_moves_between_old_versions_wakes_its_collection(here: Looker) -> None:
+    """And no other, with nothing read while nothing moves."""
+    ds, model = here.old("ds", "production"), here.old("model", "production", "best")
+    here.look()
+    read, asked = here.source.calls["versions"], here.source.calls["pointed"]
+    assert [here.look() for _ in range(2)] == [[], []]
+    assert here.source.calls["versions"] == read
+    assert here.source.calls["pointed"] == asked + 2
+    here.source.move_aliases(model[1], ["production"])
+
+    assert here.look() == [f"model:v{2 * number}" for number in range(7)]
+    assert here.look() == []
+    here.source.move_aliases(ds[1], ["production"])
+    here.source.move_aliases(ds[0], ["production"])
+    assert here.look() == []  # it is where it was
+
+
+def test_an_alias_given_to_an_old_version_or_taken_off_it_wakes_its_collection(
+    here: Looker,
+) -> None:
+    """Whatever W&B tells of where aliases are: the list names them."""
+    ds = here.old("ds", "best")
+    here.source.secretive = True
+    here.look()
+    here.source.move_aliases(ds[1], ["production"])
+    assert here.look() != []
+    assert here.look() == []
+    here.source.places.take(("team", "proj", "ds"), "best")
+
+    assert here.look() != []
+    assert here.look() == []
+
+
+def test_where_w_and_b_does_not_tell_where_aliases_are_nothing_else_is_missed(here: Looker) -> None:
+    """An arrangement of a query that a server refuses does not end the polls."""
+    ds = here.old("ds", "production")
+    here.look()
+    here.source.secretive = True
+    here.source.move_aliases(ds[1], ["production"])
+    assert here.look() == []
+    assert here.look(again=1) != []  # in its turn
+    here.source.log("ds", {"a": b"new"})
+    assert here.look() != []
+
+
+def test_an_alias_that_moves_after_its_collection_was_read_wakes_it_again(here: Looker) -> None:
+    """Whether it was read for the first time, or because an alias had moved."""
+    ds = here.old("ds", "production")
+    for _ in range(2):
+        items = here.items()
+        next(items)
+        here.source.move_aliases(ds[1], ["production"])
+        list(items)
+
+        assert here.look() != []
+        assert here.look() == []
+        here.source.move_aliases(ds[0], ["production"])
+
+
+def test_more_aliases_than_a_look_may_ask_for_are_asked_for_in_turn(
+    here: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look goes on where the last one ended, so that none waits for ever."""
+    monkeypatch.setattr(whereabouts, "ASKED", 4)
+    made = {name: here.old(name, "production", "best") for name in "abcde"}
+    here.look()
+    turns: dict[Target, Name] = {}
+    for versions in made.values():
+        here.source.move_aliases(versions[1], ["production"])
+    looks = [{name.partition(":")[0] for name in here.look(turns=turns)} for _ in range(4)]
+
+    assert looks == [{"a", "b"}, {"c", "d"}, {"e"}, set()]
+
+
+def test_a_collection_of_very_many_aliases_is_asked_for_all_of_them(
+    here: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for their turn meanwhile; a further alias shows then, too."""
+    monkeypatch.setattr(whereabouts, "ASKED", 200)
+    names = [f"epoch-{number}" for number in range(250)]
+    crowds = [here.old(name, *names) for name in "ab"]
+    here.old("z", "production")
+    turns: dict[Target, Name] = {}
+    looks = [here.look(turns=turns) for _ in range(4)]
+    assert (len(looks[0]), looks[1:]) == (21, [[], [], []])
+    for moved in ("epoch-249", "another"):
+        for made in crowds:
+            here.source.move_aliases(made[1], [moved])
+        woken = [{name.partition(":")[0] for name in here.look(turns=turns)} for _ in range(4)]
+
+        assert sorted(map(sorted, woken)) == [[], [], ["a"], ["b"]]
 
 
 @pytest.mark.parametrize(
