@@ -267,6 +267,13 @@ RELIED_ON = (
         vital=True,
     ),
     Assumption(
+        id="aliases-tell-where-they-are",
+        statement="W&B lists a collection's aliases, and says of several at a time which versions they are on.",
+        source=f"{_SDK}, ArtifactCollectionAliases and ArtifactMembershipFiles, one at a time",
+        consequence="An alias that moves between versions older than the ten newest is followed by a webhook's "
+        "hint, or in turn, one collection a poll.",
+    ),
+    Assumption(
         id="alias-has-one-place",
         statement="Giving an alias to a version takes it from any other, in the same request.",
         source=f"{_TESTS}, test_artifact_collection_aliases",

@@ -220,6 +220,19 @@ def order(stage: Stage) -> Finding:
     return judge(found == [0, 1, 2, 3], ", ".join(f"v{number}" for number in found))
 
 
+def whereabouts(stage: Stage) -> Finding:
+    """Whether several aliases of a collection are told with their versions."""
+    first = logged(stage, "told", "a", "here", "too")
+    second = logged(stage, "told", "b", "there")
+    [found] = stage.scratch.collections(Target.of(first.ref).whole)
+    asked = changed(found, newest=(), elsewhere=("here", "there", "too"))
+    places = stage.scratch.pointed([asked])
+    right = {"here": first.id, "there": second.id, "too": first.id}
+    if places is None:
+        return fails("W&B refused the question")
+    return judge(places == [right], f"{len(places[0])} of 3 aliases have a version")
+
+
 def one_place(stage: Stage) -> Finding:
     """Whether an alias that moves leaves its old place."""
     first = logged(stage, "moving", "a", "here")
@@ -330,6 +343,7 @@ PROBES: Mapping[str, Probe] = {
     "deleted-is-gone": gone,
     "drafts-are-not-listed": drafts,
     "order-and-pages-hold": order,
+    "aliases-tell-where-they-are": whereabouts,
     "alias-has-one-place": one_place,
     "link-and-give-back": give_back,
     "metadata-alone-changes": metadata,

@@ -268,11 +268,14 @@ def test_collections_are_found_without_being_named(models: Models) -> None:
     assert subjects(events(models), "production") == []
     models.promote(versions[1])
     assert subjects(events(models), "production") == [SUBJECT]
+    asked = models.source.calls["versions"]
+    assert located.aliased(models.source, [PROJECT], "nobody's") == []
+    assert models.source.calls["versions"] == asked  # the list says that there is none
 
 
 def take_away(models: Models, alias: str = "production") -> None:
     """A person takes the alias off in W&B."""
-    del models.source.places._collections[("team", "proj", "model")].aliases[alias]
+    models.source.places.take(("team", "proj", "model"), alias)
 
 
 def test_an_alias_that_wandb_has_no_more_is_told_of_until_its_branch_is_gone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import State
-from syncd.clients.artifacts import age
+from syncd.clients.artifacts import Collection, age
 from syncd.config import Config
 from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
@@ -28,6 +28,7 @@ from syncd.service.polling import due
 from syncd.service.vitals import STALLED, Vitals
 from syncd.stages.discover import Discovered
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.versions import whereabouts
 
 HOUR = 3600
 PROJECTS: dict[str, Any] = {"wandb": {"projects": ["team/proj"]}}
@@ -316,6 +317,31 @@ def test_an_alias_that_goes_to_an_old_version_is_followed_by_a_hint_and_by_a_pol
 
 
 # --- polls
+
+
+def test_a_poll_goes_on_with_the_aliases_where_the_last_one_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are more than one poll may ask for; with the same collections each time others never come."""
+    world = World(tmp_path, select={"exclude": {"types": ["dataset"]}})
+    for name in ("a", "b", "c"):
+        for number in range(11):
+            aliases = ("latest",) if number else ("production",)
+            world.source.log(name, {"a": b"%d" % number}, aliases=aliases)
+    asked: list[str] = []
+
+    def pointed(found: Sequence[Collection]) -> Any:
+        asked.extend(collection.name for collection in found)
+        return MemoryArtifactSource.pointed(world.source, found)
+
+    monkeypatch.setattr(world.source, "pointed", pointed)
+    monkeypatch.setattr(whereabouts, "ASKED", 1)
+    looker = mover(world)
+    for _ in range(5):
+        looker._poll(PROJECT)
+    world.catalog.close()
+
+    assert asked == ["a", "b", "c", "a"]
 
 
 def mover_of(world: World, vitals: Vitals | None = None) -> Mover:
