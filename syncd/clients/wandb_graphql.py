@@ -169,7 +169,8 @@ def pointers(counts: Sequence[int]) -> str:
         for collection, aliases in names
         for fields in [
             " ".join(
-                f"{name}: artifactMembership(aliasName: ${name}) {{ ...On }}" for name in aliases
+                f"{name}: artifactMembership(aliasName: ${name}) {{ ...Pointed }}"
+                for name in aliases
             )
         ]
     )
@@ -177,7 +178,7 @@ def pointers(counts: Sequence[int]) -> str:
 query ArtifactCollectionAliases({taken}) {{
 {asked}
 }}
-fragment On on ArtifactCollectionMembership {{ artifact {{ id state }} }}
+fragment Pointed on ArtifactCollectionMembership {{ artifact {{ id state }} }}
 """
 
 
