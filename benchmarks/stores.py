@@ -106,8 +106,9 @@ def server(folder: Path, plans: Plans, *, again: bool) -> Work:
 
     def put(plan: TransferPlan, fresh: Iterable[_Small]) -> dict[str, Any]:
         begin = double.requests
-        paths = chain([LINEAGE_PATH], (item.entry.path for item in plan.stored))
-        store.expect(plan.repo, plan.branch, paths)
+        hashes = (StoredContent.of(item.digest[1].encode()).hash for item in plan.stored)
+        files = zip((item.entry.path for item in plan.stored), hashes, strict=True)
+        store.expect(plan.repo, plan.branch, chain([(LINEAGE_PATH, "")], files))
         _bring(store, plan, fresh)
         brought = double.requests
         commit(store, plan, _own, run=None)

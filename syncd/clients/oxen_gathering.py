@@ -1,4 +1,4 @@
-"""Where many new files gather on an Oxen server.
+"""Where many files gather on an Oxen server.
 
 For each file that is staged, oxen-server 0.65.2 looks whether the commit that the workspace is based on
 holds it, and opens the folder index (a RocksDB) of that commit and reads the folder's node anew each
@@ -8,6 +8,8 @@ that fails means "was not there" to it, and what is staged replaces what was the
 workspace is based on a commit of its own that has the tree of the one before and an index that cannot
 be opened, because the file that a RocksDB begins with is empty. When all is staged the server rebuilds
 that index from the tree, before anything else asks for it: a removal, or the commit.
+
+Files that change are taken out of that commit beforehand, and come as new ones (`oxen_clearing`).
 
 The new commit is made on top of that one, for then the server compares nothing at the end, either. Only
 before a first version there is nothing to compare: then the branch goes back, and history holds it not.
@@ -25,6 +27,7 @@ import tarfile
 from datetime import UTC, datetime
 
 from syncd.clients.oxen_api import OxenApi
+from syncd.clients.oxen_clearing import Coming
 from syncd.clients.oxen_repositories import GATHERING, SYNCD
 from syncd.clients.oxen_wire import AS_GZIP, AS_JSON, Wire
 from syncd.errors import PermanentError, SyncdError
@@ -39,7 +42,7 @@ _EMPTY = "CURRENT"  # of a RocksDB's files the one that is read first
 
 
 class Gathering:
-    """Workspaces in which many new files are staged quickly.
+    """Workspaces in which many files are staged quickly.
 
     Args:
         wire: how the server is spoken to.
@@ -52,8 +55,15 @@ class Gathering:
         self._refused = False
         self._based: dict[str, str] = {}  # the commits without an index, by workspace
 
-    def open(  # noqa: PLR0917
-        self, repo: RepoRef, workspace: str, branch: str, before: str, files: int, coming: int
+    def serves_changes(self, numbers: Coming) -> bool:
+        """Whether so many files that change are staged sooner so, once they are taken out.
+
+        A table is put back by a request of its own there; see `oxen_clearing`.
+        """
+        return numbers.tables <= numbers.changed and self._serves(numbers.files, numbers.changed)
+
+    def open(
+        self, repo: RepoRef, workspace: str, branch: str, before: str, numbers: Coming | None
     ) -> str:
         """Open a workspace, for many files one in which they are staged without a look at what was.
 
@@ -62,20 +72,23 @@ class Gathering:
             workspace: the id that the workspace gets.
             branch: a branch of syncd's own at `before`.
             before: the commit that the coming one is made on.
-            files: how many files it holds.
-            coming: how many files come that it does not hold.
+            numbers: how many files it holds, and how many come; None where it was made for this.
 
         Returns:
             The commit where the branch is now, which the coming one gets as its parent.
         """
-        head = before
-        if coming >= MANY and files <= min(MOST, coming * SHARE):
+        head, few = before, False
+        if numbers is None:
+            if self._emptied(repo, before):
+                self._based[workspace] = before
+        elif self._serves(numbers.files, numbers.new):
             head = self._made(repo, branch, before)
-        if head != before:
-            self._based[workspace] = head
+            if head != before:
+                self._based[workspace] = head
+                few = numbers.files <= FEW
         try:
             self._api.open_workspace(repo, workspace, branch)
-            if head != before and files <= FEW:
+            if few:
                 self._api.set_branch(repo, branch, before)
                 head = before
         except SyncdError:
@@ -92,10 +105,12 @@ class Gathering:
             self._api.rebuild_index(repo, self._based[workspace])
             del self._based[workspace]
 
+    def _serves(self, files: int, coming: int) -> bool:
+        many = coming >= MANY and files <= min(MOST, coming * SHARE)
+        return many and not self._refused and self._api.version() == TRIED
+
     def _made(self, repo: RepoRef, branch: str, before: str) -> str:
         """A commit like another one, without its index, to which the branch points now; or that one."""
-        if self._refused or self._api.version() != TRIED:
-            return before
         try:
             made = self._like(repo, branch, before)
             self._unpack(repo, f"history/{made}/dir_hashes/{_EMPTY}")
@@ -105,6 +120,16 @@ class Gathering:
             self._api.set_branch(repo, branch, before)
             return before
         return made
+
+    def _emptied(self, repo: RepoRef, commit: str) -> bool:
+        """Take the index of a commit away; whether that could be done."""
+        try:
+            self._unpack(repo, f"history/{commit}/dir_hashes/{_EMPTY}")
+        except SyncdError as error:
+            self._refused = isinstance(error, PermanentError)
+            self._api.rebuild_index(repo, commit)  # the answer may be what was lost
+            return False
+        return True
 
     def _like(self, repo: RepoRef, branch: str, before: str) -> str:
         """Make a commit with the tree that a branch points at; sent once, for it moves the branch."""

@@ -77,7 +77,7 @@ class EmbeddedVersionStore:
         """
         return self._intake(repo).put(chunks)
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """See `VersionStore.expect`; there is nothing to get ready."""
 
     def bring(

@@ -31,7 +31,7 @@ BASE = f"{OWN}base"  # an empty commit, on which branches without a past begin
 WORK = f"{OWN}work-"  # begins the names of branches that commits are made on
 BASE_FILE = ".syncd/base"
 SYNCD = Author(name="syncd", email="syncd@wandb.invalid")
-GATHERING = "Gather files"  # says a commit that only workspaces are based on (`oxen_gathering`)
+GATHERING = "Gather files"  # says first a commit in which files gather (`oxen_gathering`)
 STALE = 7 * 86400  # seconds after which nobody is at work any more; a transfer may take days
 _MADE = re.compile(r"(?:syncd-|syncd/work-)([0-9a-f]{8})-[0-9a-f]{32}")
 DEFAULT = "main"  # the branch of a repository's first commit
@@ -81,7 +81,7 @@ class Repositories:
 
     def _index(self, repo: RepoRef, commit: Json | None) -> None:
         """Have the index of a commit made, where a process was killed that had taken it away."""
-        if commit is not None and commit["message"] == GATHERING:
+        if commit is not None and commit["message"].startswith(GATHERING):
             self._api.rebuild_index(repo, commit["id"])
 
     def _make(self, repo: RepoRef) -> None:

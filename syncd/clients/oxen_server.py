@@ -92,9 +92,9 @@ class ServerVersionStore:
 
     # --- contents
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """See `VersionStore.expect`; opens the workspace in which small files are staged."""
-        self._workspaces.expect(repo, branch, paths)
+        self._workspaces.expect(repo, branch, files)
 
     def put(self, repo: RepoRef, chunks: Iterable[bytes]) -> StoredContent:
         """See `VersionStore.put`."""
@@ -107,18 +107,22 @@ class ServerVersionStore:
         """See `VersionStore.bring`."""
         self._repositories.ensure(repo)
         workspace = self._workspaces.gathering(repo)
-        outcomes = self._uploads.bring(repo, contents, workspace.id if workspace else None)
-        if workspace is not None:
-            pairs = zip(contents, outcomes, strict=True)
-            self._workspaces.note(
-                workspace,
-                (
-                    (content.path, outcome.hash)
-                    for content, (outcome, staged) in pairs
-                    if staged and isinstance(outcome, StoredContent)
-                ),
-            )
-        return [outcome for outcome, _ in outcomes]
+        if workspace is None:
+            return [outcome for outcome, _ in self._uploads.bring(repo, contents, None)]
+        later = [content for content in contents if content.path in workspace.later]
+        now = [content for content in contents if content.path not in workspace.later]
+        outcomes = dict(zip(map(id, later), self._uploads.bring(repo, later, None), strict=True))
+        brought = self._uploads.bring(repo, now, workspace.id)
+        outcomes.update(zip(map(id, now), brought, strict=True))
+        self._workspaces.note(
+            workspace,
+            (
+                (content.path, outcome.hash)
+                for content, (outcome, staged) in zip(now, brought, strict=True)
+                if staged and isinstance(outcome, StoredContent)
+            ),
+        )
+        return [outcomes[id(content)][0] for content in contents]
 
     def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
         """See `VersionStore.missing`."""

@@ -10,7 +10,8 @@ first commit says `d/two`). What avoids it there is done here over HTTP, as one 
 between (`oxen_changes.groundwork`).
 
 A tree may have millions of files. It is gone through as often as there is something to ask of it;
-what is kept are folders, the few paths that groundwork removes, and eight bytes a staged file.
+what is kept are folders, the few paths that groundwork removes, eight bytes a staged file, and, where
+many change, their paths (`oxen_clearing`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 
 import xxhash
 
@@ -29,6 +32,7 @@ from syncd.blocks import Builder, Marks, batches, paired
 from syncd.clients.commits import Author, TreeEntry
 from syncd.clients.oxen_api import HASHES_A_REQUEST, OxenApi
 from syncd.clients.oxen_changes import PATH, Groundwork, folders_of, groundwork, topmost
+from syncd.clients.oxen_clearing import Clearing, Coming, Files, coming
 from syncd.clients.oxen_gathering import Gathering
 from syncd.clients.oxen_repositories import BASE, OWN, SYNCD, WORK, Repositories, fresh
 from syncd.clients.oxen_trees import TreeCache
@@ -36,7 +40,7 @@ from syncd.clients.oxen_uploads import Uploads
 from syncd.errors import PermanentError, ServiceUnavailableError, VerificationError
 from syncd.refs import RepoRef
 
-Paths = Callable[[], Iterable[str]]  # of a tree, sorted; each call goes through them anew
+FILE: Callable[[tuple[str, str]], str] = itemgetter(0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,9 +52,10 @@ class Workspace:
         work: the branch that it is merged into.
         branch: where the commit will go.
         parent: the head of that branch, or BASE's; on it came the groundwork.
-        base: the commit that the tree is made of.
-        head: the commit that the new one is made on; its tree is the same.
+        base: the commit that the tree is made of; it may lack what changes (`oxen_clearing`).
+        head: the commit that the new one is made on; its tree is the same as that of `base`.
         paths: names the paths of the coming tree.
+        later: tables that change; they are staged when all else is, with a look at what was.
         staged: names each pair of path and hash that was staged.
     """
 
@@ -61,6 +66,7 @@ class Workspace:
     base: str
     head: str
     paths: int
+    later: frozenset[str] = frozenset()
     staged: array[int] = field(default_factory=lambda: array("Q"))
 
 
@@ -88,19 +94,20 @@ class Workspaces:
         self._trees = trees
         self._uploads = uploads
         self._gathering = gathering
+        self._clearing = Clearing(api, trees)
         self._open: dict[RepoRef, Workspace] = {}
         self._lock = threading.Lock()
 
     # --- gathering
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """Open the workspace in which the files of the next commit are staged as they come."""
         rows = Builder()
-        rows.extend((path,) for path in paths)
+        rows.extend(files)
         expected = rows.build()
         with self._repositories.alone(repo):
             self._repositories.ensure(repo)
-            self._reopen(repo, branch, lambda: (row[0] for row in expected))
+            self._reopen(repo, branch, lambda: ((row[0], row[1]) for row in expected))
 
     def gathering(self, repo: RepoRef) -> Workspace | None:
         """The workspace that is open."""
@@ -154,8 +161,8 @@ class Workspaces:
     ) -> tuple[str, str]:
         """Where the branch was, and the commit on top of that."""
 
-        def paths() -> Iterable[str]:
-            return map(PATH, tree)
+        def files() -> Iterable[tuple[str, str]]:
+            return ((entry.path, entry.hash) for entry in tree)
 
         workspace = self._open.get(repo)
         heads = self._api.branches(repo)
@@ -163,17 +170,17 @@ class Workspaces:
             workspace is None
             or workspace.branch != branch
             or workspace.parent != heads.get(branch, heads.get(BASE))
-            or workspace.paths != _names(paths())
+            or workspace.paths != _names(map(PATH, tree))
         ):
-            workspace = self._reopen(repo, branch, paths)
+            workspace = self._reopen(repo, branch, files)
         if not self._stage(repo, workspace, tree):
             # Nothing differs, or something else was staged: a fresh workspace, with groundwork.
             unchanged = self._same(repo, workspace, tree)
-            workspace = self._reopen(repo, branch, paths, unchanged=unchanged)
+            workspace = self._reopen(repo, branch, files, unchanged=unchanged)
             self._stage(repo, workspace, tree)
         made = self._merge(repo, workspace, message, author)
         if kept := self._kept(repo, workspace, made, tree):
-            workspace = self._reopen(repo, branch, paths, anew=kept)
+            workspace = self._reopen(repo, branch, files, anew=kept)
             self._stage(repo, workspace, tree)
             made = self._merge(repo, workspace, message, author)
             if kept := self._kept(repo, workspace, made, tree):
@@ -211,23 +218,26 @@ class Workspaces:
                 present += _name(entry.path, entry.hash) in staged
         if present != len(staged) or not (changes or lost):
             return False
+        pairs = partial(self._beside, repo, workspace, tree) if changes > present else tuple
+        self._put(repo, workspace, _left(pairs(), staged, lambda p: p not in workspace.later))
         if lost:
             self._gathering.close(repo, workspace.id)
             gone = (old.path for old, new in self._beside(repo, workspace, tree) if old and not new)
             removed = topmost(gone, folders_of(map(PATH, tree)))
             self._api.remove(repo, workspace.id, removed)
-        new = (
-            entry
-            for old, entry in self._beside(repo, workspace, tree)
-            if entry and old != entry and _name(entry.path, entry.hash) not in staged
-        )
-        for batch in batches(new if changes > present else (), HASHES_A_REQUEST):
+        if workspace.later:
+            self._gathering.close(repo, workspace.id)
+            self._put(repo, workspace, _left(pairs(), staged, workspace.later.__contains__))
+        return True
+
+    def _put(self, repo: RepoRef, workspace: Workspace, entries: Iterable[TreeEntry]) -> None:
+        """Stage contents that are there."""
+        for batch in batches(entries, HASHES_A_REQUEST):
             absent = self._api.missing(repo, sorted({entry.hash for entry in batch if entry.size}))
             for entry in batch:
                 if entry.hash in absent:
                     raise PermanentError(f"{repo} lacks the content {entry.hash} of {entry.path!r}")
             self._uploads.stage(repo, workspace.id, batch)
-        return True
 
     def _beside(
         self, repo: RepoRef, workspace: Workspace, tree: Iterable[TreeEntry]
@@ -245,7 +255,7 @@ class Workspaces:
         self,
         repo: RepoRef,
         branch: str,
-        paths: Paths,
+        files: Files,
         *,
         unchanged: bool = False,
         anew: Iterable[str] = (),
@@ -260,7 +270,7 @@ class Workspaces:
         self._repositories.sweep(repo, heads)
         wanted = groundwork(
             lambda: self._trees.entries(repo, parent),
-            paths,
+            lambda: map(FILE, files()),
             f"syncd-{uuid.uuid4().hex}",
             fresh_repository=all(name.startswith(OWN) for name in heads),
             unchanged=unchanged,
@@ -270,18 +280,24 @@ class Workspaces:
         if wanted.needed:
             base = self._lay(repo, work, base, wanted)
         name = fresh()
-        files = coming = 0
-        for old, _ in paired(map(PATH, self._trees.entries(repo, base)), paths(), str, str):
-            files += old is not None
-            coming += old is None
+        numbers: Coming | None
+        numbers = coming(self._trees.entries(repo, base), files())
+        later = frozenset[str]()
+        if self._gathering.serves_changes(numbers):
+            cleared = self._clearing.made(repo, base, files)
+            if cleared is not None:
+                base, later = cleared
+                self._api.set_branch(repo, work, base)
+                numbers = None
         opened = Workspace(
             id=name,
             work=work,
             branch=branch,
             parent=parent,
             base=base,
-            head=self._gathering.open(repo, name, work, base, files, coming),
-            paths=_names(paths()),
+            head=self._gathering.open(repo, name, work, base, numbers),
+            paths=_names(map(FILE, files())),
+            later=later,
         )
         self._open[repo] = opened
         return opened
@@ -355,6 +371,19 @@ class Workspaces:
 
 def _another_tree(repo: RepoRef, path: str) -> VerificationError:
     return VerificationError(f"Oxen made another tree of {repo}: see {path!r}")
+
+
+def _left(
+    pairs: Iterable[tuple[TreeEntry | None, TreeEntry | None]],
+    staged: Marks,
+    chosen: Callable[[str], bool],
+) -> Iterator[TreeEntry]:
+    """What is to be staged still, of the paths that are chosen."""
+    for old, entry in pairs:
+        if not entry or old == entry or not chosen(entry.path):
+            continue
+        if _name(entry.path, entry.hash) not in staged:
+            yield entry
 
 
 def _name(path: str, content: str) -> int:

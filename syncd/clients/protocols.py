@@ -241,10 +241,15 @@ class VersionStore(Protocol):
         """
         ...
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """Say which files the next commit to the branch will hold, before their contents come.
 
         A store that stages files as they arrive gets ready for it; nothing depends on it.
+
+        Args:
+            repo: the repository.
+            branch: the branch.
+            files: their paths, and the hashes of their contents; "" of what has not come yet.
         """
         ...
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from itertools import chain
 from operator import attrgetter
 
 from syncd import retry
@@ -21,6 +20,7 @@ from syncd.errors import PermanentError, ServiceUnavailableError, SyncdError, Tr
 from syncd.limiter import SMALL, Limiter
 from syncd.naming import version_branch
 from syncd.refs import RepoRef
+from syncd.replacements import linked_content
 from syncd.versions import candidates
 from syncd.versions.contents import EntryContent, groups, memory
 from syncd.versions.lineages import Lineage, contents
@@ -175,11 +175,21 @@ class _Transfer:
         if self._expected:
             return
         plan = self._plan
-        items = chain(plan.stored, plan.of(Decision.OXEN))
-        paths = chain((plan.tree_path(i.entry.path) for i in items), [plan.tree_path(LINEAGE_PATH)])
         candidates.begin(self._store, plan)
-        self._store.expect(plan.repo, plan.branch, paths)
+        self._store.expect(plan.repo, plan.branch, self._files())
         self._expected = True
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        """What the commit will hold, as far as it is known."""
+        plan = self._plan
+        for batch in plan.stored.batches():
+            known = _known(self._catalog, {item.digest: item.entry.size for item in batch})
+            for item in batch:
+                content = known.get(item.digest)
+                yield plan.tree_path(item.entry.path), content.hash if content else ""
+        for item in plan.of(Decision.OXEN):
+            yield plan.tree_path(item.entry.path), linked_content(item.entry) or ""
+        yield plan.tree_path(LINEAGE_PATH), ""
 
     def _content(self, item: PlannedEntry, known: StoredContent | None) -> EntryContent:
         usable = known is not None and item.entry.size in {None, known.size}

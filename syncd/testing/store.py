@@ -63,7 +63,7 @@ class MemoryVersionStore:
             contents[content] = data
         return StoredContent(hash=content, size=len(data))
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """See `VersionStore.expect`; there is nothing to get ready."""
 
     def bring(

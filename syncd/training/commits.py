@@ -203,9 +203,10 @@ def _bring(store: VersionStore, work: Work, plan: TransferPlan) -> None:
     )
     if not missing:
         return
-    paths = [plan.tree_path(path) for path in (*(file.path for file in work.files), LINEAGE_PATH)]
+    files = [(plan.tree_path(file.path), file.hash) for file in work.files]
+    files.append((plan.tree_path(LINEAGE_PATH), ""))
     _among_others(
-        lambda: store.expect(work.repo, work.branch, paths), f"prepare {work.repo} for a commit"
+        lambda: store.expect(work.repo, work.branch, files), f"prepare {work.repo} for a commit"
     )
     wanted = (
         _Placed(file=unique[content], path=plan.tree_path(unique[content].path))

@@ -18,7 +18,7 @@ from syncd.refs import RepoRef
 MERGED = "Wandb-Merged-Commit"  # the trailer that names what was merged
 _MERGED = re.compile(rf"^{MERGED}: ([0-9a-f]+)$", re.MULTILINE)
 # What the stores commit on the way to a commit; see `oxen_local` and `oxen_workspaces`.
-_ON_THE_WAY = re.compile(r"Make folders\n\n|Part \d+ of \d+\n\n")
+_ON_THE_WAY = re.compile(r"Make folders\n\n|Gather files(?:\n\n|$)|Part \d+ of \d+\n\n")
 _OURS, _THEIRS = 1, 2
 _BOTH = _OURS | _THEIRS
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,14 +17,34 @@ from contract_wire import Watched
 
 from syncd.clients import oxen_gathering, oxen_repositories
 from syncd.clients.commits import StoredContent, TreeEntry
+from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_server import ServerVersionStore
-from syncd.clients.payload import Payload
+from syncd.clients.payload import Answer, Body, Payload
 from syncd.errors import AuthenticationError, PermanentError, ServiceUnavailableError, SyncdError
 from syncd.refs import CommitRef
 from syncd.testing.oxen_process import MISSING, find_server, oxen_server
+from syncd.versions.ancestry import relation
 
 pytestmark = pytest.mark.skipif(find_server() is None, reason=MISSING)
 MANY = {f"{n % 7}/{n}": f"content {n}".encode() for n in range(30)}
+BEFORE = {
+    **MANY,
+    **{path: path.encode() for path in HOSTILE if path.count("/") < 3},
+    "root.jpg": b"of the root",
+    "stays": b"in the root",
+    "1/table.csv": b"a,b\n1,2\n",
+    "1/stays.csv": b"a,b\n3,4\n",
+    "stays.jsonl": b'{"a": 1}\n',
+    "2/gone": b"goes",
+}
+CHANGING = {path: b"changed " + data for path, data in MANY.items() if path[0] not in "36"}
+CHANGED = {
+    **{path: data for path, data in BEFORE.items() if path != "2/gone"},
+    **CHANGING,
+    "root.jpg": b"changed",
+    "1/table.csv": b"a,b\n5,6\n",
+    "2/new": b"comes",
+}
 
 
 class Served:
@@ -52,15 +76,29 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         yield Served(started.url, folder)
 
 
-def gathered(store: ServerVersionStore, files: Mapping[str, bytes]) -> list[TreeEntry]:
+def entries(files: Mapping[str, bytes]) -> list[TreeEntry]:
+    """The tree of files."""
+    named = ((path, StoredContent.of(data)) for path, data in sorted(files.items()))
+    return [TreeEntry(path=path, hash=stored.hash, size=stored.size) for path, stored in named]
+
+
+def expect(
+    store: ServerVersionStore, files: Mapping[str, bytes], before: Mapping[str, bytes]
+) -> list[Bytes]:
+    """Open the workspace of the next commit; what is to come into it."""
+    known = {entry.path: entry.hash for entry in entries(before)}
+    fresh = {path: data for path, data in files.items() if before.get(path) != data}
+    store.expect(REPO, "main", [(p, "" if p in fresh else known[p]) for p in sorted(files)])
+    return [Bytes(data=data, path=path) for path, data in fresh.items()]
+
+
+def gathered(
+    store: ServerVersionStore, files: Mapping[str, bytes], before: Mapping[str, bytes] | None = None
+) -> list[TreeEntry]:
     """Bring files into the workspace of the next commit; the tree of them."""
-    store.expect(REPO, "main", sorted(files))
-    outcomes = store.bring(REPO, [Bytes(data=data, path=path) for path, data in files.items()])
-    entries = []
-    for path, outcome in zip(files, outcomes, strict=True):
-        assert isinstance(outcome, StoredContent), outcome
-        entries.append(TreeEntry(path=path, hash=outcome.hash, size=outcome.size))
-    return sorted(entries, key=lambda entry: entry.path)
+    outcomes = store.bring(REPO, expect(store, files, before or {}))
+    assert all(isinstance(outcome, StoredContent) for outcome in outcomes), outcomes
+    return entries(files)
 
 
 def finished(store: ServerVersionStore, tree: list[TreeEntry]) -> CommitRef:
@@ -172,7 +210,7 @@ def test_what_a_killed_process_left_without_an_index_gets_one(
     if fails:
         monkeypatch.setattr(oxen_gathering.Gathering, "close", lambda *_: None)
         with pytest.raises(ServiceUnavailableError):
-            killed.expect(REPO, "main", sorted(MANY))
+            expect(killed, MANY, {})
         monkeypatch.undo()
     else:
         gathered(killed, MANY)
@@ -195,3 +233,184 @@ def test_a_commit_that_fails_leaves_no_commit_without_an_index(
         finished(store, lacking)
 
     assert served.unreadable() == []
+
+
+# --- files that change
+
+
+_STEPS = {"files", "changes", "merge", "upload", "branches", "workspaces"}
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+class Dying(Payload):
+    """Sends so many requests, and no more."""
+
+    def __init__(self, requests: int) -> None:
+        super().__init__()
+        self.left = requests
+        self.last = ""  # that was asked for
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Iterator[Answer]:
+        """As any request."""
+        steps = url.partition("?")[0].split("/")
+        self.last = f"{method} /{next((step for step in reversed(steps) if step in _STEPS), '')}"
+        if not self.left:
+            raise KilledError
+        self.left -= 1
+        with super().request(method, url, what=what, headers=headers, body=body) as answer:
+            yield answer
+
+
+@pytest.fixture
+def before(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommitRef:
+    """A commit in which many files are about to change."""
+    monkeypatch.setattr(oxen_gathering, "MOST", 1000)
+    store = served.store(tmp_path / "before")
+    return finished(store, gathered(store, BEFORE))
+
+
+def told(served: Served, ref: CommitRef) -> dict[str, Any]:
+    """What the server tells of a commit's files and folders, by path."""
+    url = f"{served.url}/api/repos/{REPO.namespace}/{REPO.repo}/dir/{ref.commit}"
+    found: dict[str, Any] = {}
+    for folder in ("", *sorted({path.partition("/")[0] for path in CHANGED if "/" in path})):
+        listed = httpx.get(f"{url}/{quote(folder)}?page_size=1000").json()
+        found[f"{folder}/"] = listed["dir"]
+        found.update(
+            {f"{folder}/{item['filename']}".lstrip("/"): item for item in listed["entries"]}
+        )
+    return found
+
+
+@pytest.mark.parametrize("brought", [True, False], ids=["brought", "there already"])
+def test_many_files_that_change_are_staged_without_a_look_at_what_was(
+    served: Served, tmp_path: Path, before: CommitRef, *, brought: bool
+) -> None:
+    """What stays is not touched, and the server counts right."""
+    store = served.store(tmp_path)
+    old = told(served, before)
+
+    if brought:
+        gathered(store, CHANGED, BEFORE)
+        assert len(served.unreadable()) == 1
+    else:
+        there = [Bytes(data=data, path=path) for path, data in CHANGED.items()]
+        served.store(tmp_path / "other").bring(REPO, there)
+    made = finished(store, entries(CHANGED))
+
+    assert contents(store, made) == CHANGED
+    assert list(served.store(tmp_path / "later").tree(before)) == entries(BEFORE)
+    assert served.unreadable() == []
+    new = told(served, made)
+    for path in ("stays", "stays.jsonl", "1/stays.csv", "3/3", "Data/x"):
+        assert new[path] == {**old[path], "resource": new[path]["resource"]}, path
+    for path in (*CHANGING, "root.jpg", "1/table.csv", "2/new"):
+        assert new[path]["latest_commit"]["id"] == made.commit, path
+    for folder in (item.rstrip("/") for item in new if item.endswith("/")):
+        inside = [path for path in CHANGED if f"{path}/".startswith(f"{folder}/".lstrip("/"))]
+        kinds = new[f"{folder}/"]["metadata"]["dir"]["data_types"]
+        assert sum(kind["count"] for kind in kinds) == len(inside), folder
+    assert new["2/"]["size"] == sum(len(CHANGED[path]) for path in CHANGED if path[:2] == "2/")
+    found = store.resolve(REPO, made.commit)
+    assert found is not None
+    (lacking,) = found.parents
+    between = store.resolve(REPO, lacking)
+    assert between is not None
+    assert between.message.startswith("Gather files")
+    assert relation(store, REPO, before.commit, made.commit).ahead == 1
+
+
+@pytest.mark.usefixtures("before")
+def test_a_users_notes_on_the_columns_of_a_table_stay_when_many_files_change(
+    served: Served, tmp_path: Path
+) -> None:
+    """They go over to the table that comes in its place, as without many files."""
+    url = f"{served.url}/api/repos/{REPO.namespace}/{REPO.repo}"
+    workspace = {"branch_name": "main", "workspace_id": "mine", "name": "mine"}
+    assert httpx.put(f"{url}/workspaces", json=workspace).status_code < 300
+    frame = f"{url}/workspaces/mine/data_frames"
+    for table in ("1/table.csv", "1/stays.csv"):
+        noted = httpx.put(f"{frame}/schema/{table}", json={"metadata": {"note": "mine"}})
+        assert noted.status_code < 300, noted.text
+    said = {"message": "notes", "author": "Ann", "email": "ann@example.com"}
+    merged = httpx.post(f"{url}/workspaces/mine/merge/main", json=said)
+    assert merged.status_code < 300, merged.text
+    store = served.store(tmp_path)
+    made = finished(store, gathered(store, CHANGED, BEFORE))
+
+    assert list(store.tree(made)) == entries(CHANGED)
+    for table in ("1/table.csv", "1/stays.csv"):
+        meta = httpx.get(f"{url}/meta/{made.commit}/{table}").text
+        assert '"note":"mine"' in meta, meta
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("unstage", AuthenticationError("no")), ("merge", ServiceUnavailableError("busy"))],
+)
+def test_a_server_that_does_not_take_files_out_is_used_as_ever(
+    served: Served, tmp_path: Path, before: CommitRef, call: str, error: SyncdError
+) -> None:
+    """Nothing of the attempt is left."""
+    store = served.store(tmp_path)
+
+    def refuse(*_: object, **_named: object) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(OxenApi, call, refuse)
+        items = expect(store, CHANGED, BEFORE)
+    store.bring(REPO, items)
+    assert served.unreadable() == []
+    made = finished(store, entries(CHANGED))
+
+    assert list(store.tree(made)) == entries(CHANGED)
+    found = store.resolve(REPO, made.commit)
+    assert found is not None
+    assert found.parents == (before.commit,)
+
+
+def test_what_is_left_wherever_a_process_is_killed_is_mended(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is told of it, and the next one makes the same commit as if it had not been."""
+    monkeypatch.setattr(oxen_gathering, "MOST", 1000)
+    files = {f"d/{n}": b"%d" % n for n in range(25)}
+    changed = {**files, **{f"d/{n}": b"changed %d" % n for n in range(21)}}
+    store = served.store(tmp_path / "before")
+    before = finished(store, gathered(store, files))
+    seen = list[str]()
+    for requests in count(6):  # before that nothing is asked for but what is there
+        http = Dying(requests)
+        with suppress(KilledError):
+            expect(served.store(tmp_path / str(requests), http), changed, files)
+        seen.append(http.last)
+        if http.left:
+            break
+    assert {"DELETE /files", "DELETE /changes", "POST /merge", "POST /upload"} <= set(seen)
+    assert len(served.unreadable()) > 1
+    assert contents(served.store(tmp_path), before) == files
+
+    monkeypatch.setattr(oxen_repositories, "STALE", -1)
+    store = served.store(tmp_path / "later")
+    made = finished(store, gathered(store, changed, files))
+
+    assert served.unreadable() == []
+    assert contents(store, made) == changed
+    assert contents(store, before) == files
+    url = f"{served.url}/api/repos/{REPO.namespace}/{REPO.repo}"
+    assert httpx.get(f"{url}/workspaces").json()["workspaces"] == []
+    branches = httpx.get(f"{url}/branches").json()["branches"]
+    assert {item["name"] for item in branches} == {"main", "syncd/base"}

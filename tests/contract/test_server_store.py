@@ -249,7 +249,7 @@ def test_only_a_file_that_takes_long_is_kept_on_its_way(
                 yield piece
 
     store = opened(server.url, tmp_path)
-    store.expect(REPO, "main", ["content"])
+    store.expect(REPO, "main", [("content", "")])
     source = Watched(data, known=False, breaks_at=15 << 20)
     [broken] = store.bring(REPO, [source])
     source.breaks_at = None
@@ -302,7 +302,7 @@ def test_small_files_are_staged_as_they_arrive(server: OxenServer, tmp_path: Pat
     commit(store, {"d/old": b"old", "e/kept": b"kept"})
     files = {f"d/{n}": f"content {n}".encode() for n in range(300)}
     brought = [Bytes(data, path) for path, data in files.items()]
-    store.expect(REPO, "main", [*files, "e/kept"])
+    store.expect(REPO, "main", [(path, "") for path in (*files, "e/kept")])
     outcomes = store.bring(REPO, brought)
     store.bring(REPO, [Bytes(b"of no use", "d/stray")])
     kept = put(store, b"kept")
@@ -325,7 +325,7 @@ def test_what_a_killed_process_left_is_deleted_when_it_is_old(
     where = f"{server.url}/api/repos/team/project-data/workspaces"
     killed = opened(server.url, tmp_path)
     commit(killed, {"a": b"1"})
-    killed.expect(REPO, "main", ["a", "b"])
+    killed.expect(REPO, "main", [("a", ""), ("b", "")])
     (living,) = httpx.get(where).json()["workspaces"]
     commit(opened(server.url, tmp_path / "other"), {"a": b"1", "c": b"3"}, branch="side")
     assert living["id"] in {item["id"] for item in httpx.get(where).json()["workspaces"]}
@@ -418,7 +418,7 @@ def test_two_processes_in_one_repository_leave_each_others_work_alone(
     """A mover transfers for hours, and a training publishes meanwhile."""
     mover, trainer = opened(server.url, tmp_path / "a"), opened(server.url, tmp_path / "b")
     first = commit(mover, {"x": b"0"})
-    mover.expect(REPO, "main", ["a", "x"])
+    mover.expect(REPO, "main", [("a", ""), ("x", "")])
     assert isinstance(mover.bring(REPO, [Bytes(b"of the mover", path="a")])[0], StoredContent)
 
     other = commit(trainer, {"x": b"0", "b": b"of the training"}, branch="side")

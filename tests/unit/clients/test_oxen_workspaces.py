@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import xxhash
 
-from syncd.clients import oxen_gathering, oxen_repositories
+from syncd.clients import oxen_clearing, oxen_gathering, oxen_repositories
 from syncd.clients.commits import Author, StoredContent, TreeEntry
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_gathering import Gathering
@@ -59,6 +59,7 @@ class Server:
     adds: Tree = field(default_factory=dict)  # what gets into each commit of files, beside them
     meanwhile: tuple[str, str] | None = None  # a branch, and where somebody moves it meanwhile
     refuses: dict[str, SyncdError] = field(default_factory=dict)  # by call
+    sticks: set[str] = field(default_factory=set)  # paths whose removal is not taken back
 
     def _may(self, call: str) -> None:
         if call in self.refuses:
@@ -179,9 +180,21 @@ class Server:
             self.staged[workspace][path] = data
 
     def remove(self, _repo: RepoRef, workspace: str, paths: Iterable[str]) -> None:
-        """Files and folders of the commit before, which it has to find."""
+        """Files and folders of the commit before, which it has to find, or what is staged alone."""
+        self._may("remove")
         assert self.bases[workspace] not in self.unindexed
-        self.removed[workspace] |= set(paths)
+        for path in paths:
+            if path.startswith("./"):
+                self.removed[workspace].discard(path.removeprefix("./"))
+            else:
+                everything = set() if path else set(self.trees[self.bases[workspace]])
+                self.removed[workspace] |= everything or {path}
+
+    def unstage(self, _repo: RepoRef, workspace: str, paths: Iterable[str]) -> None:
+        """What is no table."""
+        self._may("unstage")
+        tables = {path for path in self.removed[workspace] if path.endswith(".csv")}
+        self.removed[workspace] -= set(paths) - tables - self.sticks
 
     def merge(
         self, _repo: RepoRef, workspace: str, branch: str, *, message: str, author: str, email: str
@@ -253,10 +266,12 @@ class Mover:
 
     def gather(self, tree: Tree, branch: str = "main", *, staged: Tree | None = None) -> None:
         """Stage files as they come, for a tree that is expected."""
-        self.workspaces.expect(REPO, branch, sorted(tree))
+        files = tree if staged is None else staged
+        known = [(p, "" if p in files else name(d)) for p, d in sorted(tree.items())]
+        self.workspaces.expect(REPO, branch, known)
         workspace = self.workspaces.gathering(REPO)
         assert workspace is not None
-        files = tree if staged is None else staged
+        files = {path: data for path, data in files.items() if path not in workspace.later}
         self.server.stage(REPO, workspace.id, [(p, d.encode("latin-1")) for p, d in files.items()])
         self.workspaces.note(workspace, [(path, name(data)) for path, data in files.items()])
 
@@ -580,3 +595,152 @@ def test_a_branch_that_was_left_on_a_commit_without_an_index_is_mended(
     Mover(mover.server, tmp_path / "later").commit({"z": "1"}, "side")
 
     assert mover.left() == NOTHING_LEFT
+
+
+BEFORE = {"d/a": "1", "d/b": "2", "d/kept": "k", "d/t.csv": "x", "e/kept.csv": "y", "e/gone": "g"}
+CHANGED = {
+    "d/a": "one",
+    "d/b": "two",
+    "d/kept": "k",
+    "d/t.csv": "z",
+    "e/kept.csv": "y",
+    "e/new": "n",
+}
+CHANGING = {path: CHANGED[path] for path in ("d/a", "d/b", "d/t.csv", "e/new")}
+
+
+def line(mover: Mover, last: str | None, first: str | None) -> list[str]:
+    """What the commits from one back to another say first."""
+    said: list[str] = []
+    while last != first:
+        assert last is not None
+        said.append(mover.server.commits[last]["message"].partition("\n")[0])
+        (last,) = mover.server.commits[last]["parent_ids"]
+    return said
+
+
+def test_many_files_that_change_are_taken_out_before_and_staged_without_a_look(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one commit that lacks them; but tables are staged with a look, as ever."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    first = mover.commit(BEFORE)
+    mover.gather(CHANGED, staged=CHANGING)
+    (without,) = mover.server.unindexed
+    lacking = {p: d for p, d in BEFORE.items() if p not in {"d/a", "d/b"}}
+    assert lacking.items() <= mover.server.trees[without].items()
+    assert not {"d/a", "d/b"} & mover.server.trees[without].keys()
+    begun: dict[str, bool] = {}
+    begin = mover.server.begin_upload
+
+    def looked(
+        repo: RepoRef, content: str, size: int, where: tuple[str, str]
+    ) -> dict[str, Any] | None:
+        begun[where[1]] = bool(mover.server.unindexed)
+        return begin(repo, content, size, where)
+
+    monkeypatch.setattr(mover.server, "begin_upload", looked)
+    made = mover.commit(CHANGED)
+
+    assert made is not None
+    assert mover.server.trees[made] == CHANGED
+    assert begun == {"d/t.csv": False}
+    assert line(mover, made, first) == ["said", "Gather files"]
+    assert mover.left() == NOTHING_LEFT
+
+
+def test_contents_that_are_there_and_change_many_files_are_staged_without_a_look(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that goes back to what was before brings nothing and stages all the same."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    mover.commit(BEFORE)
+    looked: set[bool] = set()
+    begin = mover.server.begin_upload
+
+    def looks(
+        repo: RepoRef, content: str, size: int, where: tuple[str, str]
+    ) -> dict[str, Any] | None:
+        looked.add(not mover.server.unindexed)
+        return begin(repo, content, size, where)
+
+    monkeypatch.setattr(mover.server, "begin_upload", looks)
+    after = {**BEFORE, "d/a": "one", "d/b": "two"}
+    made = mover.commit(after)
+
+    assert made is not None
+    assert mover.server.trees[made] == after
+    assert looked == {False}
+    assert mover.left() == NOTHING_LEFT
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "again"),
+    [
+        ("remove", PermanentError("no"), False),
+        ("unstage", PermanentError("no"), False),
+        ("unstage", ServiceUnavailableError("busy"), True),
+        ("merge", PermanentError("no"), False),
+        ("merge", ServiceUnavailableError("the answer is lost"), True),
+        ("sticks", PermanentError("a path that the server spells in another way"), True),
+    ],
+)
+def test_a_server_that_does_not_take_them_out_is_used_as_ever(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch, at: str, error: SyncdError, *, again: bool
+) -> None:
+    """No branch and no other commit leads to what it made instead."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    first = mover.commit({path: data for path, data in BEFORE.items() if path != "e/gone"})
+    mover.server.refuses = {at: error}
+    mover.server.merges = [error] if at == "merge" else []
+    mover.server.sticks = {"d/kept"} if at == "sticks" else set()
+    mover.gather(CHANGED, staged=CHANGING)
+    assert not mover.server.unindexed
+    mover.server.refuses, mover.server.sticks = {}, set()
+    made = mover.commit(CHANGED)
+    mover.gather(BEFORE)
+
+    assert made is not None
+    assert mover.server.trees[made] == CHANGED
+    assert line(mover, made, first) == ["said"]
+    assert bool(mover.server.unindexed) == again
+
+
+def test_a_server_that_keeps_the_index_of_what_they_were_taken_out_of_is_used_as_ever(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come as new ones, each with a look."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    mover.commit(BEFORE)
+    mover.server.refuses = {"upload": PermanentError("no")}
+    mover.gather(CHANGED, staged=CHANGING)
+    assert not mover.server.unindexed
+    made = mover.commit(CHANGED)
+
+    assert made is not None
+    assert mover.server.trees[made] == CHANGED
+    assert mover.left() == NOTHING_LEFT
+
+
+def test_more_tables_than_other_files_that_change_are_staged_as_ever(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is taken back by a look of its own."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    before = {**BEFORE, "x.CSV": "1"}
+    mover.commit(before)
+    mover.gather({**CHANGED, "x.CSV": "1"}, staged=CHANGING)
+
+    assert not mover.server.unindexed
+
+
+def test_each_node_of_a_folder_that_loses_files_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a node that only loses files could be taken for an older one of the same contents."""
+    monkeypatch.setattr(oxen_clearing, "NODE", 10)
+    staying = [f"d/{n}" for n in range(27)]
+    found = oxen_clearing.placeholders(staying, {"", "d", "d/sub", "e"}, ["d/x", "top", "e/y"])
+
+    folders = [path.rpartition("/")[0] for path in found]
+    assert sorted(folders) == ["", "d", "d", "d", "d", "e"]
+    nodes = {xxhash.xxh3_128_intdigest(path.encode()) % 4 for path in found if path[:2] == "d/"}
+    assert nodes == {0, 1, 2, 3}

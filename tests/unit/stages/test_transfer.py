@@ -314,13 +314,13 @@ class Watched(MemoryVersionStore):
         self.brought: list[list[str]] = []
         self.hashes: dict[str, str | None] = {}
         self.asked: list[int] = []
-        self.expected: list[tuple[str, list[str]]] = []
+        self.expected: list[tuple[str, dict[str, str]]] = []
         self._fails = dict(fails)
 
-    def expect(self, repo: RepoRef, branch: str, paths: Iterable[str]) -> None:
+    def expect(self, repo: RepoRef, branch: str, files: Iterable[tuple[str, str]]) -> None:
         """Note it."""
         del repo
-        self.expected.append((branch, sorted(paths)))
+        self.expected.append((branch, dict(files)))
 
     def missing(self, repo: RepoRef, hashes: Iterable[str]) -> set[str]:
         """Note how many."""
@@ -388,7 +388,8 @@ def test_an_increment_asks_for_the_urls_of_what_is_new_alone(bench: Bench_) -> N
     assert [len(paths) for paths in here.source.signed] == [100, 1]
     assert isinstance(here.store, Watched)
     assert len(here.store.expected) == 2  # not where nothing is missing
-    assert here.store.expected[1] == ("main", sorted([*files, "new", ".syncd/lineage.json"]))
+    hashes = {path: f"{xxhash.xxh3_128_intdigest(data):x}" for path, data in files.items()}
+    assert here.store.expected[1] == ("main", {**hashes, "new": "", ".syncd/lineage.json": ""})
 
 
 def test_contents_are_looked_up_and_signed_in_batches(
