@@ -332,6 +332,26 @@ def test_many_files_that_change_are_staged_without_a_look_at_what_was(
     assert relation(store, REPO, before.commit, made.commit).ahead == 1
 
 
+def test_files_that_are_taken_out_to_change_do_not_change_an_earlier_commit(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of their folder has the contents that it had once under another name."""
+    monkeypatch.setattr(oxen_gathering, "MOST", 1000)
+    store = served.store(tmp_path)
+    first = commit(store, {"d/old name": b"same"})
+    many = {f"d/{n}": b"%d" % n for n in range(20)}
+    before = {**many, "d/new name": b"same"}
+    finished(store, gathered(store, before))
+    after = {**before, **{path: b"changed " + data for path, data in many.items()}}
+    gathered(store, after, before)
+    assert len(served.unreadable()) == 1
+    made = finished(store, entries(after))
+
+    again = served.store(tmp_path / "again")
+    assert list(again.tree(first)) == entries({"d/old name": b"same"})
+    assert list(again.tree(made)) == entries(after)
+
+
 @pytest.mark.usefixtures("before")
 def test_a_users_notes_on_the_columns_of_a_table_stay_when_many_files_change(
     served: Served, tmp_path: Path

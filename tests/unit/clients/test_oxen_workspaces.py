@@ -706,6 +706,21 @@ def test_a_server_that_does_not_take_them_out_is_used_as_ever(
     assert bool(mover.server.unindexed) == again
 
 
+def test_what_a_killed_process_left_of_files_that_change_is_mended_when_it_is_old(
+    mover: Mover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of those that are new."""
+    monkeypatch.setattr(oxen_gathering, "MANY", 2)
+    mover.commit(BEFORE)
+    mover.gather(CHANGED, staged=CHANGING)
+    assert mover.server.unindexed
+
+    monkeypatch.setattr(oxen_repositories, "STALE", -1)
+    Mover(mover.server, tmp_path / "later").commit({"z": "1"}, "side")
+
+    assert mover.left() == NOTHING_LEFT
+
+
 def test_a_server_that_keeps_the_index_of_what_they_were_taken_out_of_is_used_as_ever(
     mover: Mover, monkeypatch: pytest.MonkeyPatch
 ) -> None:
