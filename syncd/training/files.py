@@ -24,6 +24,7 @@ from syncd.errors import NotFoundError, PermanentError, UsageError
 from syncd.refs import CommitRef, check_path
 from syncd.training import ends
 from syncd.training.cache import PART, Cache, cache_folder, remove_forsaken
+from syncd.training.folder import check_readable
 from syncd.versions.commit_texts import ELSEWHERE
 from syncd.versions.contents import groups
 
@@ -58,6 +59,7 @@ def fetch(
         The folder.
 
     Raises:
+        ServiceUnavailableError: when a folder's disk is not mounted, or the server is away.
         NotFoundError: when there is no such commit, or a path or pattern names nothing in it.
         UsageError: when `paths` is empty.
         InvalidNameError: when a path of the commit would lead out of the folder.
@@ -70,6 +72,7 @@ def fetch(
     with ExitStack() as stack:
         if store is None:
             config = ends.configuration(variables)
+            check_readable(config, [named])
             store = stack.enter_context(ends.reading(config, variables))
         what = f"list {named}"
         there = store  # for closures: it is there from here on

@@ -18,6 +18,7 @@ from syncd.clients.protocols import VersionStore
 from syncd.errors import InvalidNameError, PermanentError, UsageError
 from syncd.refs import FULL_COMMIT, CommitRef, OxenURL, RepoRef
 from syncd.training import ends
+from syncd.training.folder import check_readable
 
 SHORTENED = re.compile(r"[0-9a-f]{6,23}")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -105,7 +106,7 @@ def pinned(
     Raises:
         PinError: with every mistake: what is missing, malformed, a branch, or unknown to the server.
         ConfigurationError: when syncd's configuration is wrong.
-        TransientError: when the server could not be asked.
+        TransientError: when the server could not be asked, or a folder's disk is not mounted.
     """
     variables = os.environ if environ is None else environ
     needed = {"dataset": dataset, "model": model}
@@ -124,6 +125,7 @@ def pinned(
     with ExitStack() as stack:
         if store is None:
             config = ends.configuration(variables)
+            check_readable(config, list(named.values()))
             store, place = stack.enter_context(ends.reading(config, variables)), config.oxen.url
         else:
             place = "the server"

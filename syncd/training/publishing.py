@@ -37,6 +37,7 @@ from syncd.stages.plan import branch as branch_of
 from syncd.stages.plan import place
 from syncd.training import ends
 from syncd.training.commits import Work
+from syncd.training.folder import named_by, named_by_pins, named_in
 from syncd.training.gathering import Files, gathered
 from syncd.training.local import LocalFile, hashed
 from syncd.training.pins import Pins
@@ -132,6 +133,8 @@ def publish(
         InvalidNameError: when Oxen cannot hold a file of that name.
         RepositoryConflictError: when the repository holds another collection or somebody's own commits.
         StoreLockedError: when another process keeps the folder's repository to itself.
+        ServiceUnavailableError: when a service is away, or the folder of repositories is not the one that
+            it was, as when its disk is not mounted: nothing was written then.
         VerificationError: when what is read back from Oxen is not what went in.
         PermanentError: when W&B refuses the version.
     """
@@ -197,12 +200,19 @@ def place_order(
     repo, prefix = (order.repo, "") if order.repo else place(ref, order.type, config)
     if order.branch:
         check_branch(order.branch)
-    files = hashed(order.files)
     versions = _versions(source, ref, order.type)
-    algorithm = versions[-1].digest_algorithm if versions else "MANIFEST_MD5"
-    references = FileReferences(
-        files=files, base_url=config.references.base_url, prefix=prefix, algorithm=algorithm
+    base_url = config.references.base_url
+    write.check(
+        repo,
+        [
+            *named_by_pins(order.inputs.commits if order.inputs else {}),
+            *(n for n in named_by(versions, base_url) if n.here or n.commit.repo == repo),
+        ],
+        named_in(source, Target(entity=ref.entity, project=ref.project), base_url),
     )
+    files = hashed(order.files)
+    algorithm = versions[-1].digest_algorithm if versions else "MANIFEST_MD5"
+    references = FileReferences(files=files, base_url=base_url, prefix=prefix, algorithm=algorithm)
     same = references.same_among(versions)
     commit = commit_of(same.metadata, same.digest) if same is not None else None
     if commit is not None:

@@ -15,6 +15,7 @@ from syncd.refs import ArtifactRef, CommitRef, Target
 from syncd.replacements import KEY, commit_of, replacement_of
 from syncd.stages.annotate import PINNED, full_map, is_map
 from syncd.training import ends
+from syncd.training.folder import check_readable
 from syncd.training.pins import SHORT, Pins, pinned, variables_of
 from syncd.training.tracking import Tracker, WandbRun, begin
 
@@ -76,6 +77,7 @@ def record(run: wandb.Run, pins: Pins, *, environ: Mapping[str, str] | None = No
 
     Raises:
         UsageError: when its config names other commits than are pinned.
+        ServiceUnavailableError: when a service is away, or a folder's disk is not mounted.
     """
     variables = os.environ if environ is None else environ
     tracker = WandbRun(run)
@@ -90,6 +92,7 @@ def record(run: wandb.Run, pins: Pins, *, environ: Mapping[str, str] | None = No
         )
         return
     config = ends.configuration(variables)
+    check_readable(config, list(pins.commits.values()))
     with ExitStack() as stack:
         store = stack.enter_context(ends.reading(config, variables))
         source = stack.enter_context(ends.wandb_source(config, variables, tracker.server))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ import msgspec
 from syncd import errors
 from syncd.clients.protocols import VersionStore
 from syncd.config import Config
-from syncd.refs import CommitRef
+from syncd.refs import CommitRef, RepoRef
 from syncd.training import commits, ends
 from syncd.training.commits import Work
+from syncd.training.folder import Named, check_writable
 
 LOCKED = (
     "syncd keeps a repository of a folder to itself from its first commit there until it ends: stop "
@@ -34,6 +35,10 @@ LOCKED = (
 
 class Writer(Protocol):
     """Makes commits and moves branches."""
+
+    def check(self, repo: RepoRef, named: Sequence[Named], others: Iterable[Named]) -> None:
+        """Make sure that a commit may be made there, see `folder.check_writable`."""
+        ...
 
     def commit(self, work: Work) -> CommitRef:
         """Commit and prove, see `commits.commit`."""
@@ -58,6 +63,9 @@ class Here:
 
     store: VersionStore
 
+    def check(self, repo: RepoRef, named: Sequence[Named], others: Iterable[Named]) -> None:
+        """See `Writer.check`; a server is itself or does not answer."""
+
     def commit(self, work: Work) -> CommitRef:
         """See `Writer.commit`."""
         return commits.commit(self.store, work)
@@ -80,12 +88,14 @@ class Request:
         work: what to commit.
         commit: or what to prove, or to point branches at.
         branches: these; None to prove.
+        mark: the folder's mark, as it was when the folder was checked; empty when it was not.
     """
 
     root: str
     work: Work | None = None
     commit: CommitRef | None = None
     branches: tuple[str, ...] | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +108,6 @@ class Reply:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
     """A `Writer` that starts a process for each request.
 
@@ -106,19 +115,26 @@ class Elsewhere:
         root: the folder of repositories.
     """
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._mark = ""
+
+    def check(self, repo: RepoRef, named: Sequence[Named], others: Iterable[Named]) -> None:
+        """See `Writer.check`; from here on the folder has to stay what it is."""
+        self._mark = check_writable(self._root, repo, named, others)
 
     def commit(self, work: Work) -> CommitRef:
         """See `Writer.commit`."""
-        return self._asked(Request(root=str(self.root), work=work))
+        return self._asked(Request(root=str(self._root), work=work, mark=self._mark))
 
     def prove(self, commit: CommitRef) -> None:
         """See `Writer.prove`."""
-        self._asked(Request(root=str(self.root), commit=commit))
+        self._asked(Request(root=str(self._root), commit=commit, mark=self._mark))
 
     def point(self, commit: CommitRef, branches: Sequence[str]) -> None:
         """See `Writer.point`."""
-        self._asked(Request(root=str(self.root), commit=commit, branches=tuple(branches)))
+        names = tuple(branches)
+        self._asked(Request(root=str(self._root), commit=commit, branches=names, mark=self._mark))
 
     @staticmethod
     def _asked(request: Request) -> CommitRef:
@@ -168,10 +184,15 @@ def answer(request: Request) -> Reply:
     """Do what is asked, in a process of its own."""
     from syncd.clients.oxen_local import EmbeddedVersionStore  # noqa: PLC0415 importing oxen takes 1 s
 
-    here = Here(store=EmbeddedVersionStore(Path(request.root)))
+    store = EmbeddedVersionStore(Path(request.root))
+    here = Here(store=store)
     try:
+        if request.mark and store.mark.read() != request.mark:  # its disk went away since
+            raise store.mark.missing()
         if request.work is not None:
-            return Reply(commit=here.commit(request.work))
+            made = here.commit(request.work)
+            store.mark.make()  # what a person marked by an empty file is a store in use now
+            return Reply(commit=made)
         assert request.commit is not None, "a request names one of both"
         if request.branches is None:
             here.prove(request.commit)

@@ -22,6 +22,15 @@ with wandb.init(entity=sys.argv[1], project=sys.argv[2], name="later") as run:
     run.log_artifact(artifact).wait()
 """
 
+PUBLISH = """
+os.environ["SYNCD_CONFIG"] = sys.argv[1]
+from syncd import training
+with wandb.init(project=sys.argv[2]) as run, open("w.bin", "wb") as file:
+    file.write(b"weights" * 1000)
+    file.flush()
+    training.publish("w.bin", collection="born", run=run)
+"""
+
 
 def unmount(world: World) -> None:
     """What stays of the store is an empty folder."""
@@ -50,6 +59,9 @@ def test_nothing_is_moved_into_a_mount_point(small: World) -> None:
         if not state_lost:
             small.syncd("verify", "--json", code=5)
             small.syncd("catalog", "rebuild", "--json", code=5)
+    refused = small.sdk(PUBLISH, str(small.config), PROJECT, fails=True)
+    assert "nothing was published" in refused
+    assert "hint: Mount the disk" in refused
     gateway = small.gateway()
     repo, commit = first["oxen"].removeprefix("oxen://").split("@")
     url = f"{gateway}/api/repos/{repo}/file/{commit}/train.bin"

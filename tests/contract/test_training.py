@@ -13,9 +13,10 @@ from contract_files import REPO
 
 from syncd.clients.artifacts import Run
 from syncd.clients.oxen_index import RepoIndex
+from syncd.clients.oxen_mark import Mark
 from syncd.clients.oxen_reading import EmbeddedReader
 from syncd.clients.protocols import VersionStore
-from syncd.errors import RepositoryConflictError
+from syncd.errors import RepositoryConflictError, ServiceUnavailableError
 from syncd.refs import ArtifactRef, CommitRef, RunRef
 from syncd.testing import StoreHarness
 from syncd.training import fetch, pinned
@@ -162,3 +163,22 @@ def test_a_folder_that_is_in_use_says_what_to_do(tmp_path: Path) -> None:
     assert reply.error == "StoreLockedError"
     assert str(REPO) in reply.message
     assert "stop `syncd run`" in reply.hint
+
+
+def test_a_folder_that_goes_away_after_it_was_looked_at_is_not_written_to(tmp_path: Path) -> None:
+    """Hashing large files takes its time; and what a person marked by an empty file is in use then."""
+    root = tmp_path / "oxen"
+    mark = Mark(root)
+    mark.path.parent.mkdir(parents=True)
+    mark.path.touch()
+    writer = Elsewhere(root=root)
+    writer.check(REPO, (), ())
+    writer.commit(work(tmp_path / "out", {"a": b"1"}))
+    assert mark.read()
+    writer.check(REPO, (), ())
+    root.rename(tmp_path / "unplugged")
+    root.mkdir()
+    with pytest.raises(ServiceUnavailableError, match="may not be mounted"):
+        writer.commit(work(tmp_path / "out", {"a": b"2"}))
+
+    assert list(root.iterdir()) == []
