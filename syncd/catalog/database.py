@@ -7,6 +7,7 @@ are short, and doing one twice is doing it once.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ SCHEMA_LOCK = (
 PATIENCE = retry.Policy(attempts=5, first_wait=0.1, longest_wait=2.0, total=30.0)
 # A value that a table refuses is none of these: that is its version's own.
 DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+POSTGRES_HINT = (
+    "Look whether PostgreSQL runs and lets this machine in, then run again: what was begun goes on."
+)
 BATCH = 500  # values in one IN list; SQLite takes 32,766 variables, PostgreSQL more
 
 
@@ -156,39 +160,68 @@ class Database:
 
     def _repeated(self, work: Callable[[], Result]) -> Result:
         """Do a transaction, on PostgreSQL again when it was given up."""
-        if self._sqlite:  # it has waited for its lock
-            with room("the catalog"):
-                return work()
 
         def once() -> Result:
-            try:
+            with answering("the catalog", self._engine.url):
                 return work()
-            except DATABASE_ERRORS as error:
-                if no_room(error):
-                    raise DiskFullError(
-                        "cannot write to the catalog: PostgreSQL has no room"
-                    ) from error
-                raise unanswered(self._engine.url, error.orig) from error
 
+        if self._sqlite:  # it has waited for its lock
+            return once()
         return retry.call(once, what="use the catalog's database", policy=PATIENCE)
 
 
 @contextmanager
+def answering(what: str, url: sa.URL) -> Iterator[None]:
+    """Tell of a database that is away, full or locked as such, where an exception may end a command.
+
+    Args:
+        what: what it holds, e.g. `the catalog`.
+        url: where it is.
+
+    Raises:
+        DiskFullError: when there is no room.
+        StateUnavailableError: when PostgreSQL does not answer, or others have SQLite's file locked.
+    """
+    try:
+        with room(what):
+            yield
+    except DATABASE_ERRORS as error:
+        if url.get_backend_name() == "sqlite":
+            raise
+        # Not from SQLAlchemy's own, which adds the statement with its values to the same words.
+        raise unanswered(url, error.orig) from error.orig
+
+
+@contextmanager
 def room(what: str) -> Iterator[None]:
-    """Tell of a full disk under SQLite's file as such; it does not mend itself.
+    """Tell of a full disk, and of SQLite's file that others have locked, as such.
 
     Args:
         what: what is written to, e.g. `the catalog`.
 
     Raises:
         DiskFullError: when there is no room.
+        StateUnavailableError: when the lock was waited for in vain.
     """
     try:
         yield
     except sa.exc.OperationalError as error:
         if no_room(error):
             raise DiskFullError(f"cannot write to {what}: the disk is full") from error
+        if _locked(error):
+            raise StateUnavailableError(
+                f"cannot write to {what}: another program has its file locked for more than "
+                f"{BUSY_TIMEOUT:.0f} s",
+                hint="Nothing is lost. Let the other program end, a backup or a viewer of databases say, "
+                "then run again; `fuser` tells who has the file of [engine] database open.",
+            ) from error
         raise
+
+
+def _locked(error: sa.exc.DBAPIError) -> bool:
+    """Whether another connection's transaction was waited for in vain: SQLITE_BUSY, SQLITE_LOCKED."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def no_room(error: Exception) -> bool:
@@ -214,10 +247,11 @@ def driver_url(text: str) -> sa.URL:
 
 def unanswered(url: sa.URL, cause: BaseException | None) -> StateUnavailableError:
     """What to raise when PostgreSQL does not answer, or gave a transaction up for another's sake."""
+    # As it is written in the configuration, without the driver.
+    shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
     return StateUnavailableError(
-        f"the database {url.render_as_string(hide_password=True)} does not answer: "
-        f"{str(cause).strip()}",
-        hint="Look whether PostgreSQL runs and lets this machine in, then run again.",
+        f"the database {shown} does not answer: {' '.join(str(cause).split())}",
+        hint=POSTGRES_HINT,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from syncd.operations.backfill import Follower, Report
     from syncd.runtime import Runtime
+
+Lost = Callable[[str], None]  # told the cause
 
 
 def backfill(
@@ -65,12 +67,23 @@ def backfill(
 def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Report:
     """Let versions move, with progress; an interruption ends the process at once.
 
+    So does the loss of PostgreSQL: others may be at its versions from then on. It is told in one
+    thread or the other, whichever meets it first.
+
     Args:
         context: what the shell hands over.
         work: moves them; the state directory is locked and all is open.
     """
-    from syncd import runtime  # noqa: PLC0415
+    from syncd import errors, runtime  # noqa: PLC0415
+    from syncd.catalog.database import POSTGRES_HINT  # noqa: PLC0415
     from syncd.durable.deaths import witnessed  # noqa: PLC0415
+
+    telling = threading.Lock()
+
+    def lost(cause: str) -> None:
+        if telling.acquire(blocking=False):
+            error = errors.StateUnavailableError(cause, hint=POSTGRES_HINT)
+            _end_now(error, context)
 
     with runtime.only_one(context.config):
         try:
@@ -79,18 +92,25 @@ def moving(context: Context, work: Callable[[Runtime, Follower], Report]) -> Rep
                 witnessed(context.config.engine.state_dir, opened.catalog),
             ):
                 _reach(opened)
-                with _progress(context) as follower:
+                with _progress(context, lost) as follower:
                     done = work(opened, follower)
                 context.leaves = bool(done.left)
                 return done
-        except KeyboardInterrupt as error:
-            if threading.active_count() > 1:  # the engine's threads would finish their version
-                from syncd.cli.main import report  # noqa: PLC0415 the one place that reports
-
-                report(error, context)
-                sys.stderr.flush()
-                os._exit(ExitCode.INTERRUPTED)
+        except (KeyboardInterrupt, errors.StateUnavailableError) as error:
+            telling.acquire()  # for good: whoever has it ends the process
+            # Threads of the engine would finish their version, or wait for ever.
+            if threading.active_count() > 1:
+                _end_now(error, context)
             raise
+
+
+def _end_now(error: BaseException, context: Context) -> NoReturn:
+    """Report, and end in the middle of whatever runs."""
+    from syncd.cli.main import report  # noqa: PLC0415 the one place that reports
+
+    code = report(error, context)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _reach(opened: Runtime) -> None:
@@ -133,8 +153,8 @@ def _date(text: str) -> str:
         raise UsageError(f"--since {text!r} is not a date", hint="Write 2026-11-24.") from error
 
 
-def _progress(context: Context) -> Any:
-    """A follower that draws bars where a person looks on, and one that does nothing elsewhere.
+def _progress(context: Context, lost: Lost) -> Any:
+    """A follower that draws bars where a person looks on, and none elsewhere.
 
     Who looks at bars is told of what goes wrong, and of each stage of each version when asked for.
     """
@@ -144,18 +164,24 @@ def _progress(context: Context) -> Any:
     from syncd.operations.backfill import Follower  # noqa: PLC0415
 
     if not stderr_console().is_terminal:
-        return nullcontext(Follower())
+
+        class Plain(Follower):
+            def lost(self, cause: str) -> None:
+                lost(cause)
+
+        return nullcontext(Plain())
     if context.given_log_level is None and "level" not in context.config.log.model_fields_set:
         log.configure("warning", context.config.log.format)
-    return _Bars()
+    return _Bars(lost)
 
 
 class _Bars:
     """Two bars: versions done, and bytes transferred with rate and time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Lost) -> None:
         from rich import progress  # noqa: PLC0415
 
+        self._lost = lost
         self._progress = progress.Progress(
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
@@ -186,6 +212,10 @@ class _Bars:
                         task = bars.tasks[1]
                         of = size(int(task.total or 0))
                         bars.update(payload, shown=f"{size(int(task.completed))} of {of}")
+
+            def lost(self, cause: str) -> None:
+                bars.stop()  # they hide the cursor
+                outer._lost(cause)
 
             def ended(self, _outcome: dict[str, Any]) -> None:
                 outer._done += 1

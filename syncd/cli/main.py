@@ -248,11 +248,13 @@ def describe(error: BaseException) -> dict[str, Any]:
 
     message, hint = _words(error)
     cause = "" if error.__cause__ is None else str(error.__cause__)
+    if " ".join(cause.split()) in " ".join(message.split()):  # a message has it on one line
+        cause = ""
     return {
         "type": type(error).__name__,
         "message": log.clean(message),
         "problems": [log.clean(problem) for problem in getattr(error, "problems", [])],
-        "cause": log.clean("" if cause in message else cause),
+        "cause": log.clean(cause),
         "hint": log.clean(hint),
         "exit_code": int(exit_code(error)),
     }

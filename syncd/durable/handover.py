@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from dbos import DBOS
 
-from syncd.catalog.database import batches, room
+from syncd.catalog.database import batches, of_database, room
 from syncd.durable.context import Outcome
 from syncd.durable.engine import PATH_VERSION, QUEUE, UNFINISHED, artifact_of
 from syncd.errors import SyncdError
@@ -20,9 +20,18 @@ STRAY = (
 
 
 class EndedUnheardError(SyncdError):
-    """A workflow ended with an exception, which none does that is right."""
+    """A workflow ended with an exception, which none does that is right.
+
+    Args:
+        message: which, and with what.
+        state: where it was the state of a database and nobody's fault, that.
+    """
 
     default_hint = "This looks like a bug in syncd; nothing was lost. Report it with the debug log."
+
+    def __init__(self, message: str, *, state: Exception | None = None) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 def pending_executors() -> set[str]:
@@ -124,7 +133,9 @@ def ended(workflow_ids: Collection[str]) -> dict[str, Outcome | EndedUnheardErro
             elif found.status == "SUCCESS" and isinstance(found.output, dict):
                 over[found.workflow_id] = found.output
             else:
+                state = found.error if found.error and of_database(found.error) else None
                 over[found.workflow_id] = EndedUnheardError(
-                    f"workflow {found.workflow_id} ended with {found.status}: {found.error}"
+                    f"workflow {found.workflow_id} ended with {found.status}: {found.error}",
+                    state=state,
                 )
     return over

@@ -17,6 +17,7 @@ from typing import Any
 from syncd import log
 from syncd.blocks import Builder, batches
 from syncd.catalog.catalog import State
+from syncd.catalog.database import answering, driver_url
 from syncd.catalog.stores import ASKED
 from syncd.clients.artifacts import Version
 from syncd.deployment import triggers
@@ -112,7 +113,7 @@ class Report:
 
 
 class Follower:
-    """Told how a backfill goes; does nothing by itself."""
+    """Told how a backfill goes; does nothing by itself but ending the process when its place is lost."""
 
     def found(self, versions: int, size: int) -> None:
         """So many versions of so many bytes are to be moved."""
@@ -122,6 +123,10 @@ class Follower:
 
     def ended(self, outcome: Outcome) -> None:
         """A version reached its end."""
+
+    def lost(self, cause: str) -> None:
+        """PostgreSQL is gone, in another thread's words: the process has to end at once, see `fleet`."""
+        fleet.end_process(cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +240,11 @@ def move(
     follower.found(len(pending), sum(item.version.size for item in pending))
     if pending:
         check_store(runtime, met, begins=True)
-        with fleet.joined(runtime.config) as member:
+        database = engine_database(runtime.config)
+        with (
+            answering("the engine's database", driver_url(database)),
+            fleet.joined(runtime.config, lost=follower.lost) as member,
+        ):
             context = Context(
                 source=runtime.source,
                 store=runtime.store,
@@ -248,7 +257,7 @@ def move(
             )
             workflow.launch(
                 context,
-                database=engine_database(runtime.config),
+                database=database,
                 concurrency=runtime.config.transfer.concurrency,
                 executor_id=member.executor_id,
             )
@@ -318,6 +327,7 @@ class _Ends:
 
         Raises:
             EndedUnheardError: when a workflow ended with an exception.
+            StateUnavailableError: when it was that a database is away or locked, or its own error.
         """
         with suppress(queue.Empty):
             outcome = self._news.get(timeout=self._every)
@@ -326,7 +336,7 @@ class _Ends:
         if now >= self._look_at:
             for artifact_id, end in self._lines.over().items():
                 if isinstance(end, EndedUnheardError):
-                    raise end
+                    raise end.state or end
                 yield artifact_id, end
             cost = time.monotonic() - now  # grows with what is queued
             self._look_at = time.monotonic() + max(self._every, 10 * cost)

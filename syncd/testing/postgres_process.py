@@ -141,13 +141,17 @@ class Postgres:
                 raise PostgresError(f"PostgreSQL did not start:\n{said}")
             time.sleep(_PAUSE)
 
-    def stop(self) -> None:
-        """End it: every connection breaks, and what was committed stays."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: every connection breaks, and what was committed stays.
+
+        Args:
+            how: SIGQUIT for at once, as `pg_ctl stop -m immediate`.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(how)
         try:
             process.wait(_DEADLINE)
         except subprocess.TimeoutExpired:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -154,6 +156,36 @@ def test_a_worker_stops_at_once_when_its_place_is_lost_and_drains_when_asked(
         )
         assert lost.wait().code == 5
         assert lost.told("worker.lost")
+
+
+def test_a_backfill_whose_database_is_gone_ends_with_one_error_and_the_next_goes_on(
+    small: World, postgres: Postgres
+) -> None:
+    """A service is away: nothing is set aside, and no password is shown."""
+    small.configure(database=postgres.database().replace("syncd@", "syncd:s3cr3t-w0rd@"))
+    small.fault("download:*", "delay:500")
+    with small.running("backfill", "--json") as process:
+        process.alive_until(lambda: process.told("transfer.started"), "it had begun")
+        postgres.stop(signal.SIGQUIT)
+        try:
+            done = process.wait()
+        finally:
+            postgres.start()
+    small.heal()
+    error = done.document["error"]
+    lines = [line for line in done.err.splitlines() if not line.startswith("{")]
+
+    assert done.code == error["exit_code"] == 5
+    assert re.fullmatch(r"error: the database postgresql://\S+ does not answer: .+", lines[0])
+    assert lines[1:] == [f"hint: {error['hint']}"]
+    assert "PostgreSQL runs" in error["hint"]
+    assert "s3cr3t" not in done.out + done.err
+    report = small.backfill()
+    assert (report["versions"]["failed"], report["failures"]) == (0, [])
+    assert report["versions"]["discovered"] == sum(
+        report["versions"][how] for how in ("replaced", "skipped")
+    )
+    assert report["versions"]["replaced"]
 
 
 def test_a_worker_without_anybody_to_share_with_is_refused(empty: World) -> None:

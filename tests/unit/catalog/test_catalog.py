@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,10 @@ import pytest
 import sqlalchemy as sa
 
 from syncd.catalog.catalog import Catalog, Record, State
-from syncd.catalog.database import BATCH
+from syncd.catalog.database import BATCH, answering, driver_url
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
-from syncd.errors import DiskFullError, ServiceUnavailableError
+from syncd.errors import DiskFullError, ServiceUnavailableError, StateUnavailableError
 from syncd.refs import ArtifactRef, CommitRef, RepoRef, RunRef, Target
 from syncd.testing import MemoryArtifactSource, postgres_process
 from syncd.testing.postgres_process import Postgres
@@ -266,6 +268,42 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="the disk is full"):
         catalog.learn({digest(number): STORED for number in range(10_000)})
     catalog.close()
+
+
+def test_a_file_that_others_have_locked_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes, and is no failure of a version's; once it has passed, writes go on."""
+    monkeypatch.setattr("syncd.catalog.database.BUSY_TIMEOUT", 0.05)
+    catalog = Catalog(f"sqlite:///{tmp_path}/busy.db")
+    with closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateUnavailableError, match="has its file locked") as caught:
+            catalog.add_run_due(RUN)
+        other.execute("ROLLBACK")
+    catalog.add_run_due(RUN)
+
+    assert "UPDATE" not in str(caught.value)
+    assert "fuser" in caught.value.hint
+    assert catalog.runs_due() == [RUN]
+    catalog.close()
+
+
+def test_a_postgresql_that_is_away_is_told_in_one_line_without_statement_or_password() -> None:
+    """The driver's own words have several, and SQLAlchemy adds the statement with its values."""
+    url = driver_url("postgresql://me:s3cret@db.example/syncd")
+    cause = psycopg.OperationalError("server closed the connection\n\tThis probably means ...")
+    with (
+        pytest.raises(StateUnavailableError) as caught,
+        answering("the engine's database", url),
+    ):
+        raise sa.exc.OperationalError("UPDATE t SET v=%s", {"v": "payload"}, cause)
+
+    assert str(caught.value) == (
+        "the database postgresql://me:***@db.example/syncd does not answer: server closed the "
+        "connection This probably means ..."
+    )
+    assert caught.value.__cause__ is cause
 
 
 # --- what differs between SQLite and PostgreSQL

@@ -280,6 +280,18 @@ def test_a_failure_is_told_with_cause_and_next_step(
     )
 
 
+def test_a_cause_that_the_message_has_is_not_told_twice(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A driver's words come in lines, a message's in one."""
+    error = errors.StateUnavailableError("no answer: it is away is it running?", hint="Look.")
+    error.__cause__ = OSError("it is away\n\tis it running?")
+    monkeypatch.setattr(main, "VERBS", failing(error))
+    main.main(["fail"])
+
+    assert capfd.readouterr().err == f"error: {error}\nhint: Look.\n"
+
+
 def test_a_failure_is_a_document_with_json(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

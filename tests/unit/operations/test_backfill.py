@@ -12,16 +12,19 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbos import DBOSClient, EnqueueOptions
+from sqlalchemy.exc import OperationalError
 from unit_world import PROJECT, World
 
-from syncd.catalog.catalog import State
+from syncd.catalog.catalog import Catalog, State
+from syncd.catalog.database import room
 from syncd.clients.artifacts import Version
 from syncd.durable import context, engine, fleet
-from syncd.errors import NotFoundError, PermanentError
-from syncd.operations import sweep
+from syncd.errors import NotFoundError, PermanentError, StateUnavailableError
+from syncd.operations import backfill, sweep
 from syncd.operations.backfill import Report, Scope, new_bytes, preview
 from syncd.operations.restoration import restore_commit
 from syncd.refs import CommitRef, OxenURL, Target
@@ -52,6 +55,52 @@ def chain(source: MemoryArtifactSource) -> list[Version]:
     source.record_use(train, data)
     new = source.log("model", {"w": b"new weights"}, kind="model", run=train)
     return [old, raw, data, new]
+
+
+# --- a database that is away or locked
+
+
+def locked() -> OperationalError:
+    """What comes of a lock that was waited for in vain."""
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("UPDATE", {}, cause)
+
+
+def test_an_engine_whose_file_is_locked_ends_it_with_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a service that is away, no fault of ours."""
+
+    def refused(_before: datetime) -> int:
+        raise locked()
+
+    world.source.log("ds", {"a": b"payload"})
+    monkeypatch.setattr(engine, "forget_ended", refused)
+    with pytest.raises(StateUnavailableError, match="the engine's database"):
+        world.backfill()
+
+
+def test_a_catalog_that_is_locked_in_the_middle_ends_it_with_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as a bug nor with a version set aside, and the next one goes on."""
+    monkeypatch.setattr(backfill, "LOOK_AGAIN", 0.1)
+    note, refused = Catalog.note, threading.Event()
+
+    def once(self: Catalog, version: Version, state: State, **values: Any) -> None:
+        if state is State.VERIFY and not refused.is_set():
+            refused.set()
+            with room("the catalog"):
+                raise locked()
+        note(self, version, state, **values)
+
+    monkeypatch.setattr(Catalog, "note", once)
+    world.source.log("ds", {"a": b"payload"})
+    with pytest.raises(StateUnavailableError, match="locked"):
+        world.backfill()
+    assert list(world.catalog.quarantined()) == []
+    assert len(world.backfill().replaced) == 1
 
 
 # --- order

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from syncd.config import Config
 from syncd.durable import fleet, handover
 from syncd.durable.fleet import LOCAL, Member
 from syncd.durable.locks import Locks
-from syncd.errors import DiskFullError, ServiceUnavailableError
+from syncd.errors import DiskFullError, ServiceUnavailableError, StateUnavailableError
 from syncd.refs import CommitRef
 from syncd.service import daemon as module
 from syncd.service import patience, scheduler
@@ -360,6 +360,42 @@ def test_a_catalog_that_does_not_answer_is_waited_for(
     captured = capsys.readouterr().err
     assert {line["service"] for line in told(captured, "service.away")} == {"the catalog"}
     assert len(told(captured, "service.back")) == len(told(captured, "service.away"))
+
+
+def test_a_catalog_that_another_program_has_locked_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup or a viewer of databases holds it for longer than anybody waits for a lock."""
+    monkeypatch.setattr("syncd.catalog.database.BUSY_TIMEOUT", 0.02)
+    refused: list[bool] = []
+    begins = StateUnavailableError.__init__
+
+    def counted(self: StateUnavailableError, *arguments: Any, **named: Any) -> None:
+        refused.append(True)
+        begins(self, *arguments, **named)
+
+    monkeypatch.setattr(StateUnavailableError, "__init__", counted)
+    with (
+        opened(World(tmp_path, **CONFIG)) as world,
+        closing(_unshared(tmp_path / "syncd.db")) as other,
+    ):
+        world.source.log("ds", {"a": b"payload"})
+
+        def over() -> bool:
+            if other.in_transaction:
+                if len(refused) >= 3:
+                    other.execute("ROLLBACK")
+                return False
+            return moved(world, 1)()
+
+        other.execute("BEGIN IMMEDIATE")
+        live(world, over)
+
+        assert list(world.catalog.quarantined()) == []
+
+
+def _unshared(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 @pytest.mark.parametrize(
