@@ -25,6 +25,7 @@ from syncd.catalog.looks import Looks
 from syncd.catalog.mirror import Mirror
 from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
+from syncd.catalog.readings import Readings
 from syncd.catalog.stores import Stores
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
@@ -126,6 +127,7 @@ class Catalog:
         panels: what the pages and the figures ask.
         stores: where versions were moved to.
         pulse: what the processes of an installation tell each other.
+        readings: what sweeps read of manifests.
     """
 
     def __init__(self, url: str) -> None:
@@ -137,6 +139,7 @@ class Catalog:
         self.mirror = Mirror(self._database)
         self.panels = Panels(self._database)
         self.pulse = Pulse(self._database)
+        self.readings = Readings(self._database)
         self.stores = Stores(self._database)
 
     def close(self) -> None:
@@ -253,6 +256,7 @@ class Catalog:
             *(sa.delete(other).where(other.c.artifact_id.in_(ids)) for other in _OF_A_VERSION),
             sa.delete(schema.cursors).where(*within(schema.cursors, target)),
             sa.delete(schema.events).where(*within(schema.events, target)),
+            sa.delete(schema.readings).where(*within(schema.readings, target)),
             sa.delete(table).where(*within(table, target)),
         )
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -153,6 +154,21 @@ refused = Table(
     metadata,
     Column("artifact_id", String(64), primary_key=True),
     Column("at", String(40), nullable=False),
+)
+
+# What a sweep read of a version's manifest, as long as W&B lists the version; by its name, so that
+# those that are gone are found beside those that are listed.
+readings = Table(
+    "syncd_readings",
+    metadata,
+    Column("entity", String(255), primary_key=True),
+    Column("project", String(255), primary_key=True),
+    Column("collection", String(255), primary_key=True),
+    Column("version_index", Integer, primary_key=True, autoincrement=False),
+    Column("artifact_id", String(64), nullable=False),
+    Column("seen", String(64), nullable=False),
+    Column("pointers", Text, nullable=False),  # GraphQL ids, with blanks between
+    Column("contents", LargeBinary, nullable=False),
 )
 
 # When a project's runs were last heard of, before which all that had ended were looked at.

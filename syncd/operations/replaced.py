@@ -5,9 +5,8 @@ many may go as a day allows: those first that have waited longest, since their g
 sweep last had to leave them. So what may be removed costs requests, not what was ever replaced, and
 those that stay for long keep nobody behind them from going.
 
-Everything that could need a version is looked at: all versions of all entities that the targets or
-the configuration name, with their manifests and the objects in them. A listing that fails, or that
-has far less than the catalog and Oxen know of, ends the sweep before anything is removed.
+What could need a version is not looked at here, see `scan`. A listing that fails, or that has far less
+than the catalog and Oxen know of, ends the sweep before anything is removed.
 """
 
 from __future__ import annotations
@@ -26,10 +25,8 @@ from syncd.replacements import Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
 from syncd.stages.reclaim import Facts
-from syncd.versions.holdings import Holdings
 from syncd.versions.originals import coverage, lineage_path, original
 from syncd.versions.plans import LINEAGE_PATH
-from syncd.versions.pointers import Pointers
 
 MOST_REFUSED = 1000  # versions that a sweep looks at closely in vain before it leaves the others
 
@@ -97,7 +94,7 @@ def candidates_of(
         for place, group in groupby(runtime.source.versions(target.whole), key=place_of):
             versions = list(group)
             counted[place] = len(versions)
-            lately |= {version.id for version in versions if _went_lately(version, now)}
+            lately |= {version.id for version in versions if went_lately(version, now)}
             for item in _replaced(versions, moved):
                 made = item.replacement
                 assert made is not None, "it has just been listed"
@@ -113,7 +110,7 @@ def candidates_of(
     ], len(lately)
 
 
-def _went_lately(version: Version, now: datetime) -> bool:
+def went_lately(version: Version, now: datetime) -> bool:
     """Whether a version says that the one it replaces was removed in the last 24 hours."""
     link = replacement_of(version.metadata, version.digest)
     note = link.reclaimed if link else None
@@ -141,39 +138,6 @@ def _coverage(runtime: Runtime, facts: Facts) -> list[str]:
     source = runtime.source
     before, after = source.manifest(facts.source), source.manifest(facts.replacement)
     return coverage(held, facts.link, before, after)
-
-
-def scan(
-    runtime: Runtime,
-    targets: Sequence[Target],
-    hopeful: Sequence[Facts],
-    holdings: Holdings,
-    now: datetime,
-) -> tuple[dict[str, list[str]], int]:
-    """Go through all versions that could need another one.
-
-    Returns:
-        Names of the versions that point into each, by its id; and how many versions were removed
-        in the last 24 hours.
-    """
-    pointers = Pointers(runtime.source, runtime.store)
-    going = {item.source.id for item in hopeful}
-    pointed: dict[str, list[str]] = {}
-    lately = 0
-    configured = [Target.parse(str(text)) for text in runtime.config.wandb.projects]
-    for entity in sorted({target.entity for target in (*targets, *configured)}):
-        whole = Target(entity=entity)
-        counted: Counter[Place] = Counter()
-        for version in runtime.source.versions(whole):
-            counted[place_of(version)] += 1
-            lately += _went_lately(version, now)
-            manifest = runtime.source.manifest(version)
-            if version.id not in going:
-                holdings.stays(manifest)
-            for target in pointers.of(version, manifest) & going - {version.id}:
-                pointed.setdefault(target, []).append(str(version.ref))
-        believe_catalog(runtime, whole, counted)
-    return pointed, lately
 
 
 def folder_of(link: Replacement) -> str:

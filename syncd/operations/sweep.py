@@ -13,13 +13,14 @@ from typing import Any
 from syncd import log
 from syncd.errors import PermanentError
 from syncd.operations.clocks import check_clock
-from syncd.operations.replaced import candidates_of, folder_of, looked_at, scan
+from syncd.operations.replaced import candidates_of, folder_of, looked_at
+from syncd.operations.scan import scan
 from syncd.refs import Target
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
 from syncd.stages.reclaim import Facts, Removal, Stay
 from syncd.stages.verify import verify
-from syncd.versions.holdings import Freed, Holdings
+from syncd.versions.holdings import Freed, Holdings, contents
 
 Clock = Callable[[], datetime]
 
@@ -109,7 +110,7 @@ def plan(
     going = {item.facts.source.id for item in decided.removals}
     for item in hopeful:
         if item.source.id not in going:
-            holdings.stays(runtime.source.manifest(item.source))
+            holdings.stays(contents(runtime.source.manifest(item.source)))
     freed = holdings.done()
     numbers = {item.source.id: number for number, item in enumerate(hopeful)}
     by_number = freed.by_version()

@@ -7,7 +7,7 @@ import pytest
 from syncd.blocks import Builder
 from syncd.manifest import Entry, Manifest
 from syncd.versions import holdings as module
-from syncd.versions.holdings import Holdings
+from syncd.versions.holdings import Holdings, contents
 
 
 def manifest(*contents: int) -> Manifest:
@@ -22,7 +22,7 @@ def test_what_stays_after_all_frees_nothing_that_it_holds(monkeypatch: pytest.Mo
     versions = [manifest(1, number) for number in range(2, 12)]
     for number, item in enumerate(versions):
         held.goes(number, item)
-    held.stays(manifest(5))
+    held.stays(contents(manifest(5)))
     freed = held.done()
     assert freed.by_version().total() == sum(range(1, 12)) - 5
 
