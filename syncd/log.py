@@ -103,6 +103,7 @@ class Life(StrEnum):
     SERVICE_ANSWERED = "service.answered"
     SERVICE_AWAY = "service.away"
     SERVICE_BACK = "service.back"
+    SWEEP_DONE = "sweep.done"
     TRIGGER_FAILED = "trigger.failed"
     TRIGGER_FIRED = "trigger.fired"
     WEBHOOK_ACCEPTED = "webhook.accepted"

@@ -27,6 +27,7 @@ from syncd.catalog.panels import Panels
 from syncd.catalog.pulse import Pulse
 from syncd.catalog.readings import Readings
 from syncd.catalog.stores import Stores
+from syncd.catalog.told import Told
 from syncd.clients.artifacts import Version
 from syncd.clients.commits import StoredContent
 from syncd.clients.disk import disk, private_folder
@@ -109,7 +110,7 @@ class Quarantined:
 
 
 # What else is kept by a version's id, and goes with it.
-_OF_A_VERSION = (schema.settled, schema.failures, schema.refused, schema.deaths)
+_OF_A_VERSION = (schema.settled, schema.failures, schema.refused, schema.told, schema.deaths)
 
 
 class Catalog:
@@ -128,6 +129,7 @@ class Catalog:
         stores: where versions were moved to.
         pulse: what the processes of an installation tell each other.
         readings: what sweeps read of manifests.
+        told: why versions stay, as far as the log has it.
     """
 
     def __init__(self, url: str) -> None:
@@ -141,6 +143,7 @@ class Catalog:
         self.pulse = Pulse(self._database)
         self.readings = Readings(self._database)
         self.stores = Stores(self._database)
+        self.told = Told(self._database)
 
     def close(self) -> None:
         """Close all connections."""
@@ -214,8 +217,12 @@ class Catalog:
         """Remember that a version was taken out of W&B, and the bytes that were to come free."""
         row = {"artifact_id": artifact_id, "bytes": size, "at": now()}
         self._database.upsert(schema.reclaimed, [row], ("artifact_id",))
-        gone = schema.refused.c.artifact_id == artifact_id
-        self._database.change(sa.delete(schema.refused).where(gone))
+        self._database.change(
+            *(
+                sa.delete(table).where(table.c.artifact_id == artifact_id)
+                for table in (schema.refused, schema.told)
+            )
+        )
 
     def refuse(self, artifact_ids: Collection[str], at: str) -> None:
         """Remember that a sweep looked at versions closely and had to leave them.

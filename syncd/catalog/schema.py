@@ -156,6 +156,14 @@ refused = Table(
     Column("at", String(40), nullable=False),
 )
 
+# Replaced versions that a sweep left, and the reasons that were told of it, shortened.
+told = Table(
+    "syncd_told",
+    metadata,
+    Column("artifact_id", String(64), primary_key=True),
+    Column("reasons", String(32), nullable=False),
+)
+
 # What a sweep read of a version's manifest, as long as W&B lists the version; by its name, so that
 # those that are gone are found beside those that are listed.
 readings = Table(

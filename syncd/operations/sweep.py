@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from syncd import log
+from syncd.blocks import batches
 from syncd.errors import PermanentError
 from syncd.operations.clocks import check_clock
 from syncd.operations.replaced import candidates_of, folder_of, looked_at
@@ -18,10 +19,11 @@ from syncd.operations.scan import scan
 from syncd.refs import Target
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts, Removal, Stay
+from syncd.stages.reclaim import Facts, Reason, Removal, Stay
 from syncd.stages.verify import verify
 from syncd.versions.holdings import Freed, Holdings, contents
 
+BATCH = 500  # versions whose staying is told at a time
 Clock = Callable[[], datetime]
 
 
@@ -156,9 +158,9 @@ def execute(
     # Those that are removed in vain below wait for their next turn, too: they may fail each time.
     going = {removal.facts.source.id for removal in sweep.plan.removals}
     runtime.catalog.refuse(sweep.refused | going, now().isoformat())
-    for item in sweep.plan.stays:
-        _leave(runtime, item)
-        report.stays.append(_stay(item.facts, item.reasons))
+    told = _leave(runtime, sweep.plan.stays)
+    report.stays = [_stay(item.facts, item.reasons) for item in sweep.plan.stays]
+    counts = Counter(reason.guard for item in sweep.plan.stays for reason in item.reasons)
     kept: list[Facts] = []
     for place, removal in enumerate(sweep.plan.removals):
         facts, expected = removal.facts, sweep.expected[place]
@@ -178,8 +180,9 @@ def execute(
             continue
         if found:
             kept.append(facts)
-            _leave(runtime, Stay(facts=facts, reasons=found))
+            told += _leave(runtime, [Stay(facts=facts, reasons=found)])
             report.stays.append(_stay(facts, found))
+            counts.update(reason.guard for reason in found)
             continue
         if terms.policy == reclaim.DELETE:
             runtime.catalog.reclaimed(facts.source.id, expected)
@@ -188,17 +191,45 @@ def execute(
     freed = sweep.freed.without(runtime.source.manifest(facts.source) for facts in kept)
     report.expected = sweep.expected.total()
     report.freed = freed.by_version().total() if terms.policy == reclaim.DELETE else 0
+    log.get().info(
+        log.Life.SWEEP_DONE,
+        policy=terms.policy,
+        removed=len(report.removals),
+        failed=len(report.failures),
+        stay=len(report.stays),
+        told=told,
+        reasons=dict(counts.most_common()),
+    )
     return report
 
 
-def _leave(runtime: Runtime, stay: Stay) -> None:
-    if stay.withdraw:
-        reclaim.withdraw(runtime.source, stay.facts)
-    log.get().info(
-        log.Stage.RECLAIM.skipped,
-        artifact=str(stay.facts.source.ref),
-        reason="; ".join(stay.reasons),
-    )
+def _leave(runtime: Runtime, stays: Sequence[Stay]) -> int:
+    """Take back what was begun of versions that stay, and tell why they do where that is news.
+
+    Returns:
+        Of how many it was told.
+    """
+    told = 0
+    for some in batches(stays, BATCH):
+        texts = {item.facts.source.id: _news(item.reasons) for item in some}
+        news = runtime.catalog.told.news(texts)
+        for item in some:
+            if item.withdraw:
+                reclaim.withdraw(runtime.source, item.facts)
+            if item.facts.source.id in news:
+                log.get().info(
+                    log.Stage.RECLAIM.skipped,
+                    artifact=str(item.facts.source.ref),
+                    reason="; ".join(item.reasons),
+                )
+        runtime.catalog.told.keep({key: texts[key] for key in news})
+        told += len(news)
+    return told
+
+
+def _news(reasons: Sequence[Reason]) -> str:
+    """What makes reasons others; why all wait that wait changes for all of them at once."""
+    return "; ".join("waits" if item.guard in reclaim.WAITS else item for item in reasons)
 
 
 def _proof(runtime: Runtime, facts: Facts, progress: Callable[[int], None]) -> list[str]:

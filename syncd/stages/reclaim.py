@@ -9,10 +9,11 @@ removals of a day, and tells a killed process, or one without its state, what ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from syncd.clients.artifacts import Use, Version, utc
 from syncd.clients.protocols import ArtifactSource
@@ -22,8 +23,32 @@ from syncd.replacements import Reclaimed, Replacement, replacement_of
 
 DAY = timedelta(days=1)
 MAX_SHOWN = 3  # of the same kind, in a reason
-_TURN = "waits for its turn to be looked at: this sweep left many others that it may not remove"
+WAITS = frozenset({"limit", "turn"})  # names of the reasons that say nothing of the version itself
 TTL, DELETE, NONE = "ttl", "delete", "none"
+
+
+class Reason(str):
+    """Why a version stays: a sentence.
+
+    Args:
+        guard: the name of what keeps it, see docs/reclaim.md.
+        text: the sentence.
+    """
+
+    __slots__ = ("guard",)
+    guard: str
+
+    def __new__(cls, guard: str, text: str) -> Self:
+        """Make one of both."""
+        made = super().__new__(cls, text)
+        made.guard = guard
+        return made
+
+
+_TURN = Reason(
+    "turn",
+    "waits for its turn to be looked at: this sweep left many others that it may not remove",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +104,7 @@ class Stay:
     """
 
     facts: Facts
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     withdraw: bool = False
 
 
@@ -169,27 +194,32 @@ def _own_end(facts: Facts, terms: Reclaim) -> str:
 
 
 Guard = Callable[[Facts, Reclaim, datetime], str]
-GUARDS: tuple[Guard, ...] = (
-    _policy,
-    _restored,
-    _replaced,
-    _whole,
-    _grace,
-    _aliases,
-    _links,
-    _pointers,
-    _pinned,
-)
+GUARDS: Mapping[str, Guard] = {
+    "policy": _policy,
+    "restored": _restored,
+    "replaced": _replaced,
+    "whole": _whole,
+    "grace": _grace,
+    "alias": _aliases,
+    "link": _links,
+    "pointer": _pointers,
+    "pinned": _pinned,
+}
 
 
-def reasons(facts: Facts, terms: Reclaim, now: datetime) -> tuple[str, ...]:
+def reasons(facts: Facts, terms: Reclaim, now: datetime) -> tuple[Reason, ...]:
     """Why a version stays; nothing when it may go."""
-    return tuple(reason for guard in GUARDS if (reason := guard(facts, terms, now)))
+    return tuple(
+        Reason(name, text) for name, guard in GUARDS.items() if (text := guard(facts, terms, now))
+    )
 
 
-def refusals(facts: Facts, terms: Reclaim, now: datetime) -> tuple[str, ...]:
+def refusals(facts: Facts, terms: Reclaim, now: datetime) -> tuple[Reason, ...]:
     """Why a version stays, or why nothing need be done for it to go; nothing when it may be removed."""
-    return reasons(facts, terms, now) or tuple(filter(None, [_own_end(facts, terms)]))
+    if found := reasons(facts, terms, now):
+        return found
+    end = _own_end(facts, terms)
+    return (Reason("end", end),) if end else ()
 
 
 def must_be_watched(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:
@@ -248,13 +278,13 @@ def plan(
     return ReclaimPlan(removals=tuple(removals), stays=tuple(stays))
 
 
-def _stay(facts: Facts, found: tuple[str, ...], terms: Reclaim, now: datetime) -> Stay:
+def _stay(facts: Facts, found: tuple[Reason, ...], terms: Reclaim, now: datetime) -> Stay:
     begun = facts.link.reclaimed is not None and bool(reasons(facts, terms, now))
     return Stay(facts=facts, reasons=found, withdraw=begun)
 
 
-def _limit(terms: Reclaim) -> str:
-    return f"{terms.max_per_day} versions a day are removed, and that is reached"
+def _limit(terms: Reclaim) -> Reason:
+    return Reason("limit", f"{terms.max_per_day} versions a day are removed, and that is reached")
 
 
 def is_counted(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:
@@ -273,7 +303,7 @@ def remove(
     *,
     expected: int,
     proof: Callable[[], Sequence[str]],
-) -> tuple[str, ...]:
+) -> tuple[Reason, ...]:
     """Take one version out of W&B, or say why it stays after all; twice is once.
 
     Args:
