@@ -12,7 +12,7 @@ from typing import Any
 
 from syncd import log
 from syncd.blocks import batches
-from syncd.errors import PermanentError
+from syncd.errors import ClockError, PermanentError
 from syncd.operations.clocks import check_clock
 from syncd.operations.replaced import candidates_of, folder_of, looked_at
 from syncd.operations.scan import scan
@@ -36,12 +36,14 @@ class Sweep:
         expected: bytes that each removal frees, by its place in the plan.
         freed: which contents these are.
         refused: ids of the versions that were looked at closely and stay.
+        wrong: why nothing leaves, and only times to live are taken back; None when the clock is right.
     """
 
     plan: reclaim.ReclaimPlan
     expected: Counter[int]
     freed: Freed
     refused: frozenset[str] = frozenset()
+    wrong: ClockError | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,15 +87,54 @@ def plan(
             removal has been begun.
 
     Raises:
-        ClockError: when this machine's clock is not W&B's, and the policy allows removals.
+        ClockError: when this machine's clock is not W&B's, the policy allows removals, and there is
+            nothing to take back.
         SuspiciousListingError: when W&B lists far less than is known to be there.
         SyncdError: when anything cannot be read: then nobody knows what is needed.
     """
-    terms = runtime.config.reclaim
     # First: what `now` says decides about all that follows.
-    if terms.policy != reclaim.NONE and targets:
-        check_clock(runtime.source, targets[0].entity)
+    if runtime.config.reclaim.policy != reclaim.NONE and targets:
+        try:
+            check_clock(runtime.source, targets[0].entity)
+        except ClockError as error:
+            return _taken_back(runtime, targets, now, error)
     candidates, counted = candidates_of(runtime, targets, now)
+    return _decided(runtime, targets, now, candidates, counted, everything=everything)
+
+
+def _taken_back(
+    runtime: Runtime, targets: Sequence[Target], now: datetime, error: ClockError
+) -> Sweep:
+    """What does not wait for the right time: W&B deletes what has a time to live without asking again.
+
+    Raises:
+        ClockError: when no version has one from syncd that a guard wants back.
+    """
+    now = runtime.source.told_time(targets[0].entity) or now
+    candidates, counted = candidates_of(runtime, targets, now)
+    waiting = [
+        item
+        for item in candidates
+        if item.link.reclaimed and item.link.reclaimed.how == reclaim.TTL
+    ]
+    found = _decided(runtime, targets, now, waiting, counted).plan.stays if waiting else ()
+    stays = tuple(item for item in found if item.withdraw)
+    if not stays:
+        raise error
+    decided = reclaim.ReclaimPlan(removals=(), stays=stays)
+    return Sweep(plan=decided, expected=Counter(), freed=Holdings().done(), wrong=error)
+
+
+def _decided(
+    runtime: Runtime,
+    targets: Sequence[Target],
+    now: datetime,
+    candidates: Sequence[Facts],
+    counted: int,
+    *,
+    everything: bool = False,
+) -> Sweep:
+    terms = runtime.config.reclaim
     facts, unseen = looked_at(runtime, candidates, now, counted, everything=everything)
     hopeful = [item for item in facts if not reclaim.reasons(item, terms, now)]
     if not hopeful:
@@ -130,7 +171,13 @@ def plan(
 
 
 def describe(sweep: Sweep, runtime: Runtime) -> Report:
-    """What a plan would do, as a report."""
+    """What a plan would do, as a report.
+
+    Raises:
+        ClockError: when that depends on the time, and this machine's clock is not W&B's.
+    """
+    if sweep.wrong:
+        raise sweep.wrong
     report = Report(policy=runtime.config.reclaim.policy, dry_run=True)
     for place, item in enumerate(sweep.plan.removals):
         report.removals.append(_removal(item, sweep.expected[place]))
@@ -151,7 +198,8 @@ def execute(
         progress: told of bytes as they are read back.
 
     Raises:
-        ClockError: when this machine's clock was set meanwhile; nothing more is removed.
+        ClockError: when this machine's clock is wrong, after what is taken back nevertheless, or was
+            set meanwhile; nothing more is removed.
     """
     terms = runtime.config.reclaim
     report = Report(policy=terms.policy, dry_run=False)
@@ -159,6 +207,8 @@ def execute(
     going = {removal.facts.source.id for removal in sweep.plan.removals}
     runtime.catalog.refuse(sweep.refused | going, now().isoformat())
     told = _leave(runtime, sweep.plan.stays)
+    if sweep.wrong:
+        raise sweep.wrong
     report.stays = [_stay(item.facts, item.reasons) for item in sweep.plan.stays]
     counts = Counter(reason.guard for item in sweep.plan.stays for reason in item.reasons)
     kept: list[Facts] = []

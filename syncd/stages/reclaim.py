@@ -22,6 +22,7 @@ from syncd.errors import NotFoundError, VerificationError
 from syncd.replacements import Reclaimed, Replacement, replacement_of
 
 DAY = timedelta(days=1)
+AHEAD = timedelta(minutes=15)  # more than two clocks that a sweep trusts are apart
 MAX_SHOWN = 3  # of the same kind, in a reason
 WAITS = frozenset({"limit", "turn"})  # names of the reasons that say nothing of the version itself
 TTL, DELETE, NONE = "ttl", "delete", "none"
@@ -182,11 +183,13 @@ def _pinned(facts: Facts, terms: Reclaim, now: datetime) -> str:
     return f"pinned by {_listed(names)}: the version itself was used" if names else ""
 
 
-def _own_end(facts: Facts, terms: Reclaim) -> str:
+def _own_end(facts: Facts, terms: Reclaim, now: datetime) -> str:
     seconds, note = facts.source.ttl_seconds, facts.link.reclaimed
     end = facts.source.expires_at
     if terms.policy != TTL or end is None:
         return ""
+    if note and is_ahead(note, now):
+        return ""  # it was reckoned by a clock that was wrong; it is reckoned again
     if note and note.how == TTL and seconds == ttl_seconds(facts, terms, utc(note.at)):
         return f"W&B removes it on {_text(end)}"
     sooner = end <= facts.replaced_at + terms.grace
@@ -218,7 +221,7 @@ def refusals(facts: Facts, terms: Reclaim, now: datetime) -> tuple[Reason, ...]:
     """Why a version stays, or why nothing need be done for it to go; nothing when it may be removed."""
     if found := reasons(facts, terms, now):
         return found
-    end = _own_end(facts, terms)
+    end = _own_end(facts, terms, now)
     return (Reason("end", end),) if end else ()
 
 
@@ -292,6 +295,11 @@ def is_counted(note: Reclaimed | None, terms: Reclaim, now: datetime) -> bool:
     return note is not None and note.how == terms.policy and utc(note.at) > now - DAY
 
 
+def is_ahead(note: Reclaimed, now: datetime) -> bool:
+    """Whether a removal was begun in times to come: the clock was wrong then, by more than is usual."""
+    return utc(note.at) > now + AHEAD
+
+
 # --- execution
 
 
@@ -330,7 +338,7 @@ def remove(
     assert made is not None, "a guard looks at it"
     assert link is not None, "a guard looks at it"
     note = link.reclaimed
-    if note is None or not is_counted(note, terms, now):
+    if note is None or not is_counted(note, terms, now) or is_ahead(note, now):
         own = note.ttl_seconds if note and note.how == TTL else facts.source.ttl_seconds
         note = Reclaimed(at=_text(now), how=terms.policy, bytes=expected, ttl_seconds=own)
         source.update_metadata(made, changed(link, reclaimed=note).into(made.metadata))

@@ -426,6 +426,51 @@ def test_seconds_and_slow_answers_are_no_other_clock(moved: MovedProject) -> Non
     assert len(moved.reclaim()["removals"]) == 1
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=-400), timedelta(days=400), None])
+def test_a_wrong_clock_keeps_no_time_to_live_that_a_guard_wants_back(
+    moved: MovedProject, ahead: timedelta | None
+) -> None:
+    """W&B deletes it without asking again; all else waits for the right time, and a dry run for all."""
+    moved.terms["policy"] = "ttl"
+    calm, _ = moved.log_and_move("ds", {"big": b"payload 1"}, aliases=[])
+    old, new = moved.log_and_move("ds", {"big": b"payload 2"})
+    moved.reclaim()
+    given = moved.source.version(calm.id).ttl_seconds
+    other, _ = moved.log_and_move("ds", {"big": b"payload 3"}, aliases=[])
+    moved.source.move_aliases(moved.source.version(old.id), ["golden"])
+    moved.source.ahead = ahead
+    with pytest.raises(ClockError):
+        sweep.describe(sweep.plan(moved.runtime, [PROJECT], NOW, everything=True), moved.runtime)
+    assert moved.source.version(old.id).ttl_seconds > 0
+
+    with pytest.raises(ClockError):
+        moved.reclaim()
+    assert moved.source.version(old.id).ttl_seconds == -1
+    assert moved.link(new).reclaimed is None
+    assert moved.source.version(calm.id).ttl_seconds == given > 0
+    assert moved.source.version(other.id).ttl_seconds == -1
+    with pytest.raises(ClockError):
+        moved.reclaim()
+
+
+def test_whether_a_run_pins_it_is_asked_by_wandbs_clock_where_this_one_is_wrong(
+    moved: MovedProject,
+) -> None:
+    """A clock a year ahead would find that nobody has used it for a year."""
+    moved.terms["policy"] = "ttl"
+    old, _ = moved.log_and_move("ds", {"big": b"payload"})
+    moved.reclaim()
+    now = datetime.now(UTC)
+    began, active = ((now - timedelta(days=days)).isoformat() for days in (401, 400))
+    run = moved.source.add_run("late", began_at=began, active_at=active)
+    moved.source.record_use(run, moved.source.version(old.id))
+    moved.source.ahead = timedelta(days=-400)
+
+    with pytest.raises(ClockError):
+        moved.reclaim(now=now)
+    assert moved.source.version(old.id).ttl_seconds == -1
+
+
 # --- what a sweep costs
 
 

@@ -458,3 +458,46 @@ def test_what_wandb_refuses_is_told() -> None:
     with pytest.raises(PermanentError, match="W&B refused"):
         run(source, planned)
     assert not gone(source, facts.source)
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-400), timedelta(days=400)])
+def test_a_wrong_clock_never_lets_wandb_remove_it_before_its_grace_is_over(off: timedelta) -> None:
+    """W&B counts from the creation, and both ends are of its own clock."""
+    source = MemoryArtifactSource()
+    facts, planned = removal(source)
+    begun = facts.replaced_at + timedelta(hours=1)
+    assert remove(source, planned, TTL, begun + off, expected=7, proof=lambda: ()) == ()
+
+    end = source.version(facts.source.id).expires_at
+    assert end is not None
+    assert end >= facts.replaced_at + TTL.grace
+
+
+@pytest.mark.parametrize("own", [-1, 9_000_000_000])
+def test_a_time_to_live_that_a_clock_far_ahead_set_is_corrected(own: int) -> None:
+    """Else it would stay for as long as the clock was ahead; its own one is still known."""
+    source = MemoryArtifactSource()
+    facts, planned = removal(source, ttl_seconds=own)
+    begun = facts.replaced_at + timedelta(hours=1)
+    remove(source, planned, TTL, begun + timedelta(days=400), expected=7, proof=lambda: ())
+    assert facts.replacement is not None
+
+    def known() -> Facts:
+        made = source.version(facts.replacement.id) if facts.replacement else None
+        assert made is not None
+        now = source.version(facts.source.id)
+        return changed(facts, source=now, replacement=made, link=link_of(made))
+
+    # It has its place in the count, where that is reached, too.
+    decided = plan([known()], TTL, begun, lately=TTL.max_per_day)
+    assert decided.stays == ()
+    assert remove(source, decided.removals[0], TTL, begun, expected=7, proof=lambda: ()) == ()
+
+    end = source.version(facts.source.id).expires_at
+    assert end is not None
+    assert abs(end - (facts.replaced_at + TTL.grace)) < timedelta(seconds=1)
+    note = known().link.reclaimed
+    assert note is not None
+    assert (note.at, note.ttl_seconds) == (begun.isoformat(timespec="seconds"), own)
+    [stay] = plan([known()], TTL, begun, lately=1).stays
+    assert stay.reasons[0].startswith("W&B removes it on")
