@@ -21,7 +21,7 @@ from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
 from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
 from syncd.refs import Target
-from syncd.replacements import Replacement, replacement_of
+from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
 from syncd.stages.reclaim import Facts
@@ -92,7 +92,7 @@ def candidates_of(
         counted: Counter[Place] = Counter()
         moved: Counter[Folder] = Counter()
         for place, group in groupby(runtime.source.versions(target.whole), key=place_of):
-            versions = list(group)
+            versions = list(map(_bare, group))
             counted[place] = len(versions)
             lately |= {version.id for version in versions if went_lately(version, now)}
             for item in _replaced(versions, moved):
@@ -127,6 +127,12 @@ def _replaced(versions: Sequence[Version], moved: Counter[Folder]) -> Iterator[F
         moved[link.commit.repo, folder_of(link)] += 1
         if (source := held.get(link.source_artifact_id)) is not None:
             yield Facts(source=source, replacement=version, link=link)
+
+
+def _bare(version: Version) -> Version:
+    """Without what people wrote, which no guard asks about; there may be millions of them."""
+    metadata = {name: value for name, value in version.metadata.items() if name == KEY}
+    return changed(version, metadata=metadata, description=None)
 
 
 def _coverage(runtime: Runtime, facts: Facts) -> list[str]:
