@@ -12,38 +12,61 @@ than the catalog and Oxen know of, ends the sweep before anything is removed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as changed
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
 from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
+from syncd.operations.packed import Packed, Packer
 from syncd.refs import Target
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts
+from syncd.stages.reclaim import Facts, Several
 from syncd.versions.originals import coverage, lineage_path, original
 from syncd.versions.plans import LINEAGE_PATH
 
 MOST_REFUSED = 1000  # versions that a sweep looks at closely in vain before it leaves the others
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Replaced versions as they were listed, in the order in which they are looked at.
+
+    Args:
+        listed: they.
+        doubted: why what is listed is not believed, by the folder in Oxen.
+    """
+
+    listed: Packed
+    doubted: Mapping[Folder, str]
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __iter__(self) -> Iterator[Facts]:
+        for item in self.listed:
+            doubt = self.doubted.get((item.link.commit.repo, folder_of(item.link)))
+            yield changed(item, problems=(doubt,)) if doubt else item
+
+
 def looked_at(
     runtime: Runtime,
-    candidates: Sequence[Facts],
+    candidates: Several[Facts],
     now: datetime,
     counted: int,
     *,
     everything: bool,
-) -> tuple[list[Facts], list[Facts]]:
+) -> tuple[list[Facts], Several[Facts]]:
     """Look closely at those whose turn it is.
 
     Args:
         runtime: open clients.
-        candidates: replaced versions, as they were listed.
+        candidates: replaced versions, as they were listed, in the order of their turns.
         now: the time, UTC.
         counted: removals of the last 24 hours, as far as the listing tells. It tells those of the
             targets alone; the limit itself holds the notes of all projects.
@@ -54,21 +77,15 @@ def looked_at(
     """
     terms = runtime.config.reclaim
     if terms.policy == reclaim.NONE:  # what stays anyway need not be looked at closely
-        return [], list(candidates)
-    refused = runtime.catalog.refused()
-
-    def order(item: Facts) -> tuple[bool, datetime]:
-        watched = reclaim.must_be_watched(item.link.reclaimed, terms, now)
-        return not watched, reclaim.turn(item, terms, refused.get(item.source.id))
-
+        return [], candidates
     left, vain = terms.max_per_day - counted, MOST_REFUSED
     looked: list[Facts] = []
-    unseen: list[Facts] = []
-    for item in sorted(candidates, key=order):
+    unseen = Packer()
+    for number, item in enumerate(candidates):
         note = item.link.reclaimed
         turn = everything or reclaim.must_be_watched(note, terms, now)
         if not turn and (left <= 0 or vain <= 0 or reclaim.refusals(item, terms, now)):
-            unseen.append(item)
+            unseen.add(f"{number:012}", item)
             continue
         known = reclaim.look_again(runtime.source, item)
         if not reclaim.reasons(known, terms, now):
@@ -78,15 +95,24 @@ def looked_at(
             vain -= 1
         elif not reclaim.is_counted(note, terms, now):
             left -= 1
-    return looked, unseen
+    return looked, unseen.done()
 
 
 def candidates_of(
     runtime: Runtime, targets: Sequence[Target], now: datetime
-) -> tuple[list[Facts], int]:
+) -> tuple[Candidates, int]:
     """Replaced versions of the targets that W&B still has, each once, and how many went in a day."""
+    terms, refused = runtime.config.reclaim, runtime.catalog.refused()
+
+    def order(item: Facts) -> str:
+        """Those first whose removal was begun, then those that have waited longest."""
+        watched = reclaim.must_be_watched(item.link.reclaimed, terms, now)
+        turn = reclaim.turn(item, terms, refused.get(item.source.id)).astimezone(UTC)
+        return f"{not watched:d} {turn.isoformat(timespec='microseconds')} {len(found):012}"
+
     lately: set[str] = set()
-    found: dict[str, Facts] = {}
+    found: set[str] = set()
+    packer = Packer()
     doubted: dict[Folder, str] = {}
     for target in targets:
         counted: Counter[Place] = Counter()
@@ -99,15 +125,13 @@ def candidates_of(
                 made = item.replacement
                 assert made is not None, "it has just been listed"
                 names = {item.source.ref.alias, made.ref.alias}
-                if target.alias in (None, *names, *item.source.aliases, *made.aliases):
-                    found.setdefault(item.source.id, item)
+                wanted = target.alias in (None, *names, *item.source.aliases, *made.aliases)
+                if wanted and item.source.id not in found:
+                    found.add(item.source.id)
+                    packer.add(order(item), item)
         believe_catalog(runtime, target.whole, counted)
         doubted |= doubts(runtime, moved)
-    return [
-        changed(item, problems=(doubted[place],)) if place in doubted else item
-        for item in found.values()
-        for place in [(item.link.commit.repo, folder_of(item.link))]
-    ], len(lately)
+    return Candidates(listed=packer.done(), doubted=doubted), len(lately)
 
 
 def went_lately(version: Version, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import datetime
@@ -19,7 +19,7 @@ from syncd.operations.scan import scan
 from syncd.refs import Target
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts, Reason, Removal, Stay
+from syncd.stages.reclaim import Facts, Reason, Removal, Several, Stay
 from syncd.stages.verify import verify
 from syncd.versions.holdings import Freed, Holdings, contents
 
@@ -48,15 +48,32 @@ class Sweep:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a sweep did, or would do; `document()` is the answer of `syncd reclaim --json`."""
+    """What a sweep did, or would do; `document()` is the answer of `syncd reclaim --json`.
+
+    Args:
+        policy: the policy.
+        dry_run: whether nothing was done.
+        removals: what left, as in the document.
+        stays: what the plan left.
+        after_all: what was left although the plan would have it go.
+        failures: what could not be removed, as in the document.
+        expected: bytes that should be freed.
+        freed: bytes that were.
+    """
 
     policy: str
     dry_run: bool
     removals: list[dict[str, Any]] = field(default_factory=list)
-    stays: list[dict[str, Any]] = field(default_factory=list)
+    stays: Several[Stay] = ()
+    after_all: list[Stay] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     expected: int = 0
     freed: int = 0
+
+    @property
+    def stay(self) -> int:
+        """How many stay."""
+        return len(self.stays) + len(self.after_all)
 
     def document(self) -> dict[str, Any]:
         """The report as JSON, sizes in bytes."""
@@ -64,7 +81,7 @@ class Report:
             "policy": self.policy,
             "dry_run": self.dry_run,
             "removals": self.removals,
-            "stays": self.stays,
+            "stays": [_stay(item) for item in (*self.stays, *self.after_all)],
             "failures": self.failures,
             "bytes": {"expected": self.expected, "freed": self.freed},
         }
@@ -129,7 +146,7 @@ def _decided(
     runtime: Runtime,
     targets: Sequence[Target],
     now: datetime,
-    candidates: Sequence[Facts],
+    candidates: Several[Facts],
     counted: int,
     *,
     everything: bool = False,
@@ -181,7 +198,7 @@ def describe(sweep: Sweep, runtime: Runtime) -> Report:
     report = Report(policy=runtime.config.reclaim.policy, dry_run=True)
     for place, item in enumerate(sweep.plan.removals):
         report.removals.append(_removal(item, sweep.expected[place]))
-    report.stays = [_stay(item.facts, item.reasons) for item in sweep.plan.stays]
+    report.stays = sweep.plan.stays
     report.expected = sweep.expected.total()
     return report
 
@@ -209,7 +226,7 @@ def execute(
     told = _leave(runtime, sweep.plan.stays)
     if sweep.wrong:
         raise sweep.wrong
-    report.stays = [_stay(item.facts, item.reasons) for item in sweep.plan.stays]
+    report.stays = sweep.plan.stays
     counts = Counter(reason.guard for item in sweep.plan.stays for reason in item.reasons)
     kept: list[Facts] = []
     for place, removal in enumerate(sweep.plan.removals):
@@ -230,8 +247,8 @@ def execute(
             continue
         if found:
             kept.append(facts)
-            told += _leave(runtime, [Stay(facts=facts, reasons=found)])
-            report.stays.append(_stay(facts, found))
+            report.after_all.append(Stay(facts=facts, reasons=found))
+            told += _leave(runtime, report.after_all[-1:])
             counts.update(reason.guard for reason in found)
             continue
         if terms.policy == reclaim.DELETE:
@@ -246,14 +263,14 @@ def execute(
         policy=terms.policy,
         removed=len(report.removals),
         failed=len(report.failures),
-        stay=len(report.stays),
+        stay=report.stay,
         told=told,
         reasons=dict(counts.most_common()),
     )
     return report
 
 
-def _leave(runtime: Runtime, stays: Sequence[Stay]) -> int:
+def _leave(runtime: Runtime, stays: Iterable[Stay]) -> int:
     """Take back what was begun of versions that stay, and tell why they do where that is news.
 
     Returns:
@@ -304,8 +321,8 @@ def _removal(removal: Removal, expected: int) -> dict[str, Any]:
     return {**_names(removal.facts), "bytes": expected}
 
 
-def _stay(facts: Facts, reasons: Sequence[str]) -> dict[str, Any]:
-    return {**_names(facts), "reasons": list(reasons)}
+def _stay(stay: Stay) -> dict[str, Any]:
+    return {**_names(stay.facts), "reasons": list(stay.reasons)}
 
 
 def _names(facts: Facts) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _reclaim(runtime: Runtime) -> dict[str, Any]:
     return {
         "policy": report.policy,
         "removed": len(report.removals),
-        "stay": len(report.stays),
+        "stay": report.stay,
         "failed": len(report.failures),
         "freed": report.freed,
     }

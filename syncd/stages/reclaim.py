@@ -9,11 +9,11 @@ removals of a day, and tells a killed process, or one without its state, what ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from syncd.clients.artifacts import Use, Version, utc
 from syncd.clients.protocols import ArtifactSource
@@ -21,6 +21,7 @@ from syncd.config.model import Reclaim
 from syncd.errors import NotFoundError, VerificationError
 from syncd.replacements import Reclaimed, Replacement, replacement_of
 
+Item_co = TypeVar("Item_co", covariant=True)
 DAY = timedelta(days=1)
 AHEAD = timedelta(minutes=15)  # more than two clocks that a sweep trusts are apart
 MAX_SHOWN = 3  # of the same kind, in a reason
@@ -109,12 +110,46 @@ class Stay:
     withdraw: bool = False
 
 
+class Several(Protocol[Item_co]):
+    """So many of something, to be gone through many times; perhaps made anew each time."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __iter__(self) -> Iterator[Item_co]:
+        """Each of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stays:
+    """The versions that stay; of those not looked at closely there may be millions.
+
+    Args:
+        looked_at: those that were.
+        unseen: what is known of the others.
+        judge: why one of these stays.
+    """
+
+    looked_at: tuple[Stay, ...]
+    unseen: Several[Facts]
+    judge: Callable[[Facts], Stay]
+
+    def __len__(self) -> int:
+        return len(self.looked_at) + len(self.unseen)
+
+    def __iter__(self) -> Iterator[Stay]:
+        yield from self.looked_at
+        yield from map(self.judge, self.unseen)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReclaimPlan:
     """What leaves and what stays, in the order in which they were decided about."""
 
     removals: tuple[Removal, ...]
-    stays: tuple[Stay, ...]
+    stays: Several[Stay]
 
 
 # --- guards: each gives a reason to stay, or nothing
@@ -251,7 +286,7 @@ def plan(
     now: datetime,
     *,
     lately: int,
-    unseen: Iterable[Facts] = (),
+    unseen: Several[Facts] = (),
 ) -> ReclaimPlan:
     """Decide about replaced versions that are still in W&B.
 
@@ -277,8 +312,12 @@ def plan(
         else:
             stays.append(Stay(facts=item, reasons=(_limit(terms),)))
     later = (_TURN if left > 0 else _limit(terms),)
-    stays += (_stay(item, refusals(item, terms, now) or later, terms, now) for item in unseen)
-    return ReclaimPlan(removals=tuple(removals), stays=tuple(stays))
+
+    def judge(item: Facts) -> Stay:
+        return _stay(item, refusals(item, terms, now) or later, terms, now)
+
+    every = Stays(looked_at=tuple(stays), unseen=unseen, judge=judge)
+    return ReclaimPlan(removals=tuple(removals), stays=every)
 
 
 def _stay(facts: Facts, found: tuple[Reason, ...], terms: Reclaim, now: datetime) -> Stay:

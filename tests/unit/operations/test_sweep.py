@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from syncd.manifest import Entry
 from syncd.operations import replaced, sweep
 from syncd.refs import Target
 from syncd.replacements import Reclaimed
+from syncd.stages.reclaim import Facts
 from syncd.testing import Fault, MemoryArtifactSource
 from syncd.versions.plans import LINEAGE_PATH
 
@@ -494,6 +496,31 @@ def test_a_sweep_looks_closely_at_no_more_than_may_go(moved: MovedProject) -> No
     assert looks(moved) == (0, [])  # the day's limit is reached
     seen, gone = looks(moved, now=NOW + timedelta(hours=25))
     assert (seen, gone) == (2, ["team/proj/ds:v18", "team/proj/ds:v16"])
+
+
+def test_what_waits_takes_little_memory(moved: MovedProject) -> None:
+    """There may be millions: what is known of those not looked at closely is packed, and told all the same."""
+    moved.terms["max_per_day"] = 1
+    for number in range(12):
+        moved.log_and_move("ds", {"big": f"payload {number}".encode()}, aliases=[])
+    gc.collect()
+    before = facts_alive()
+    planned = sweep.plan(moved.runtime, [PROJECT], NOW)
+    gc.collect()
+    assert facts_alive() - before <= 2  # the one that goes
+
+    report = sweep.execute(planned, moved.runtime, lambda: NOW)
+    gc.collect()
+    assert facts_alive() - before <= 2
+    assert report.stay == 11
+    for _ in range(2):
+        told = [item["source"] for item in report.document()["stays"]]
+        assert told == [f"team/proj/ds:v{number}" for number in range(2, 24, 2)]
+
+
+def facts_alive() -> int:
+    """How many versions' facts are held by anybody."""
+    return sum(type(item) is Facts for item in gc.get_objects())
 
 
 def test_a_dry_run_tells_all_of_each_version(moved: MovedProject) -> None:

@@ -490,7 +490,7 @@ def test_a_time_to_live_that_a_clock_far_ahead_set_is_corrected(own: int) -> Non
 
     # It has its place in the count, where that is reached, too.
     decided = plan([known()], TTL, begun, lately=TTL.max_per_day)
-    assert decided.stays == ()
+    assert not list(decided.stays)
     assert remove(source, decided.removals[0], TTL, begun, expected=7, proof=lambda: ()) == ()
 
     end = source.version(facts.source.id).expires_at
