@@ -12,6 +12,7 @@ PART = 10 * MIB
 ENTITY = "sandbox"
 COLLECTION = "data"
 FLIGHT = 8
+LINE = 312_500_000  # bytes a second: 2.5 Gbit/s, more than most have to W&B's storage
 Digest = Literal["MD5", "XXH128"]
 
 
@@ -75,6 +76,11 @@ class Scale:
     def cases(self) -> tuple[Case, ...]:
         """All of them."""
         return (*self.timed, *self.shared, *self.cut)
+
+    @property
+    def large(self) -> tuple[Case, ...]:
+        """Those of large files, in which bytes decide and not requests."""
+        return tuple(case for case in self.timed if case.size > MIB)
 
     def limited(self, *, only: str, rounds: int) -> Scale:
         """The cases whose names begin so, so many times."""

@@ -82,6 +82,22 @@ def _pair(bench: Bench, case: Case, store: str, run: _Run, name: str) -> Figures
     }
 
 
+def _line(bench: Bench, scale: Scale, stores: Sequence[str], run: _Run) -> Figures:
+    found: Figures = {}
+    for case in scale.large:
+        name = f"{case.title}, over a line"
+        figures: Figures = {
+            "limits": run.do(f"{name}: limits", lambda c=case: bench.limits(c, line=True))  # type: ignore[misc]
+        }
+        for store in stores:
+            figures[store] = run.do(
+                f"{name}: {store}, syncd",
+                lambda c=case, e=store == "embedded": bench.syncd(c, embedded=e, line=True),  # type: ignore[misc]
+            )
+        found[case.name] = {"title": case.title, "rounds": [figures]}
+    return found
+
+
 def _interrupt(bench: Bench, scale: Scale, stores: Sequence[str], run: _Run) -> Figures:
     found: Figures = {}
     for case in scale.cut:
@@ -143,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bench = Bench(folder, scale, oxen)
             say(f"logged with the SDK in {bench.prepare().seconds:.1f} s")
             cases = _measure(bench, scale, stores, run)
+            line = _line(bench, scale, stores, run)
             interruptions = _interrupt(bench, scale, stores, run)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,8 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "begun": begun,
         "machine": _machine(load),
         "cases": cases,
+        "line": line,
         "interruptions": interruptions,
-        "ratios": ratios(cases, interruptions),
+        "ratios": ratios(cases, line, interruptions),
     }
     for text in tables(result).values():
         say(f"\n{text}")

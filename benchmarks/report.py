@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.cases import MIB
+from benchmarks.cases import LINE, MIB
 from benchmarks.tables import table
 
 Figures = Mapping[str, Any]
 _STORES = {"server": "oxen-server", "embedded": "embedded store"}
 _HASHED = "get and put and digest"
 _STAGES = ("transfer", "commit", "verify", "replace")
+_MOVING = ("transfer", "commit")
 _PUSHED = ("download", "add", "commit", "push")
 
 
@@ -43,14 +44,25 @@ def _baseline(case: Figures, store: str) -> float | None:
 
 
 def _moving(case: Figures, store: str) -> float | None:
-    return _sum(case, store, "syncd", "stages", keys=("transfer", "commit"))
+    return _sum(case, store, "syncd", "stages", keys=_MOVING)
+
+
+def _over_line(case: Figures, store: str) -> tuple[float | None, float | None, float | None]:
+    """Over a line: seconds of the slower limit, of transfer and commit, and the share of the limit's pace."""
+    limits = [_median(case, "limits", name) for name in ("get", "put")]
+    if store == "embedded":
+        del limits[1]
+    known = [limit for limit in limits if limit is not None]
+    slower = max(known) if known else None
+    moving = _sum(case, store, "stages", keys=_MOVING)
+    return slower, moving, _over(slower, moving)
 
 
 def _limit(case: Figures, store: str) -> float | None:
     return _median(case, "limits", _HASHED if store == "server" else "get")
 
 
-def ratios(cases: Figures, interruptions: Figures) -> dict[str, float]:
+def ratios(cases: Figures, line: Figures, interruptions: Figures) -> dict[str, float]:
     """The figures that survive a change of machine, None left out."""
     found: dict[str, float | None] = {}
     for name, case in cases.items():
@@ -69,6 +81,11 @@ def ratios(cases: Figures, interruptions: Figures) -> dict[str, float]:
                 found[f"{key}.bytes_over_unique"] = _over(moved, case["unique"])
                 again = _median(case, store, "syncd", "again", "requests_per_100")
                 found[f"{key}.idle_requests_per_100_versions"] = again
+    for name, case in line.items():
+        for store in _STORES:
+            found[f"{name}.{store}.line.limit_over_transfer_and_commit"] = _over_line(case, store)[
+                2
+            ]
     for name, figures in interruptions.items():
         for key in ("downloaded_again", "uploaded_again"):
             if key in figures:
@@ -82,6 +99,7 @@ def tables(result: Figures) -> dict[str, str]:
     for store, title in _STORES.items():
         parts = (_times(result, store), _stages(result, store), _costs(result, store))
         made[title] = "\n\n".join(parts) if _measured(result, store) else "Not measured."
+    made["over a line"] = _line(result)
     made["versions that share"] = _shared(result)
     made["interruptions"] = _interruptions(result)
     return made
@@ -140,6 +158,21 @@ def _costs(result: Figures, store: str) -> str:
         row: list[object] = [f"{case['title']} ({case['bytes'] / MIB:,.0f} MiB)"]
         for key in kinds:
             row += [_median(case, store, who, key) for who in ("baseline", "syncd")]
+        rows.append(row)
+    return table(head, rows)
+
+
+def _line(result: Figures) -> str:
+    gbits = LINE * 8 / 1e9
+    head = [f"seconds, {gbits:g} Gbit/s", "limit: GET", "limit: PUT"]
+    for title in _STORES.values():
+        head += [f"syncd: transfer + commit, {title}", "limit / syncd"]
+    rows = []
+    for case in result["line"].values():
+        row: list[object] = [case["title"]]
+        row += [_median(case, "limits", name) for name in ("get", "put")]
+        for store in _STORES:
+            row += _over_line(case, store)[1:]
         rows.append(row)
     return table(head, rows)
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import COLLECTION, ENTITY, GIB, MIB, PART, Case, Scale
+from benchmarks.cases import COLLECTION, ENTITY, GIB, LINE, MIB, PART, Case, Scale
 from benchmarks.machine import (
     Ran,
     Sandbox,
@@ -82,8 +82,8 @@ class Bench:
         return ran
 
     @contextmanager
-    def world(self, case: Case) -> Iterator[World]:
-        """Fresh copies of both ends.
+    def world(self, case: Case, *, line: bool = False) -> Iterator[World]:
+        """Fresh copies of both ends; when told so, W&B's storage gives `LINE` in all.
 
         They are deleted afterwards when they hold much. When they hold many files they stay until
         all is measured: for minutes ext4 without a journal looks at each inode that was deleted
@@ -95,6 +95,8 @@ class Bench:
         linked(self._folder / "prepared", folder / "wandb")
         try:
             with sandbox(folder / "wandb", folder / "home") as wandb:
+                if line:
+                    wandb.call("POST", "/sandbox/settings", {"bandwidth": LINE})
                 yield World(folder=folder, wandb=wandb, namespace=name)
         finally:
             if case.total >= _MUCH:
@@ -109,11 +111,15 @@ class Bench:
 
     # --- what the machine allows
 
-    def limits(self, case: Case) -> Figures:
-        """Seconds of all GETs, of all PUTs, and of both at a time, without and with hashing."""
+    def limits(self, case: Case, *, line: bool = False) -> Figures:
+        """Seconds of all GETs, of all PUTs, and of both at a time, without and with hashing.
+
+        Over a line each alone: they do not share it.
+        """
         figures: Figures = {}
-        with self.world(case) as world:
-            for names in _LIMITS if self._oxen is not None else _LIMITS[:1]:
+        measured = _LIMITS[:2] if line else _LIMITS
+        with self.world(case, line=line) as world:
+            for names in measured if self._oxen is not None else _LIMITS[:1]:
                 together = partial(self._together, world, case, *names)
                 figures[" and ".join(names)] = self._settled(world, together)
         return figures
@@ -163,9 +169,11 @@ class Bench:
 
     # --- syncd
 
-    def syncd(self, case: Case, *, embedded: bool, twice: bool = False) -> Figures:
+    def syncd(
+        self, case: Case, *, embedded: bool, twice: bool = False, line: bool = False
+    ) -> Figures:
         """A backfill and what it cost; a second one when asked for."""
-        with self.world(case) as world:
+        with self.world(case, line=line) as world:
             config = self._configured(world, case, embedded=embedded)
             before = self._served()
             ran = self._settled(world, lambda: _backfill(world, case, config).wait())

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from syncd.sandbox.app import application
 from syncd.sandbox.blobs import Blobs
 from syncd.sandbox.context import Backend
+from syncd.sandbox.routes.line import Line
 from syncd.sandbox.routes.service import Service
 from syncd.sandbox.state import entities
 from syncd.sandbox.state.database import Database
@@ -104,7 +105,12 @@ class _Instance:
         entities.put_user(self._db, DEFAULT_USER, api_key=key, admin=True)
         backend = Backend(self._db, Blobs(data / "blobs"), SignedUrls(base_url, secret))
         self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox")
-        service = Service(backend=backend, executor=self._executor, cut=self._cut)
+        service = Service(
+            backend=backend,
+            executor=self._executor,
+            cut=self._cut,
+            line=Line(backend.settings),
+        )
         self._webhooks = Webhooks(backend, service.faults, service.stats)
         config = uvicorn.Config(
             application(service),

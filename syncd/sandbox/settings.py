@@ -6,6 +6,7 @@ clients are known to rely on the other. Settings are not kept over a restart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from http import HTTPStatus
@@ -29,14 +30,19 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "version_order": ("newest", "oldest"),
     "webhook_signature": ("hex", "base64"),
 }
-_SECONDS = {"webhook_cooldown"}
-_OFFSETS = {"date_offset"}  # seconds that may be negative, or nothing
+# The least, whether null will do, and in words.
+_NUMBERS = {
+    "bandwidth": (1.0, True, "a number of bytes a second or null"),
+    "date_offset": (-math.inf, True, "a number of seconds or null"),
+    "webhook_cooldown": (0.0, False, "a number of seconds"),
+}
 
 
 @dataclass(slots=True)
 class Settings:
     """The settings of one sandbox; `docs/sandbox.md` says what each does."""
 
+    bandwidth: float | None = None
     bare_name: str = "latest"
     date_offset: float | None = 0
     deduplication: str = "any"
@@ -61,23 +67,32 @@ class Settings:
         for name, value in given.items():
             if name not in known:
                 raise _wrong(f"unknown setting {name!r}")
-            choices = _CHOICES.get(name)
-            if choices is not None and not any(value is c or value == c for c in choices):
-                raise _wrong(f"{name} is one of {list(choices)}, not {value!r}")
-            if name in _SECONDS:
-                if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                    raise _wrong(f"{name} is a number of seconds, not {value!r}")
-            elif name in _OFFSETS:
-                if isinstance(value, bool) or not isinstance(value, int | float | None):
-                    raise _wrong(f"{name} is a number of seconds or null, not {value!r}")
-            elif choices is None and not isinstance(value, dict):
-                raise _wrong(f"{name} is an object, not {value!r}")
+            if not _is_right(name, value):
+                raise _wrong(f"{name} is {_expected(name)}, not {value!r}")
         for name, value in given.items():
             setattr(self, name, value)
 
     def to_json(self) -> dict[str, Any]:
         """All settings."""
         return asdict(self)
+
+
+def _is_right(name: str, value: Any) -> bool:
+    if name in _CHOICES:
+        return any(value is choice or value == choice for choice in _CHOICES[name])
+    if name in _NUMBERS:
+        least, nothing, _ = _NUMBERS[name]
+        if value is None:
+            return nothing
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and value >= least
+    return isinstance(value, dict)
+
+
+def _expected(name: str) -> str:
+    if name in _CHOICES:
+        return f"one of {list(_CHOICES[name])}"
+    return _NUMBERS[name][2] if name in _NUMBERS else "an object"
 
 
 def _wrong(message: str) -> SandboxError:

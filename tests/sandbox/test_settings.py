@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import sandbox_graph as graph
 
@@ -59,6 +62,8 @@ def test_settings_are_told_and_nonsense_is_refused(client: Client) -> None:
             {"protected_aliases": ["a"]},
             {"url_ttl": "long"},
             {"date_offset": "long"},
+            {"bandwidth": 0},
+            {"bandwidth": "fast"},
         )
     ]
 
@@ -67,7 +72,7 @@ def test_settings_are_told_and_nonsense_is_refused(client: Client) -> None:
         "refuse",
         3600,
     )
-    assert refused == [400] * 7
+    assert refused == [400] * 9
     assert client.post("/sandbox/settings", {}).json()["relink"] == "refuse"
 
 
@@ -212,3 +217,19 @@ def test_status_of_a_logical_error(client: Client) -> None:
     client.admin("settings", {"error_status": 400})
 
     assert (plain, client.post("/graphql", wrong).status_code) == (200, 400)
+
+
+def test_downloads_share_the_bandwidth(client: Client) -> None:
+    """Two at a time take as long as one after the other."""
+    size = 1 << 20
+    _log(client, "a" * size)
+    _log(client, "b" * size)
+    urls = [graph.urls(client, alias, "f")["f"] for alias in ("v0", "v1")]
+    client.admin("settings", {"bandwidth": 8 * size})
+    begin = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        got = [response.content for response in pool.map(httpx.get, urls)]
+    took = time.monotonic() - begin
+
+    assert [len(content) for content in got] == [size, size]
+    assert took >= 2 / 8

@@ -19,6 +19,7 @@ from syncd.sandbox.context import Backend
 from syncd.sandbox.errors import SandboxError
 from syncd.sandbox.faults import Fault, Faults, Stats
 from syncd.sandbox.graphql import Engine
+from syncd.sandbox.routes.line import Line
 from syncd.sandbox.state import entities
 from syncd.sandbox.state.records import User
 
@@ -33,6 +34,7 @@ class Service:
     backend: Backend
     executor: Executor
     cut: Callable[[Scope], None]
+    line: Line
     engine: Engine = field(default_factory=Engine)
     faults: Faults = field(default_factory=Faults)
     stats: Stats = field(default_factory=Stats)
