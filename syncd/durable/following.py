@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from syncd.clients.artifacts import Heard, Run
+from syncd.durable.locks import Locks, run_lock
 from syncd.errors import NotFoundError
 from syncd.refs import RunRef, Target
 from syncd.replacements import KEY, commit_of
@@ -100,24 +101,30 @@ def _waited_for(runtime: Runtime, found: Sequence[Heard]) -> Iterator[datetime]:
             yield item.at
 
 
-def finish_runs(runtime: Runtime, runs: Iterable[RunRef]) -> None:
+def finish_runs(runtime: Runtime, runs: Iterable[RunRef], locks: Locks) -> None:
     """Write the configs of runs that were waited for and have ended; who was deleted is forgotten.
 
     Args:
         runtime: open clients.
         runs: of those that are due.
+        locks: keep those apart who move versions around these runs.
     """
     for ref in runs:
-        try:
-            run = runtime.source.run(ref)
-        except NotFoundError:
-            runtime.catalog.remove_run_due(ref)
-            continue
-        runtime.catalog.descent.keep(run)
-        if run.state not in UNFINISHED:
-            if _is_around(run) or KEY in run.config:
-                write(runtime.source, run)
-            runtime.catalog.remove_run_due(ref)
+        with locks.alone(run_lock(ref)):
+            _finish_run(runtime, ref)
+
+
+def _finish_run(runtime: Runtime, ref: RunRef) -> None:
+    try:
+        run = runtime.source.run(ref)
+    except NotFoundError:
+        runtime.catalog.remove_run_due(ref)
+        return
+    runtime.catalog.descent.keep(run)
+    if run.state not in UNFINISHED:
+        if _is_around(run) or KEY in run.config:
+            write(runtime.source, run)
+        runtime.catalog.remove_run_due(ref)
 
 
 def _is_around(run: Run) -> bool:

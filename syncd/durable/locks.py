@@ -11,9 +11,15 @@ from types import TracebackType
 
 from syncd.catalog.presence import Presence
 from syncd.errors import ServiceUnavailableError
+from syncd.refs import RunRef
 
 AGAIN = 0.2  # seconds between two looks whether another machine gave a lock back
 LAST_MOMENTS = 5.0  # seconds in which a process that lost its locks is ended
+
+
+def run_lock(run: RunRef) -> str:
+    """The name of the lock under which a run's config is read and written, and noted as due."""
+    return f"run {run}"
 
 
 class Locks:

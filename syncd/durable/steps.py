@@ -23,6 +23,7 @@ from syncd.clients.artifacts import Version
 from syncd.clients.protocols import ArtifactSource, VersionStore
 from syncd.deployment import triggers
 from syncd.durable.context import Context
+from syncd.durable.locks import run_lock
 from syncd.refs import CommitRef, Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.stages import annotate, commit, discover, replace, transfer, verify
@@ -246,15 +247,15 @@ def annotate_step(artifact_id: str, replacement_id: str) -> None:
     old = replace.conclude(context.source, planned, replacement_id, linking=context.linking)
     runs = {*old.consumers, *([old.version.run] if old.version.run else [])}
     for run in sorted(runs, key=str):
-        if run in context.crowded:
-            context.catalog.add_run_due(run)
-            continue
-        with context.locks.alone(f"run {run}"):  # it is read, and then written
-            ended = annotate.annotate(context.source, run, context.met)
-        if ended:
-            context.catalog.remove_run_due(run)
-        else:
-            context.catalog.add_run_due(run)
+        # It is read, and then written; what is due meanwhile must not be forgotten with it.
+        with context.locks.alone(run_lock(run)):
+            later = run in context.crowded or not annotate.annotate(
+                context.source, run, context.met
+            )
+            if later:
+                context.catalog.add_run_due(run)
+            else:
+                context.catalog.remove_run_due(run)
     config = context.config_of(artifact_id)
     if config.triggers:  # what is not complete is done again, also by a machine without any state
         triggers.enlist(context.catalog, config, context.source.version(replacement_id))

@@ -27,6 +27,7 @@ from syncd.durable.fleet import Member
 from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines, slim, uses
+from syncd.durable.locks import Locks
 from syncd.errors import PermanentError, SyncdError
 from syncd.naming import alias_branch
 from syncd.operations.births import keep_born
@@ -271,7 +272,7 @@ def move(
                 context.deaths.let_go()
                 workflow.stop()
                 report.left = context.busy
-    finish_runs(runtime, runtime.catalog.runs_due())
+    finish_runs(runtime, runtime.catalog.runs_due(), Locks())
     triggers.fire(runtime.catalog, runtime.config)
     return report
 

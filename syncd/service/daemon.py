@@ -90,7 +90,12 @@ class Daemon:
         self._vitals = Vitals()
         self._patience = Waiting(probes(runtime), always=ALWAYS)
         self._mover = Mover(
-            runtime, self._vitals, self._patience, self._told.put, shared=self._shared
+            runtime,
+            self._vitals,
+            self._patience,
+            self._told.put,
+            locks=member.locks,
+            shared=self._shared,
         )
         self._chores = Chores(
             runtime, self._patience, self._told.put, locks=member.locks, shared=self._shared

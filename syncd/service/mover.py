@@ -25,6 +25,7 @@ from syncd.clients.artifacts import age
 from syncd.durable.context import Outcome
 from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines
+from syncd.durable.locks import Locks
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
 from syncd.refs import Target
 from syncd.runtime import Runtime
@@ -68,6 +69,7 @@ class Mover:
         vitals: told what goes on.
         patience: told when a service does not answer.
         died: told when the thread ends by a failure that nobody expected.
+        locks: keep those apart who would change the same thing.
         shared: whether other machines may take what is queued here.
     """
 
@@ -78,6 +80,7 @@ class Mover:
         patience: Waiting,
         died: Callable[[BaseException], None],
         *,
+        locks: Locks,
         shared: bool = False,
     ) -> None:
         self._vitals, self._patience, self._died = vitals, patience, died
@@ -89,7 +92,7 @@ class Mover:
         self._failing: dict[Target, str] = {}
         self._polling: Target | None = None
         self._stopped = False
-        self._polls = Polling(self._lines, vitals, self._release)
+        self._polls = Polling(self._lines, vitals, self._release, locks)
         self._oldest: dict[str, str] = {}  # by project, when the oldest that has not ended was made
         self._oldest_until = float("-inf")
         self._more = False  # whether there is more to hand over to the engine

@@ -13,6 +13,7 @@ from syncd.clients.artifacts import utc
 from syncd.deployment.triggers import enlist
 from syncd.durable.following import finish_runs, follow_runs
 from syncd.durable.lines import Lines, slim, uses
+from syncd.durable.locks import Locks
 from syncd.errors import PermanentError, SyncdError
 from syncd.operations.backfill import follow_aliases, meet
 from syncd.operations.births import keep_born
@@ -34,9 +35,13 @@ class Polling:
         lines: what is on its way, and where what is found is put.
         vitals: told what goes on.
         queued: called when something was put into its line.
+        locks: keep those apart who would write the same run's config.
     """
 
-    def __init__(self, lines: Lines, vitals: Vitals, queued: Callable[[], None]) -> None:
+    def __init__(
+        self, lines: Lines, vitals: Vitals, queued: Callable[[], None], locks: Locks
+    ) -> None:
+        self._locks = locks
         self._lines, self._vitals, self._queued = lines, vitals, queued
         self._read: dict[Name, str] = {}  # see `discover.changed`
         self._turns: dict[Target, Name] = {}  # likewise
@@ -135,7 +140,7 @@ class Polling:
         later = [run for run in waiting if str(run) > self._last_run]
         for run in (later or waiting)[:RUNS_A_POLL]:
             self._last_run = str(run)
-            finish_runs(runtime, [run])
+            finish_runs(runtime, [run], self._locks)
 
 
 def place(item: Discovered) -> Name:

@@ -11,6 +11,7 @@ from unit_world import World
 
 from syncd.clients.artifacts import utc
 from syncd.durable.following import finish_runs, follow_runs
+from syncd.durable.locks import Locks
 from syncd.refs import RunRef, Target
 
 PROJECT = Target.parse("team/proj")
@@ -157,10 +158,10 @@ def test_a_run_that_waits_to_begin_does_not_make_every_look_longer(tmp_path: Pat
     assert since is not None
     assert len([item for item in heard if item.at >= since]) == 1
     assert world.catalog.runs_due() == [silent]
-    finish_runs(world.runtime, world.catalog.runs_due())
+    finish_runs(world.runtime, world.catalog.runs_due(), Locks())
     assert world.catalog.runs_due() == [silent]
     world.source.add_run("silent", state="crashed")
-    finish_runs(world.runtime, [silent, waiting])
+    finish_runs(world.runtime, [silent, waiting], Locks())
     assert world.catalog.runs_due() == []
     assert "oxen" not in world.source.run(silent).config
     world.catalog.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +22,7 @@ from unit_world import PROJECT, World
 
 from syncd.catalog.catalog import Catalog, State
 from syncd.catalog.database import room
-from syncd.clients.artifacts import Version
+from syncd.clients.artifacts import Run, Version
 from syncd.durable import context, engine, fleet
 from syncd.errors import NotFoundError, PermanentError, StateUnavailableError
 from syncd.operations import backfill, sweep
@@ -527,6 +528,41 @@ def test_the_commit_of_a_renamed_collections_version_restores_into_it(tmp_path: 
     restore_commit(world.runtime, url, lambda: datetime.now(UTC))
     assert {v.ref.collection for v in world.source.versions(PROJECT)} == {"renamed"}
     world.catalog.close()
+
+
+def test_a_version_that_comes_while_its_run_is_written_is_not_left_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due of a crowded run is not forgotten with what was written before it was."""
+    monkeypatch.setattr(context, "CROWD", 2)
+    run = world.source.add_run("evaluates-all")
+    for number in range(4):
+        world.source.record_use(run, world.source.log(f"ds-{number}", {"a": bytes([number] * 4)}))
+    source, was_read, first = world.source, threading.Event(), threading.Lock()
+    read, update, original = source.run, source.update_config, source.log_replacement
+
+    def reading(*arguments: Any, **named: Any) -> Run:
+        found = read(*arguments, **named)
+        was_read.set()
+        return found
+
+    def replacing(*arguments: Any, **named: Any) -> Version:
+        if not first.acquire(blocking=False):
+            assert was_read.wait(30)
+        return original(*arguments, **named)
+
+    def late(*arguments: Any, **named: Any) -> None:
+        while not all(record.state is State.REPLACED for record in world.catalog.records()):
+            time.sleep(0.01)
+        time.sleep(0.1)  # by now the others could say that it is due once more, were they let
+        update(*arguments, **named)
+
+    monkeypatch.setattr(source, "run", reading)
+    monkeypatch.setattr(source, "log_replacement", replacing)
+    monkeypatch.setattr(world.source, "update_config", late)
+    world.backfill()
+
+    assert len(world.source.run(run).config["oxen"]["inputs"]) == 4
 
 
 @pytest.mark.parametrize("count", [4, 16])

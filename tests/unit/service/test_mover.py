@@ -18,6 +18,7 @@ from syncd.clients.artifacts import Collection, age
 from syncd.config import Config
 from syncd.durable import lines as lines_module
 from syncd.durable.lines import Lines
+from syncd.durable.locks import Locks
 from syncd.errors import PermanentError, ServiceUnavailableError
 from syncd.refs import Target
 from syncd.replacements import commit_of
@@ -104,7 +105,7 @@ def mover(world: World) -> Mover:
     def died(error: BaseException) -> None:
         raise error
 
-    return Mover(world.runtime, Vitals(), Waiting({}), died)
+    return Mover(world.runtime, Vitals(), Waiting({}), died, locks=Locks())
 
 
 def reads(world: World, looker: Mover) -> int:
@@ -347,7 +348,7 @@ def test_a_poll_goes_on_with_the_aliases_where_the_last_one_ended(
 def mover_of(world: World, vitals: Vitals | None = None) -> Mover:
     """One whose thread has not begun."""
     died: list[BaseException] = []
-    return Mover(world.runtime, vitals or Vitals(), Waiting({}), died.append)
+    return Mover(world.runtime, vitals or Vitals(), Waiting({}), died.append, locks=Locks())
 
 
 def test_a_poll_of_all_projects_makes_good_what_failed_for_one(tmp_path: Path) -> None:
