@@ -12,7 +12,7 @@ PART = 10 * MIB
 ENTITY = "sandbox"
 COLLECTION = "data"
 FLIGHT = 8
-LINE = 312_500_000  # bytes a second: 2.5 Gbit/s, more than most have to W&B's storage
+LINE = 125_000_000  # bytes a second: 1 Gbit/s, more than most have to W&B's storage
 Digest = Literal["MD5", "XXH128"]
 
 

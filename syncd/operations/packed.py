@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator
 
 from syncd.blocks import Blocks, Builder
-from syncd.stages.reclaim import Facts
+from syncd.versions.guards import Facts
 
 
 class Packed:

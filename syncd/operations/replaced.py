@@ -26,7 +26,9 @@ from syncd.refs import Target
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts, Several
+from syncd.stages.reclaim import Several
+from syncd.versions import guards
+from syncd.versions.guards import Facts
 from syncd.versions.originals import coverage, lineage_path, original
 from syncd.versions.plans import LINEAGE_PATH
 
@@ -76,7 +78,7 @@ def looked_at(
         What is known of those that were looked at, in the order in which they may go, and the others.
     """
     terms = runtime.config.reclaim
-    if terms.policy == reclaim.NONE:  # what stays anyway need not be looked at closely
+    if terms.policy == guards.NONE:  # what stays anyway need not be looked at closely
         return [], candidates
     left, vain = terms.max_per_day - counted, MOST_REFUSED
     looked: list[Facts] = []
@@ -84,16 +86,16 @@ def looked_at(
     for number, item in enumerate(candidates):
         note = item.link.reclaimed
         turn = everything or reclaim.must_be_watched(note, terms, now)
-        if not turn and (left <= 0 or vain <= 0 or reclaim.refusals(item, terms, now)):
+        if not turn and (left <= 0 or vain <= 0 or guards.refusals(item, terms, now)):
             unseen.add(f"{number:012}", item)
             continue
         known = reclaim.look_again(runtime.source, item)
-        if not reclaim.reasons(known, terms, now):
+        if not guards.reasons(known, terms, now):
             known = changed(known, problems=tuple(_coverage(runtime, known)))
         looked.append(known)
-        if reclaim.refusals(known, terms, now):
+        if guards.refusals(known, terms, now):
             vain -= 1
-        elif not reclaim.is_counted(note, terms, now):
+        elif not guards.is_counted(note, terms, now):
             left -= 1
     return looked, unseen.done()
 
@@ -138,7 +140,7 @@ def went_lately(version: Version, now: datetime) -> bool:
     """Whether a version says that the one it replaces was removed in the last 24 hours."""
     link = replacement_of(version.metadata, version.digest)
     note = link.reclaimed if link else None
-    return note is not None and utc(note.at) > now - reclaim.DAY
+    return note is not None and utc(note.at) > now - guards.DAY
 
 
 def _replaced(versions: Sequence[Version], moved: Counter[Folder]) -> Iterator[Facts]:

@@ -26,7 +26,7 @@ from syncd.operations.replaced import went_lately
 from syncd.refs import Target
 from syncd.replacements import version_digest
 from syncd.runtime import Runtime
-from syncd.stages.reclaim import Facts
+from syncd.versions.guards import Facts
 from syncd.versions.holdings import Holdings, contents
 from syncd.versions.pointers import Pointers
 

@@ -19,8 +19,10 @@ from syncd.operations.scan import scan
 from syncd.refs import Target
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
-from syncd.stages.reclaim import Facts, Reason, Removal, Several, Stay
+from syncd.stages.reclaim import Removal, Several, Stay
 from syncd.stages.verify import verify
+from syncd.versions import guards
+from syncd.versions.guards import Facts, Reason
 from syncd.versions.holdings import Freed, Holdings, contents
 
 BATCH = 500  # versions whose staying is told at a time
@@ -110,7 +112,7 @@ def plan(
         SyncdError: when anything cannot be read: then nobody knows what is needed.
     """
     # First: what `now` says decides about all that follows.
-    if runtime.config.reclaim.policy != reclaim.NONE and targets:
+    if runtime.config.reclaim.policy != guards.NONE and targets:
         try:
             check_clock(runtime.source, targets[0].entity)
         except ClockError as error:
@@ -130,9 +132,7 @@ def _taken_back(
     now = runtime.source.told_time(targets[0].entity) or now
     candidates, counted = candidates_of(runtime, targets, now)
     waiting = [
-        item
-        for item in candidates
-        if item.link.reclaimed and item.link.reclaimed.how == reclaim.TTL
+        item for item in candidates if item.link.reclaimed and item.link.reclaimed.how == guards.TTL
     ]
     found = _decided(runtime, targets, now, waiting, counted).plan.stays if waiting else ()
     stays = tuple(item for item in found if item.withdraw)
@@ -153,7 +153,7 @@ def _decided(
 ) -> Sweep:
     terms = runtime.config.reclaim
     facts, unseen = looked_at(runtime, candidates, now, counted, everything=everything)
-    hopeful = [item for item in facts if not reclaim.reasons(item, terms, now)]
+    hopeful = [item for item in facts if not guards.reasons(item, terms, now)]
     if not hopeful:
         return Sweep(
             plan=reclaim.plan(facts, terms, now, lately=counted, unseen=unseen),
@@ -180,7 +180,7 @@ def _decided(
             for place, item in enumerate(decided.removals)
         }
     )
-    refused = frozenset(item.source.id for item in facts if reclaim.refusals(item, terms, now))
+    refused = frozenset(item.source.id for item in facts if guards.refusals(item, terms, now))
     return Sweep(plan=decided, expected=expected, freed=freed, refused=refused)
 
 
@@ -251,13 +251,13 @@ def execute(
             told += _leave(runtime, report.after_all[-1:])
             counts.update(reason.guard for reason in found)
             continue
-        if terms.policy == reclaim.DELETE:
+        if terms.policy == guards.DELETE:
             runtime.catalog.reclaimed(facts.source.id, expected)
         log.get().info(log.Stage.RECLAIM.done, artifact=name, bytes=expected)
         report.removals.append(_removal(removal, expected))
     freed = sweep.freed.without(runtime.source.manifest(facts.source) for facts in kept)
     report.expected = sweep.expected.total()
-    report.freed = freed.by_version().total() if terms.policy == reclaim.DELETE else 0
+    report.freed = freed.by_version().total() if terms.policy == guards.DELETE else 0
     log.get().info(
         log.Life.SWEEP_DONE,
         policy=terms.policy,

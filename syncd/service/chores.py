@@ -26,7 +26,7 @@ from syncd.refs import Target
 from syncd.runtime import Runtime
 from syncd.service.patience import Waiting
 from syncd.service.scheduler import Job
-from syncd.stages import reclaim
+from syncd.versions import guards
 
 VERIFY, RECLAIM, BACKUP, TIDY = "verify", "reclaim", "backup", "tidy"
 LEAST_PARTS, MOST_PARTS = (
@@ -113,7 +113,7 @@ class Chores:
             TIDY: TIDY_EVERY,
         }
         policies = {self.runtime.config.reclaim.policy, self._last(RECLAIM).get("policy")}
-        if policies - {reclaim.NONE, None}:
+        if policies - {guards.NONE, None}:
             every[RECLAIM] = (
                 schedule.reclaim
             )  # once more after "none", which takes back time to live

@@ -21,8 +21,8 @@ from syncd.manifest import Entry
 from syncd.operations import replaced, sweep
 from syncd.refs import Target
 from syncd.replacements import Reclaimed
-from syncd.stages.reclaim import Facts
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.versions.guards import Facts
 from syncd.versions.plans import LINEAGE_PATH
 
 

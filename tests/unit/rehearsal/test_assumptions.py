@@ -35,7 +35,8 @@ def test_each_switch_of_the_sandbox_is_an_assumption() -> None:
     """Where W&B may answer differently, a rehearsal finds out how it does."""
     named = {setting for item in ASSUMPTIONS for setting in item.settings}
 
-    assert named == {item.name for item in fields(Settings)}
+    # How quick the line is says nothing of what W&B does.
+    assert named == {item.name for item in fields(Settings)} - {"bandwidth"}
     assert all(item.settings for item in UNKNOWNS if PROBES[item.id].__name__ != "probe")
 
 

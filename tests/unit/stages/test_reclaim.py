@@ -15,17 +15,9 @@ from syncd.errors import NotFoundError, PermanentError, ServiceUnavailableError,
 from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.refs import CommitRef, RepoRef, RunRef, Target
 from syncd.replacements import Reclaimed, Replacement, Restored, replacement_of
-from syncd.stages.reclaim import (
-    GUARDS,
-    Facts,
-    Removal,
-    plan,
-    reasons,
-    remove,
-    ttl_seconds,
-    withdraw,
-)
+from syncd.stages.reclaim import Removal, plan, remove, withdraw
 from syncd.testing import Fault, MemoryArtifactSource
+from syncd.versions.guards import GUARDS, Facts, reasons, ttl_seconds
 
 # In the double, versions are made a minute apart from 2026-01-01 on.
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
