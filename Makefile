@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # More than there are cores: some tests wait for a server while others work.
 JOBS ?= 4
+# What runs at night starts each process anew; by day they begin with what is imported already.
+nightly soak: export SYNCD_TEST_FRESH = 1
 # Tests of the night too.
 ALL := -m "nightly or not nightly"
 SEED ?= $(shell date +%s)

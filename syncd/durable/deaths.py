@@ -29,6 +29,7 @@ where another one was faster to take the version over, it stays unexplained.
 from __future__ import annotations
 
 import faulthandler
+import functools
 import sys
 import threading
 import uuid
@@ -46,7 +47,6 @@ from syncd.errors import PermanentError, SyncdError
 TOGETHER = 2  # deaths after which a version moves alone
 EXPLAINED = 3  # deaths alone, with a known cause, after which it is set aside
 UNEXPLAINED = 10  # deaths alone, whatever the cause
-LIFE = uuid.uuid4().hex  # this process
 TRACE = "crash.txt"  # in the state directory: where Python writes of a fatal signal
 KEPT = "crash-last.txt"  # the last one that had something to tell
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -77,11 +77,11 @@ class Watch:
 
     Args:
         catalog: remembers.
-        life: names this process; injected by tests.
+        life: names this process; another name is injected by tests.
     """
 
-    def __init__(self, catalog: Catalog, life: str = LIFE) -> None:
-        self._catalog, self._table, self._life = catalog, catalog.deaths, life
+    def __init__(self, catalog: Catalog, life: str = "") -> None:
+        self._catalog, self._table, self._life = catalog, catalog.deaths, life or _this_life()
         self._moves: dict[str, Deaths] = {}
         self._lock = threading.Lock()
         self._over = False
@@ -174,6 +174,12 @@ def count(found: Deaths, state: State) -> Deaths:
     )
 
 
+@functools.cache
+def _this_life() -> str:
+    """Names this process, from the first time it is asked: one that forks before bears others."""
+    return uuid.uuid4().hex
+
+
 @contextmanager
 def witnessed(folder: Path, catalog: Catalog) -> Iterator[None]:
     """Leave word of a fatal signal within the block, and tell the catalog of the last process's.
@@ -190,7 +196,7 @@ def witnessed(folder: Path, catalog: Catalog) -> Iterator[None]:
         _tell(trace, catalog)
         file = trace.open("w")
     with file:
-        file.write(f"{LIFE}\n")
+        file.write(f"{_this_life()}\n")
         file.flush()
         faulthandler.enable(file)
         try:

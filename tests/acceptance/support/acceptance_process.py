@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -15,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from acceptance_nursery import Born, Nursery
+
 ROOT = Path(__file__).parents[3]
 SYNCD = [sys.executable, "-m", "syncd"]
 IMPATIENT = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
 # Seconds for anything a test waits for; what runs at night has more to do at a time.
 DEADLINE = float(os.environ.get("SYNCD_TEST_DEADLINE", "100"))
+FRESH = "SYNCD_TEST_FRESH" in os.environ or not sys.platform.startswith("linux")
 Result = TypeVar("Result")
 
 
@@ -62,22 +66,35 @@ class Done:
         return document
 
 
+def _fresh(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+@functools.cache
+def _nursery() -> Nursery:
+    # A library of numpy's begins a thread for each core, unless told not to.
+    return Nursery({**environment(Path(os.environ["HOME"])), "OPENBLAS_NUM_THREADS": "1"})
+
+
 class Process:
     """A process whose output is read while it runs."""
 
     def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
-        self.popen = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,
-        )
+        begin = _fresh if FRESH or command[0] != sys.executable else _nursery().bear
+        self.popen: subprocess.Popen[str] | Born = begin(command, folder, environ)
         self._readers = [
             threading.Thread(target=self._read, args=(name, stream), daemon=True)
             for name, stream in (("out", self.popen.stdout), ("err", self.popen.stderr))
