@@ -10,6 +10,7 @@ a disk that went away while it ran. This module reads and writes files only; it 
 
 from __future__ import annotations
 
+import threading
 import uuid
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Mark:
         self._root = root
         self.path = root / INDEX_DIR / "store"
         self._seen = False
+        self._making = threading.Lock()
 
     def read(self) -> str | None:
         """The store's id, empty where somebody made the file by hand; None when there is no mark.
@@ -60,15 +62,18 @@ class Mark:
             DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
-        found = self.read()
-        if found:
-            return found
-        made = uuid.uuid4().hex
-        with disk(f"cannot mark {self._root}"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(f"{made}\n")
-        self._seen = True
-        return made
+        with self._making:
+            found = self.read()
+            if found:
+                return found
+            made = uuid.uuid4().hex
+            with disk(f"cannot mark {self._root}"):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = self.path.with_name(f"store-{made}")
+                fresh.write_text(f"{made}\n")
+                fresh.replace(self.path)  # nobody reads half of it
+            self._seen = True
+            return made
 
     def missing(self) -> ServiceUnavailableError:
         """The error for a folder that is not the store."""
@@ -86,7 +91,8 @@ class Mark:
             DiskFullError: when there is no room.
             PermanentError: when the disk refuses.
         """
+        seen = self._seen  # before: another thread may make it while this one looks
         if self.read() is None:
-            if self._seen:
+            if seen:
                 raise self.missing()
             self.make()
