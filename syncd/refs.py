@@ -22,6 +22,8 @@ HASH = re.compile(r"[0-9a-f]{3,32}")  # of a content, as Oxen writes it
 MAX_PATH_BYTES = 4096
 MAX_SEGMENT_BYTES = 255
 
+CollectionName = tuple[str, str, str]  # entity, project, collection
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRef:
@@ -55,8 +57,13 @@ class ArtifactRef:
         """The number in `vN`, or None when the alias is not a version."""
         return int(self.alias[1:]) if VERSION.fullmatch(self.alias) else None
 
+    @property
+    def place(self) -> CollectionName:
+        """The collection that it is in."""
+        return self.entity, self.project, self.collection
+
     def __str__(self) -> str:
-        name = f"{self.entity}/{self.project}/{self.collection}"
+        name = "/".join(self.place)
         return f"{name}:{self.alias}" if self.alias else name
 
 

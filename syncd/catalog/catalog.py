@@ -217,12 +217,7 @@ class Catalog:
         """Remember that a version was taken out of W&B, and the bytes that were to come free."""
         row = {"artifact_id": artifact_id, "bytes": size, "at": now()}
         self._database.upsert(schema.reclaimed, [row], ("artifact_id",))
-        self._database.change(
-            *(
-                sa.delete(table).where(table.c.artifact_id == artifact_id)
-                for table in (schema.refused, schema.told)
-            )
-        )
+        self._delete(artifact_id, schema.refused, schema.told)
 
     def refuse(self, artifact_ids: Collection[str], at: str) -> None:
         """Remember that a sweep looked at versions closely and had to leave them.
@@ -242,11 +237,11 @@ class Catalog:
 
     def forget(self, artifact_id: str) -> None:
         """Forget a version."""
+        self._delete(artifact_id, schema.versions, *_OF_A_VERSION)
+
+    def _delete(self, artifact_id: str, *tables: sa.Table) -> None:
         self._database.change(
-            *(
-                sa.delete(table).where(table.c.artifact_id == artifact_id)
-                for table in (schema.versions, *_OF_A_VERSION)
-            )
+            *(sa.delete(table).where(table.c.artifact_id == artifact_id) for table in tables)
         )
 
     def clear(self, target: Target | None) -> None:

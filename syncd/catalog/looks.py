@@ -13,9 +13,7 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database, batches, now, within
-from syncd.refs import Target
-
-Name = tuple[str, str, str]  # entity, project, collection
+from syncd.refs import CollectionName, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ class Looks:
             found |= dict(self._database.tuples(query))
         return found
 
-    def cursors(self, target: Target, fingerprint: str) -> dict[Name, Cursor]:
+    def cursors(self, target: Target, fingerprint: str) -> dict[CollectionName, Cursor]:
         """The collections of a target in which, under this configuration, nothing was left to do."""
         table = schema.cursors
         query = sa.select(table).where(table.c.fingerprint == fingerprint, *within(table, target))
@@ -69,7 +67,7 @@ class Looks:
             for row in self._database.rows(query)
         }
 
-    def rest(self, name: Name, seen: str, fingerprint: str) -> None:
+    def rest(self, name: CollectionName, seen: str, fingerprint: str) -> None:
         """Remember that nothing is left to do in a collection that W&B told this of."""
         entity, project, collection = name
         row = {
@@ -82,7 +80,7 @@ class Looks:
         }
         self._database.upsert(schema.cursors, [row], ("entity", "project", "collection"))
 
-    def wake(self, name: Name) -> None:
+    def wake(self, name: CollectionName) -> None:
         """Forget that nothing is left to do in a collection."""
         entity, project, collection = name
         table = schema.cursors

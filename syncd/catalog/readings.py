@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from syncd.catalog import schema
 from syncd.catalog.database import Database
+from syncd.refs import CollectionName
 
-Place = tuple[str, str, str]  # entity, project, collection
 AT_ONCE = 16 << 20  # bytes of contents that are fetched with one query
 _KEY = ("entity", "project", "collection", "version_index")
 
@@ -47,7 +47,7 @@ class Readings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def between(self, place: Place, first: int, last: int) -> list[Reading]:
+    def between(self, place: CollectionName, first: int, last: int) -> list[Reading]:
         """What is kept of the versions of a collection from one number to another, both included."""
         table = schema.readings
         query = sa.select(
@@ -68,7 +68,9 @@ class Readings:
             for artifact_id, index, seen, pointers, size in self._database.tuples(query)
         ]
 
-    def contents(self, place: Place, readings: Sequence[Reading]) -> Iterator[tuple[str, bytes]]:
+    def contents(
+        self, place: CollectionName, readings: Sequence[Reading]
+    ) -> Iterator[tuple[str, bytes]]:
         """What some versions of a collection hold, by GraphQL id; those that hold nothing left out."""
         table = schema.readings
         pack: list[int] = []
@@ -84,7 +86,7 @@ class Readings:
                 yield from self._database.tuples(query)
                 pack, room = [], AT_ONCE
 
-    def keep(self, place: Place, reading: Reading, contents: bytes) -> None:
+    def keep(self, place: CollectionName, reading: Reading, contents: bytes) -> None:
         """Keep what was read of a version of a collection, instead of what was kept before."""
         row = {
             **dict(zip(_KEY, place, strict=False)),
@@ -96,7 +98,7 @@ class Readings:
         }
         self._database.upsert(schema.readings, [row], _KEY)
 
-    def drop(self, place: Place, indexes: Collection[int]) -> None:
+    def drop(self, place: CollectionName, indexes: Collection[int]) -> None:
         """Forget versions of a collection, by their numbers; a few hundred at a time."""
         table = schema.readings
         if indexes:
@@ -104,12 +106,12 @@ class Readings:
                 sa.delete(table).where(*_at(place), table.c.version_index.in_(indexes))
             )
 
-    def drop_after(self, place: Place, last: int) -> None:
+    def drop_after(self, place: CollectionName, last: int) -> None:
         """Forget the versions of a collection behind a number."""
         table = schema.readings
         self._database.change(sa.delete(table).where(*_at(place), table.c.version_index > last))
 
-    def drop_others(self, entity: str, places: Collection[Place]) -> None:
+    def drop_others(self, entity: str, places: Collection[CollectionName]) -> None:
         """Forget the collections of an entity that are none of these."""
         table = schema.readings
         names = (table.c.entity, table.c.project, table.c.collection)
@@ -119,6 +121,6 @@ class Readings:
                 self.drop_after(place, -1)
 
 
-def _at(place: Place) -> list[sa.ColumnElement[bool]]:
+def _at(place: CollectionName) -> list[sa.ColumnElement[bool]]:
     table = schema.readings
     return [table.c[name] == part for name, part in zip(_KEY, place, strict=False)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from syncd.refs import ArtifactRef, RunRef
+from syncd.refs import ArtifactRef, CollectionName, RunRef
 
 REGISTRY = "wandb-registry-"  # how the project of a registry is called
 TTL_INHERIT, TTL_OFF = -1, -2  # what W&B writes for a time to live that is no number of seconds
@@ -160,7 +160,7 @@ class Collection:
         return frozenset(alias for _, aliases in self.newest for alias in aliases)
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def place(self) -> CollectionName:
         """Entity, project and name."""
         return self.entity, self.project, self.name
 

@@ -56,7 +56,7 @@ class WandbLinks:
     ) -> None:
         """See `ArtifactSource.move_aliases`."""
         ref = version.ref
-        own = [_alias((ref.entity, ref.project, ref.collection), alias) for alias in aliases]
+        own = [_alias(ref.place, alias) for alias in aliases]
         linked = [
             _alias((place.entity, place.project, place.collection), alias)
             for place in places

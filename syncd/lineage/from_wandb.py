@@ -75,7 +75,7 @@ class WandbNeighbours:
 
     def _numbered(self, ref: ArtifactRef) -> Relative | None:
         """The version of a name, or what it stands for when it is a replacement."""
-        for item in self._collection((ref.entity, ref.project, ref.collection)):
+        for item in self._collection(ref.place):
             names = {item.ref.alias, *(version.ref.alias for version in item.members)}
             if ref.alias in names:
                 return item

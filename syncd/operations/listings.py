@@ -9,23 +9,16 @@ from collections.abc import Iterator
 from itertools import islice
 
 from syncd.catalog.catalog import State
-from syncd.clients.artifacts import Version
 from syncd.errors import NotFoundError, SuspiciousListingError
-from syncd.refs import RepoRef, Target
+from syncd.refs import CollectionName, RepoRef, Target
 from syncd.runtime import Runtime
 
 FEWEST = 0.5  # of what is known to be there; a listing with less is not believed
-Place = tuple[str, str, str]  # entity, project, collection
 Folder = tuple[RepoRef, str]  # where in Oxen the versions of a collection lie
 _VERSION_BRANCH = re.compile(r"(?:(.+)/)?wandb/v[0-9]+")
 
 
-def place_of(version: Version) -> Place:
-    """The collection that a version was logged to."""
-    return version.ref.entity, version.ref.project, version.ref.collection
-
-
-def believe_catalog(runtime: Runtime, target: Target, counted: Counter[Place]) -> None:
+def believe_catalog(runtime: Runtime, target: Target, counted: Counter[CollectionName]) -> None:
     """Refuse a listing that has far less than the catalog knows to be there.
 
     A version that was replaced may be gone; what replaced it may not, unless W&B says of it by its id
@@ -43,7 +36,7 @@ def believe_catalog(runtime: Runtime, target: Target, counted: Counter[Place]) -
             )
 
 
-def _accounted(runtime: Runtime, place: Place) -> Iterator[int]:
+def _accounted(runtime: Runtime, place: CollectionName) -> Iterator[int]:
     """A 1 for each version whose replacement is not listed for a good reason, until one is for none."""
     entity, project, collection = place
     here = Target(entity=entity, project=project, collection=collection)
@@ -55,7 +48,7 @@ def _accounted(runtime: Runtime, place: Place) -> Iterator[int]:
         if record.state is not State.REPLACED or record.replacement_id in listed:
             continue
         try:
-            if place_of(runtime.source.version(record.replacement_id)) == place:
+            if runtime.source.version(record.replacement_id).ref.place == place:
                 return
         except NotFoundError:
             pass

@@ -20,9 +20,9 @@ from itertools import groupby
 
 from syncd.clients.artifacts import Version, utc
 from syncd.errors import PermanentError
-from syncd.operations.listings import Folder, Place, believe_catalog, doubts, place_of
+from syncd.operations.listings import Folder, believe_catalog, doubts
 from syncd.operations.packed import Packed, Packer
-from syncd.refs import Target
+from syncd.refs import CollectionName, Target
 from syncd.replacements import KEY, Replacement, replacement_of
 from syncd.runtime import Runtime
 from syncd.stages import reclaim
@@ -117,9 +117,11 @@ def candidates_of(
     packer = Packer()
     doubted: dict[Folder, str] = {}
     for target in targets:
-        counted: Counter[Place] = Counter()
+        counted: Counter[CollectionName] = Counter()
         moved: Counter[Folder] = Counter()
-        for place, group in groupby(runtime.source.versions(target.whole), key=place_of):
+        for place, group in groupby(
+            runtime.source.versions(target.whole), key=lambda item: item.ref.place
+        ):
             versions = list(map(_bare, group))
             counted[place] = len(versions)
             lately |= {version.id for version in versions if went_lately(version, now)}

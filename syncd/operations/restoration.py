@@ -206,7 +206,7 @@ def _collections(runtime: Runtime, target: Target) -> Iterator[list[Version]]:
     """The versions of each collection of a target."""
     for _, group in groupby(
         runtime.source.versions(target.whole),
-        key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
+        key=lambda found: found.ref.place,
     ):
         yield list(group)
 

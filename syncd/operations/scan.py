@@ -21,9 +21,9 @@ from itertools import groupby
 from syncd.blocks import batches
 from syncd.catalog.readings import Reading
 from syncd.clients.artifacts import Version
-from syncd.operations.listings import Place, believe_catalog, place_of
+from syncd.operations.listings import believe_catalog
 from syncd.operations.replaced import went_lately
-from syncd.refs import Target
+from syncd.refs import CollectionName, Target
 from syncd.replacements import version_digest
 from syncd.runtime import Runtime
 from syncd.versions.guards import Facts
@@ -61,8 +61,10 @@ def scan(
     configured = [Target.parse(str(text)) for text in runtime.config.wandb.projects]
     for entity in sorted({target.entity for target in (*targets, *configured)}):
         whole = Target(entity=entity)
-        counted: Counter[Place] = Counter()
-        for place, group in groupby(runtime.source.versions(whole), key=place_of):
+        counted: Counter[CollectionName] = Counter()
+        for place, group in groupby(
+            runtime.source.versions(whole), key=lambda item: item.ref.place
+        ):
             for versions, readings in reader.read(place, group, holdings, going):
                 counted[place] += len(versions)
                 for version in versions:
@@ -82,7 +84,7 @@ class _Reader:
         self._pointers = Pointers(runtime.source, runtime.store)
 
     def read(
-        self, place: Place, listed: Iterator[Version], holdings: Holdings, going: set[str]
+        self, place: CollectionName, listed: Iterator[Version], holdings: Holdings, going: set[str]
     ) -> Iterator[tuple[list[Version], Mapping[str, frozenset[str]]]]:
         """The versions of a collection, some at a time, with the ids that each points to by its own.
 
@@ -117,7 +119,7 @@ class _Reader:
             yield versions, found
         self._kept.drop_after(place, last)
 
-    def _new(self, place: Place, version: Version) -> tuple[frozenset[str], bytes]:
+    def _new(self, place: CollectionName, version: Version) -> tuple[frozenset[str], bytes]:
         manifest = self._source.manifest(version)
         pointers = frozenset(self._pointers.of(version, manifest))
         held = contents(manifest)

@@ -9,10 +9,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
-from syncd.catalog.looks import Name
 from syncd.catalog.pulse import Hint, Pulse
 from syncd.errors import TransientError
-from syncd.refs import Target
+from syncd.refs import CollectionName, Target
 
 
 class Hints:
@@ -26,7 +25,9 @@ class Hints:
         self._tell = tell
         self._lock = threading.Lock()
         self._waiting: dict[Target, dict[str, Hint]] = {}  # by project, and collection or ""
-        self._later: dict[Name, Hint] = {}  # of collections that have versions on their way
+        self._later: dict[
+            CollectionName, Hint
+        ] = {}  # of collections that have versions on their way
         self._known: dict[int, float] = {}  # those that were not acted on, when each was said
 
     @property
@@ -64,12 +65,12 @@ class Hints:
         for project in filter(wanted, projects):
             self._tell(project)
 
-    def set_aside(self, place: Name, hint: Hint) -> None:
+    def set_aside(self, place: CollectionName, hint: Hint) -> None:
         """Keep one until its collection has no versions on their way."""
         with self._lock:
             self._later[place] = hint
 
-    def ready(self, moving: Collection[Name]) -> None:
+    def ready(self, moving: Collection[CollectionName]) -> None:
         """Let those go on that were set aside for collections which are not among these any more."""
         with self._lock:
             places = [place for place in self._later if place not in moving]

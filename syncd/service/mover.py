@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from syncd import log
-from syncd.catalog.looks import Name
 from syncd.catalog.pulse import Hint
 from syncd.clients.artifacts import age
 from syncd.durable.context import Outcome
@@ -27,7 +26,7 @@ from syncd.durable.handover import EndedUnheardError
 from syncd.durable.lines import Lines
 from syncd.durable.locks import Locks
 from syncd.errors import NotFoundError, PermanentError, SyncdError, TransientError
-from syncd.refs import Target
+from syncd.refs import CollectionName, Target
 from syncd.runtime import Runtime
 from syncd.service.hints import Hints
 from syncd.service.patience import FIRST_WAIT, LONGEST_WAIT, Waiting
@@ -317,7 +316,7 @@ class Mover:
 
     # polls
 
-    def _poll(self, target: Target, hinted: Collection[Name] = ()) -> bool:
+    def _poll(self, target: Target, hinted: Collection[CollectionName] = ()) -> bool:
         """Look, queue, and see after runs; what goes wrong with one thing does not stop the others.
 
         Args:

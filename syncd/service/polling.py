@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from syncd import log
 from syncd.catalog.catalog import Record, State
-from syncd.catalog.looks import Name
 from syncd.clients.artifacts import utc
 from syncd.deployment.triggers import enlist
 from syncd.durable.following import finish_runs, follow_runs
@@ -17,7 +16,7 @@ from syncd.durable.locks import Locks
 from syncd.errors import PermanentError, SyncdError
 from syncd.operations.backfill import follow_aliases, meet
 from syncd.operations.births import keep_born
-from syncd.refs import RepoRef, RunRef, Target
+from syncd.refs import CollectionName, RepoRef, RunRef, Target
 from syncd.runtime import Runtime, check_store
 from syncd.service.vitals import Vitals
 from syncd.stages.discover import Discovered, changed
@@ -43,14 +42,14 @@ class Polling:
     ) -> None:
         self._locks = locks
         self._lines, self._vitals, self._queued = lines, vitals, queued
-        self._read: dict[Name, str] = {}  # see `discover.changed`
-        self._turns: dict[Target, Name] = {}  # likewise
+        self._read: dict[CollectionName, str] = {}  # see `discover.changed`
+        self._turns: dict[Target, CollectionName] = {}  # likewise
         self._used: dict[RunRef, frozenset[str]] = {}  # what a poll that failed has asked of runs
         self._last_run = ""
 
     def forget(self, item: Discovered) -> None:
         """Read a version's collection again: what is to be done there has changed."""
-        self._read.pop(place(item), None)
+        self._read.pop(item.version.ref.place, None)
 
     def works(
         self,
@@ -58,7 +57,7 @@ class Polling:
         target: Target,
         new: list[Discovered],
         problems: list[SyncdError],
-        hinted: Collection[Name],
+        hinted: Collection[CollectionName],
     ) -> Iterator[Callable[[], None]]:
         """What a poll consists of."""
         yield lambda: self._find(runtime, target, new, problems, hinted)
@@ -83,7 +82,7 @@ class Polling:
         target: Target,
         new: list[Discovered],
         problems: list[SyncdError],
-        hinted: Collection[Name] = (),
+        hinted: Collection[CollectionName] = (),
     ) -> None:
         """Put the versions that are new into `new`, and what is wrong with others into `problems`."""
         config = runtime.config
@@ -104,7 +103,7 @@ class Polling:
             turns=self._turns,
             hinted=hinted,
         )
-        aside: set[Name] = set()
+        aside: set[CollectionName] = set()
         met: set[RepoRef] = set()
         for item in found:
             meet(item, met)
@@ -117,9 +116,9 @@ class Polling:
                 if self._wanted(runtime, item):
                     new.append(slim(item))
                 else:
-                    aside.add(place(item))
+                    aside.add(item.version.ref.place)
             # Where versions move, their aliases move with them; a later poll looks again.
-            elif place(item) not in moving:
+            elif item.version.ref.place not in moving:
                 try:
                     follow_aliases(runtime, item, heads)
                 except PermanentError as error:
@@ -143,15 +142,9 @@ class Polling:
             finish_runs(runtime, [run], self._locks)
 
 
-def place(item: Discovered) -> Name:
-    """Where a version is."""
-    ref = item.version.ref
-    return ref.entity, ref.project, ref.collection
-
-
-def collections(lines: Lines) -> set[Name]:
+def collections(lines: Lines) -> set[CollectionName]:
     """The collections that have versions on their way."""
-    return {place(item) for item in lines.open.values()}
+    return {item.version.ref.place for item in lines.open.values()}
 
 
 def due(record: Record, now: float) -> bool:

@@ -122,11 +122,7 @@ def _made_from(store: VersionStore, plan: TransferPlan, run: Run | None) -> Comm
     for item in inputs(run) if plan.branch != plan.main else ():
         ref = CommitRef.parse(item["oxen"]) if item["oxen"] else None
         used, own = ArtifactRef.parse(item["artifact"]), plan.version.ref
-        same = (used.entity, used.project, used.collection) == (
-            own.entity,
-            own.project,
-            own.collection,
-        )
+        same = used.place == own.place
         if ref and same and ref.repo == plan.repo and store.resolve(ref.repo, ref.commit):
             found.append((used.index or 0, ref))
     return max(found, key=itemgetter(0), default=(0, None))[1]
@@ -162,11 +158,7 @@ def refuse_foreign(head: Commit | None, plan: TransferPlan) -> None:
         )
     own = plan.version.ref
     theirs = ArtifactRef.parse(named)
-    if not plan.prefix and (theirs.entity, theirs.project, theirs.collection) != (
-        own.entity,
-        own.project,
-        own.collection,
-    ):
+    if not plan.prefix and theirs.place != own.place:
         raise RepositoryConflictError(f"{plan.repo} holds {named}, another collection than {own}")
 
 

@@ -15,12 +15,12 @@ from fnmatch import fnmatchcase
 from heapq import nsmallest
 from itertools import groupby
 
-from syncd.catalog.looks import Looks, Name
+from syncd.catalog.looks import Looks
 from syncd.clients.artifacts import Version, utc
 from syncd.clients.protocols import ArtifactSource
 from syncd.config.model import Select
 from syncd.errors import NotFoundError
-from syncd.refs import ArtifactRef, Target
+from syncd.refs import ArtifactRef, CollectionName, Target
 from syncd.replacements import Published, Replacement, published_of, replacement_of, restored_of
 from syncd.versions.whereabouts import Listed, asked
 
@@ -85,7 +85,7 @@ def discover(
         there = wanted is None
         by_collection = groupby(
             source.versions(target.whole),
-            key=lambda found: (found.ref.entity, found.ref.project, found.ref.collection),
+            key=lambda found: found.ref.place,
         )
         for _, versions in by_collection:
             items = [
@@ -112,9 +112,9 @@ def changed(
     fingerprint: str,
     *,
     again: int = AGAIN,
-    under_way: MutableMapping[Name, str] | None = None,
-    turns: MutableMapping[Target, Name] | None = None,
-    hinted: Iterable[Name] = (),
+    under_way: MutableMapping[CollectionName, str] | None = None,
+    turns: MutableMapping[Target, CollectionName] | None = None,
+    hinted: Iterable[CollectionName] = (),
     clock: Clock = _now,
 ) -> Iterator[Discovered]:
     """What `discover` finds in the collections that are not known to have nothing left to do.
@@ -139,9 +139,9 @@ def changed(
         hinted: collections that are read whatever is told of them.
         clock: see `discover`.
     """
-    done: set[Name] = set()
+    done: set[CollectionName] = set()
     wanted = frozenset(hinted)
-    read: MutableMapping[Name, str] = {} if under_way is None else under_way
+    read: MutableMapping[CollectionName, str] = {} if under_way is None else under_way
 
     def settled(artifact_ids: Sequence[str]) -> Mapping[str, str]:
         return looks.settled(artifact_ids, fingerprint)

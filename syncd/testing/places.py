@@ -8,11 +8,10 @@ from typing import Literal
 
 from syncd.clients.artifacts import Membership
 from syncd.errors import AuthenticationError, NotFoundError
-from syncd.refs import ArtifactRef
+from syncd.refs import CollectionName
 
 LATEST = "latest"
 NEWEST = 5
-Place = tuple[str, str, str]  # entity, project, collection
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,11 +20,6 @@ class _Collection:
     numbers: dict[str, int] = field(default_factory=dict)  # by artifact id
     aliases: dict[str, str] = field(default_factory=dict)  # artifact id by alias
     next_number: int = 0
-
-
-def place_of(ref: ArtifactRef) -> Place:
-    """The collection that a version was logged to."""
-    return ref.entity, ref.project, ref.collection
 
 
 class Places:
@@ -38,9 +32,9 @@ class Places:
     def __init__(self) -> None:
         self.read_only: set[str] = set()
         self.protected: set[str] = set()
-        self._collections: dict[Place, _Collection] = {}
+        self._collections: dict[CollectionName, _Collection] = {}
 
-    def add(self, artifact_id: str, place: Place, number: int) -> None:
+    def add(self, artifact_id: str, place: CollectionName, number: int) -> None:
         """A version was logged."""
         found = self._collections.setdefault(place, _Collection(kind="sequence"))
         found.numbers[artifact_id] = number
@@ -51,15 +45,17 @@ class Places:
             found.numbers.pop(artifact_id, None)
             found.aliases = {k: v for k, v in found.aliases.items() if v != artifact_id}
 
-    def rename(self, place: Place, name: Place) -> None:
+    def rename(self, place: CollectionName, name: CollectionName) -> None:
         """A collection is called otherwise from now on."""
         self._collections[name] = self._collections.pop(place)
 
-    def give(self, artifact_id: str, place: Place, aliases: Sequence[str]) -> None:
+    def give(self, artifact_id: str, place: CollectionName, aliases: Sequence[str]) -> None:
         """Point aliases at a version, away from any other."""
         self._collections[place].aliases.update(dict.fromkeys(aliases, artifact_id))
 
-    def give_all(self, artifact_id: str, wanted: Sequence[tuple[Place, Sequence[str]]]) -> None:
+    def give_all(
+        self, artifact_id: str, wanted: Sequence[tuple[CollectionName, Sequence[str]]]
+    ) -> None:
         """The same in several collections: all of it or, when something is refused, nothing."""
         for place, aliases in wanted:
             if artifact_id not in self._known(place).numbers:
@@ -68,20 +64,20 @@ class Places:
         for place, aliases in wanted:
             self.give(artifact_id, place, aliases)
 
-    def aliases(self, artifact_id: str, place: Place) -> tuple[str, ...]:
+    def aliases(self, artifact_id: str, place: CollectionName) -> tuple[str, ...]:
         """A version's aliases in a collection."""
         held = self._collections[place].aliases.items()
         return tuple(alias for alias, holder in held if holder == artifact_id)
 
-    def take(self, place: Place, alias: str) -> None:
+    def take(self, place: CollectionName, alias: str) -> None:
         """Take an alias off the version that has it."""
         del self._collections[place].aliases[alias]
 
-    def pointing(self, place: Place) -> dict[str, str]:
+    def pointing(self, place: CollectionName) -> dict[str, str]:
         """All aliases of a collection, with the version that each is on."""
         return dict(self._collections[place].aliases)
 
-    def linked(self, place: Place, alias: str) -> str | None:
+    def linked(self, place: CollectionName, alias: str) -> str | None:
         """The version of a portfolio that an alias, or `vN`, names there; None for none."""
         found = self._collections.get(place)
         if found is None or found.kind != "portfolio":
@@ -95,7 +91,12 @@ class Places:
         return tuple(self._membership(artifact_id, place) for place in holding)
 
     def link(
-        self, artifact_id: str, place: Place, aliases: Sequence[str], *, latest: str | None = None
+        self,
+        artifact_id: str,
+        place: CollectionName,
+        aliases: Sequence[str],
+        *,
+        latest: str | None = None,
     ) -> Membership:
         """Put a version into a portfolio, made on demand.
 
@@ -126,12 +127,12 @@ class Places:
         found.numbers.pop(artifact_id, None)
         found.aliases = {k: v for k, v in found.aliases.items() if v != artifact_id}
 
-    def _known(self, place: Place) -> _Collection:
+    def _known(self, place: CollectionName) -> _Collection:
         if place not in self._collections:
             raise NotFoundError(f"{'/'.join(place)}: there is no such collection")
         return self._collections[place]
 
-    def _check(self, place: Place, aliases: Sequence[str]) -> None:
+    def _check(self, place: CollectionName, aliases: Sequence[str]) -> None:
         project = "/".join(place[:2])
         if project in self.read_only:
             raise AuthenticationError(f"permission denied: cannot write to {project}")
@@ -139,7 +140,7 @@ class Places:
             if f"{project}:{alias}" in self.protected:
                 raise AuthenticationError(f"permission denied: {alias!r} is protected in {project}")
 
-    def _membership(self, artifact_id: str, place: Place) -> Membership:
+    def _membership(self, artifact_id: str, place: CollectionName) -> Membership:
         entity, project, collection = place
         found = self._collections[place]
         newest = sorted(found.numbers, key=found.numbers.__getitem__, reverse=True)
@@ -157,5 +158,5 @@ class Places:
         )
 
 
-def _id(place: Place) -> str:
+def _id(place: CollectionName) -> str:
     return f"id of {'/'.join(place)}"

@@ -15,7 +15,7 @@ from syncd.clients.artifacts import Automation, Membership, Version
 from syncd.errors import NotFoundError
 from syncd.manifest import Algorithm, Entry, Manifest, manifest_digest
 from syncd.refs import ArtifactRef, RunRef
-from syncd.testing.places import Places, place_of
+from syncd.testing.places import Places
 
 FIRST_LOGGED = datetime(2026, 1, 1, tzinfo=UTC)  # each further version is a minute younger
 TEAM, PROJECT = "team", "proj"
@@ -181,14 +181,14 @@ class MemoryProject:
 
     def _keep(self, version: Version, manifest: Manifest, aliases: Sequence[str]) -> Version:
         self._logged[version.id] = Logged(version=version, manifest=manifest)
-        self.places.add(version.id, place_of(version.ref), version.index)
+        self.places.add(version.id, version.ref.place, version.index)
         if version.run:
             self._found_run(version.run).outputs.append(version.id)
         self._point(version, aliases)
         return self._now(self._logged[version.id])
 
     def _point(self, version: Version, aliases: Sequence[str]) -> None:
-        self.places.give(version.id, place_of(version.ref), aliases)
+        self.places.give(version.id, version.ref.place, aliases)
 
     def _lasting(self, artifact_id: str, place: Membership) -> None:
         """What a registry refers to does not expire."""
@@ -205,7 +205,7 @@ class MemoryProject:
 
     def _now(self, logged: Logged) -> Version:
         version = logged.version
-        return replace(version, aliases=self.places.aliases(version.id, place_of(version.ref)))
+        return replace(version, aliases=self.places.aliases(version.id, version.ref.place))
 
     def _found(self, artifact_id: str) -> Logged:
         if artifact_id not in self._logged or self._logged[artifact_id].removed:

@@ -24,7 +24,6 @@ from syncd.errors import NotFoundError, PermanentError
 from syncd.manifest import Entry, Manifest, manifest_digest
 from syncd.refs import RunRef, Target
 from syncd.testing.faults import Calls, Fault
-from syncd.testing.places import place_of
 from syncd.testing.project import TEAM, MemoryProject, text_of
 
 PAGE = 100  # outputs that `run` tells of where not all are needed
@@ -292,7 +291,7 @@ class MemoryArtifactSource(MemoryProject):
     ) -> None:
         """See `ArtifactSource.move_aliases`."""
         self._call("move_aliases")
-        wanted = [(place_of(self._found(version.id).version.ref), tuple(aliases))]
+        wanted = [(self._found(version.id).version.ref.place, tuple(aliases))]
         wanted += [((item.entity, item.project, item.collection), item.aliases) for item in places]
         self.places.give_all(version.id, wanted)
         self._happened("move_aliases")

@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 
 from syncd.clients.artifacts import Collection, Version
 from syncd.clients.protocols import ArtifactSource
-from syncd.refs import Target
+from syncd.refs import CollectionName, Target
 
 ASKED = 1000  # aliases after which a look asks for no further collection's
 REQUEST = (
     100  # aliases a request: what a collection counts for at least, of which only a part was told
 )
 BYTES = 16  # of each of the two names that a collection's state has
-
-Place = tuple[str, str, str]  # entity, project, collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +58,8 @@ def asked(
     source: ArtifactSource,
     listed: Iterable[Listed],
     target: Target,
-    turns: MutableMapping[Target, Place],
-) -> dict[Place, str]:
+    turns: MutableMapping[Target, CollectionName],
+) -> dict[CollectionName, str]:
     """Ask where aliases are; names it as `Listed.among` does, for the collections whose turn it is.
 
     Args:
@@ -79,7 +77,7 @@ def asked(
         key=lambda collection: collection.place,
     )
     begin = bisect_right([item.place for item in pointing], turns.get(target, ("", "", "")))
-    found: dict[Place, str] = {}
+    found: dict[CollectionName, str] = {}
     few: list[Collection] = []
     left = ASKED
     for collection in (*pointing[begin:], *pointing[:begin]):

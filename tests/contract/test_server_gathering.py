@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from syncd.clients import oxen_gathering, oxen_repositories
 from syncd.clients.commits import StoredContent, TreeEntry
 from syncd.clients.oxen_api import OxenApi
 from syncd.clients.oxen_server import ServerVersionStore
-from syncd.clients.payload import Answer, Body, Payload
+from syncd.clients.payload import Payload
 from syncd.errors import AuthenticationError, PermanentError, ServiceUnavailableError, SyncdError
 from syncd.refs import CommitRef
 from syncd.testing.oxen_process import MISSING, find_server, oxen_server
@@ -245,7 +245,7 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
-class Dying(Payload):
+class Dying(Watched):
     """Sends so many requests, and no more."""
 
     def __init__(self, requests: int) -> None:
@@ -253,24 +253,14 @@ class Dying(Payload):
         self.left = requests
         self.last = ""  # that was asked for
 
-    @contextmanager
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-    ) -> Iterator[Answer]:
-        """As any request."""
-        steps = url.partition("?")[0].split("/")
-        self.last = f"{method} /{next((step for step in reversed(steps) if step in _STEPS), '')}"
+    def ask(self, asked: str) -> None:
+        """As any request, until none is left."""
+        super().ask(asked)
+        method, _, path = asked.partition(" ")
+        self.last = f"{method} /{next((s for s in reversed(path.split('/')) if s in _STEPS), '')}"
         if not self.left:
             raise KilledError
         self.left -= 1
-        with super().request(method, url, what=what, headers=headers, body=body) as answer:
-            yield answer
 
 
 @pytest.fixture

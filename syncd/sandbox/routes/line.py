@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from starlette.responses import Response
@@ -15,24 +16,26 @@ class Line:
     """What downloads pass through; used by the event loop alone.
 
     Args:
-        settings: `bandwidth` is looked at for each piece.
+        settings: `bandwidth` is looked at when a download begins, and for each piece.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._free = 0.0  # when everything will have passed that was given to it so far
 
+    def over(self, response: Response) -> Response:
+        """A response as it comes over the line; itself where that has no limit."""
+        return response if self._settings.bandwidth is None else _Carried(response, self)
+
     async def carry(self, size: int) -> None:
         """Wait until so many bytes have passed."""
-        rate = self._settings.bandwidth
-        if rate is None:
-            return
+        rate = self._settings.bandwidth or math.inf
         now = time.monotonic()
         self._free = max(self._free, now) + size / rate
         await asyncio.sleep(self._free - now)
 
 
-class Carried(Response):
+class _Carried(Response):
     """A response whose body passes through a line."""
 
     def __init__(self, inner: Response, line: Line) -> None:

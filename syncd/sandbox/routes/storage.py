@@ -14,7 +14,6 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from syncd.sandbox import blobs, ids
 from syncd.sandbox.blobs import Received
 from syncd.sandbox.errors import SandboxError
-from syncd.sandbox.routes.line import Carried
 from syncd.sandbox.routes.service import Service, damaged, early, late, service
 from syncd.sandbox.state import manifests, multipart, run_files
 from syncd.sandbox.state.paging import Clause
@@ -69,7 +68,7 @@ async def _download(request: Request, kind: str, name: str, path: Path) -> Respo
     response = _content(path, whole=size <= _SMALL and "range" not in request.headers)
     if request.method == "GET":
         found.stats.transfer(kind, _span(request, size))
-    return late(found, fault, Carried(response, found.line))
+    return late(found, fault, found.line.over(response))
 
 
 def _span(request: Request, size: int) -> int:

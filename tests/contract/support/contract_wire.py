@@ -36,6 +36,16 @@ class Watched(Payload):
         """The branches that were moved, and not made."""
         return [asked.removeprefix(_MOVING) for asked in self.seen if asked.startswith(_MOVING)]
 
+    def ask(self, asked: str) -> None:
+        """Before it is sent: note it, and fail where that is wanted.
+
+        Raises:
+            SyncdError: as told.
+        """
+        self.seen.append(asked)
+        if asked in self._fails:
+            raise self._fails[asked]
+
     @contextmanager
     def request(
         self,
@@ -47,9 +57,6 @@ class Watched(Payload):
         body: Body | None = None,
     ) -> Iterator[Answer]:
         """As any request."""
-        asked = f"{method} {url.partition('?')[0].partition(f'/{REPO.repo}')[2]}"
-        self.seen.append(asked)
-        if asked in self._fails:
-            raise self._fails[asked]
+        self.ask(f"{method} {url.partition('?')[0].partition(f'/{REPO.repo}')[2]}")
         with super().request(method, url, what=what, headers=headers, body=body) as answer:
             yield answer

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from syncd.catalog.catalog import Catalog, State
-from syncd.catalog.looks import Name
 from syncd.clients.artifacts import Version
 from syncd.config import Config
 from syncd.config.model import Select
 from syncd.manifest import Entry, Manifest, manifest_digest
-from syncd.refs import CommitRef, RepoRef, Target
+from syncd.refs import CollectionName, CommitRef, RepoRef, Target
 from syncd.replacements import Replacement, replacement_of
 from syncd.stages.discover import Discovered, changed
 from syncd.stages.plan import DECISIONS, fingerprint
@@ -61,9 +60,9 @@ class Looker:
         *,
         decided: str = "f",
         again: int = 0,
-        under_way: dict[Name, str] | None = None,
-        turns: dict[Target, Name] | None = None,
-        hinted: Collection[Name] = (),
+        under_way: dict[CollectionName, str] | None = None,
+        turns: dict[Target, CollectionName] | None = None,
+        hinted: Collection[CollectionName] = (),
         **select: Any,
     ) -> Iterator[Discovered]:
         """What a look yields."""
@@ -130,7 +129,7 @@ def test_a_collection_whose_versions_are_on_their_way_is_read_again_when_it_has_
     """Thousands may wait for days: a look at each poll would ask for all of them every few minutes."""
     here.source.log("ds", {"a": b"1"})
     here.source.log("model", {"a": b"1"})
-    under_way: dict[Name, str] = {}
+    under_way: dict[CollectionName, str] = {}
     assert here.look(under_way=under_way) == ["ds:v0", "model:v0"]
     assert here.look(under_way=under_way) == []
     here.source.log("ds", {"a": b"2"})
@@ -217,7 +216,7 @@ def test_more_aliases_than_a_look_may_ask_for_are_asked_for_in_turn(
     monkeypatch.setattr(whereabouts, "ASKED", 4)
     made = {name: here.old(name, "production", "best") for name in "abcde"}
     here.look()
-    turns: dict[Target, Name] = {}
+    turns: dict[Target, CollectionName] = {}
     for versions in made.values():
         here.source.move_aliases(versions[1], ["production"])
     looks = [{name.partition(":")[0] for name in here.look(turns=turns)} for _ in range(4)]
@@ -233,7 +232,7 @@ def test_a_collection_of_very_many_aliases_is_asked_for_all_of_them(
     names = [f"epoch-{number}" for number in range(250)]
     crowds = [here.old(name, *names) for name in "ab"]
     here.old("z", "production")
-    turns: dict[Target, Name] = {}
+    turns: dict[Target, CollectionName] = {}
     looks = [here.look(turns=turns) for _ in range(4)]
     assert (len(looks[0]), looks[1:]) == (21, [[], [], []])
     for moved in ("epoch-249", "another"):
@@ -322,7 +321,7 @@ def test_what_is_hinted_at_is_read_whatever_is_known_of_it(here: Looker) -> None
     for name in ("ds", "model"):
         here.moved(name)
         here.source.log(f"{name}-new", {"a": b"1"})
-    under_way: dict[Name, str] = {}
+    under_way: dict[CollectionName, str] = {}
     here.look(under_way=under_way)
     assert here.look(under_way=under_way) == []
     names = [("team", "proj", "ds"), ("team", "proj", "ds-new"), ("team", "proj", "nothing")]
